@@ -1,0 +1,1 @@
+"""Who runs where, when: pools, the queue, gangs, lost agents."""

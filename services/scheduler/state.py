@@ -1,0 +1,366 @@
+"""The scheduler's memory: agents, the queue of each pool, allocations. A fold of the log and nothing else.
+
+A trial is waiting, allocated, or parked (its slots are free and the searcher has not yet said what next):
+
+    TrialRequested ──► waiting ──GPUAllocated──► allocated ──GPUReleased──► waiting   preempted, agent lost, interrupted
+                          ▲                                        └──────► parked    completed or failed by itself
+                          └──────────────TrialRetried──────────────────────────┘
+    TrialClosed forgets a trial that holds no slots.
+
+Only what is open is kept: memory grows with what is queued and running, not with the log's length. `evolve` accepts
+any history; what an allocation's own agents say counts only while its epoch is the trial's newest.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import singledispatch
+
+from shared.events import (
+    AgentJoined,
+    AgentLeft,
+    AgentLost,
+    Event,
+    ExperimentCanceled,
+    ExperimentCompleted,
+    ExperimentFailed,
+    ExperimentPaused,
+    ExperimentResumed,
+    ExperimentSubmitted,
+    GangMember,
+    GangMemberExited,
+    GPUAllocated,
+    GPUReleased,
+    Outcome,
+    PreemptionRequested,
+    ReleaseReason,
+    TrialClosed,
+    TrialEvent,
+    TrialExited,
+    TrialPreempted,
+    TrialRequested,
+    TrialRetried,
+)
+from shared.ids import AgentId, AllocationId, ExperimentId, PoolId, TrialId
+from shared.log import Recorded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """One incarnation of an agent. A lost or left agent offers nothing and is forgotten."""
+
+    agent_id: AgentId
+    incarnation: str
+    pool_id: PoolId
+    slots: frozenset[int]
+    kind: str
+    joined_seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A trial that is not closed. `requested_seq` is its place in the queue, also after a preemption."""
+
+    trial_id: TrialId
+    experiment_id: ExperimentId
+    pool_id: PoolId
+    slots: int
+    requested_seq: int
+    epoch: int = 0
+    allocation_id: AllocationId | None = None
+    waiting: bool = True
+    wanted_seq: int = 0  # the event that put it (back) into the queue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """A gang's slots, held until GPUReleased."""
+
+    allocation_id: AllocationId
+    trial_id: TrialId
+    experiment_id: ExperimentId
+    pool_id: PoolId
+    epoch: int
+    members: tuple[GangMember, ...]
+    allocated_seq: int
+    preemption_seq: int | None = None
+    exited: frozenset[AgentId] = frozenset()
+    exit_seqs: tuple[int, ...] = ()
+    lost: frozenset[AgentId] = frozenset()
+    lost_seq: int | None = None
+    outcome: Outcome | None = None  # what the chief said at the end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """What the scheduler needs to know of an open experiment."""
+
+    preemption_timeout_s: float
+    num_trials: int = 0
+    paused_seq: int | None = None
+    canceled_seq: int | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it can need slots again."""
+        return self.canceled_seq is not None and self.num_trials == 0
+
+
+@dataclass(slots=True)
+class State:
+    """Everything the scheduler decides from."""
+
+    agents: dict[AgentId, Agent] = field(default_factory=dict)
+    trials: dict[TrialId, Trial] = field(default_factory=dict)
+    waiting: dict[PoolId, dict[TrialId, None]] = field(default_factory=dict)
+    allocations: dict[AllocationId, Allocation] = field(default_factory=dict)
+    experiments: dict[ExperimentId, Experiment] = field(default_factory=dict)
+    free: dict[AgentId, set[int]] = field(default_factory=dict)
+    freed_seq: dict[AgentId, int] = field(default_factory=dict)  # what last gave the agent a free slot
+    unsettled: dict[AllocationId, None] = field(default_factory=dict)  # may need a release or a preemption
+
+
+def evolve(state: State, recorded: Recorded) -> None:
+    """Fold one event into the state."""
+    assert recorded.event is not None
+    _fold(recorded.event, recorded.seq, state)
+
+
+@singledispatch
+def _fold(event: Event, seq: int, state: State) -> None:
+    """Events that the scheduler does not care about."""
+
+
+@_fold.register
+def _(event: ExperimentSubmitted, seq: int, state: State) -> None:
+    timeout_s = float(event.config["preemption_timeout"])
+    state.experiments[event.experiment_id] = Experiment(preemption_timeout_s=timeout_s)
+
+
+@_fold.register
+def _(event: ExperimentPaused, seq: int, state: State) -> None:
+    _update_experiment(state, event.experiment_id, paused_seq=seq)
+
+
+@_fold.register
+def _(event: ExperimentResumed, seq: int, state: State) -> None:
+    _update_experiment(state, event.experiment_id, paused_seq=None)
+
+
+@_fold.register
+def _(event: ExperimentCanceled, seq: int, state: State) -> None:
+    _update_experiment(state, event.experiment_id, canceled_seq=seq)
+    _count_trial(state, event.experiment_id, 0)
+
+
+@_fold.register(ExperimentCompleted)
+@_fold.register(ExperimentFailed)
+def _(event: ExperimentCompleted | ExperimentFailed, seq: int, state: State) -> None:
+    state.experiments.pop(event.experiment_id, None)
+
+
+@_fold.register
+def _(event: TrialRequested, seq: int, state: State) -> None:
+    trial = Trial(
+        trial_id=event.trial_id,
+        experiment_id=event.experiment_id,
+        pool_id=event.pool_id,
+        slots=event.slots,
+        requested_seq=seq,
+    )
+    _count_trial(state, event.experiment_id, 1)
+    _enqueue(state, trial, seq)
+
+
+@_fold.register
+def _(event: TrialRetried, seq: int, state: State) -> None:
+    if (trial := state.trials.get(event.trial_id)) and trial.allocation_id is None:
+        _enqueue(state, trial, seq)
+    elif trial:
+        state.trials[trial.trial_id] = replace(trial, waiting=True, wanted_seq=seq)
+
+
+@_fold.register
+def _(event: TrialClosed, seq: int, state: State) -> None:
+    trial = state.trials.pop(event.trial_id, None)
+    if trial is None:
+        return
+    state.waiting.get(trial.pool_id, {}).pop(event.trial_id, None)
+    if trial.allocation_id:
+        state.unsettled[trial.allocation_id] = None
+    _count_trial(state, trial.experiment_id, -1)
+
+
+@_fold.register
+def _(event: GPUAllocated, seq: int, state: State) -> None:
+    state.allocations[event.allocation_id] = Allocation(
+        allocation_id=event.allocation_id,
+        trial_id=event.trial_id,
+        experiment_id=event.experiment_id,
+        pool_id=event.pool_id,
+        epoch=event.epoch,
+        members=event.members,
+        allocated_seq=seq,
+    )
+    for member in event.members:
+        if _is_current(state, member):
+            state.free[member.agent_id] -= set(member.slots)
+        else:
+            _lose_member(state, event.allocation_id, member.agent_id, seq)
+    state.waiting.get(event.pool_id, {}).pop(event.trial_id, None)
+    if trial := state.trials.get(event.trial_id):
+        state.trials[event.trial_id] = replace(
+            trial, epoch=event.epoch, allocation_id=event.allocation_id, waiting=False
+        )
+    experiment = state.experiments.get(event.experiment_id)
+    if experiment is None or experiment.paused_seq or experiment.canceled_seq or trial is None:
+        state.unsettled[event.allocation_id] = None
+
+
+@_fold.register
+def _(event: PreemptionRequested, seq: int, state: State) -> None:
+    _update_allocation(state, event.allocation_id, preemption_seq=seq)
+
+
+@_fold.register
+def _(event: GPUReleased, seq: int, state: State) -> None:
+    allocation = state.allocations.pop(event.allocation_id, None)
+    state.unsettled.pop(event.allocation_id, None)
+    if allocation is None:
+        return
+    for member in allocation.members:
+        if _is_current(state, member):
+            state.free[member.agent_id] |= set(member.slots)
+            state.freed_seq[member.agent_id] = seq
+    trial = state.trials.get(event.trial_id)
+    if trial and trial.allocation_id == event.allocation_id:
+        trial = replace(trial, allocation_id=None)
+        state.trials[trial.trial_id] = trial
+        if trial.waiting or event.reason is not ReleaseReason.EXITED:
+            _enqueue(state, trial, trial.wanted_seq if trial.waiting else seq)
+
+
+@_fold.register
+def _(event: AgentJoined, seq: int, state: State) -> None:
+    _forget_agent(state, event.agent_id, seq)
+    slots = frozenset(slot.number for slot in event.slots)
+    state.agents[event.agent_id] = Agent(
+        agent_id=event.agent_id,
+        incarnation=event.incarnation,
+        pool_id=event.pool_id,
+        slots=slots,
+        kind=event.slots[0].kind if event.slots else "none",
+        joined_seq=seq,
+    )
+    state.free[event.agent_id] = set(slots)
+    state.freed_seq[event.agent_id] = seq
+    state.waiting.setdefault(event.pool_id, {})
+
+
+@_fold.register(AgentLeft)
+@_fold.register(AgentLost)
+def _(event: AgentLeft | AgentLost, seq: int, state: State) -> None:
+    agent = state.agents.get(event.agent_id)
+    if agent and agent.incarnation == event.incarnation:
+        _forget_agent(state, event.agent_id, seq)
+
+
+@_fold.register
+def _(event: GangMemberExited, seq: int, state: State) -> None:
+    _fold_exit(event, seq, state, outcome=None)
+
+
+@_fold.register
+def _(event: TrialExited, seq: int, state: State) -> None:
+    _fold_exit(event, seq, state, outcome=event.outcome)
+
+
+@_fold.register
+def _(event: TrialPreempted, seq: int, state: State) -> None:
+    _fold_exit(event, seq, state, outcome=Outcome.PREEMPTED)
+
+
+def _fold_exit(event: TrialEvent, seq: int, state: State, *, outcome: Outcome | None) -> None:
+    """A member's ranks have ended. Void unless the speaker is a member of that very allocation; only the chief's
+    word about the outcome counts."""
+    allocation = state.allocations.get(event.allocation_id)
+    if allocation is None or event.agent_id not in {member.agent_id for member in allocation.members}:
+        return
+    is_chief = event.agent_id == allocation.members[0].agent_id
+    _update_allocation(
+        state,
+        event.allocation_id,
+        exited=allocation.exited | {event.agent_id},
+        exit_seqs=(*allocation.exit_seqs, seq),
+        outcome=outcome if is_chief else allocation.outcome,
+    )
+
+
+def _forget_agent(state: State, agent_id: AgentId, seq: int) -> None:
+    """An incarnation is gone: its slots with it, and its part of every gang."""
+    agent = state.agents.pop(agent_id, None)
+    if agent is None:
+        return
+    del state.free[agent_id], state.freed_seq[agent_id]
+    for allocation in list(state.allocations.values()):
+        for member in allocation.members:
+            if (member.agent_id, member.incarnation) == (agent_id, agent.incarnation):
+                _lose_member(state, allocation.allocation_id, agent_id, seq)
+
+
+def _lose_member(state: State, allocation_id: AllocationId, agent_id: AgentId, seq: int) -> None:
+    allocation = state.allocations[allocation_id]
+    if agent_id not in allocation.exited:
+        _update_allocation(state, allocation_id, lost=allocation.lost | {agent_id}, lost_seq=allocation.lost_seq or seq)
+
+
+def _is_current(state: State, member: GangMember) -> bool:
+    agent = state.agents.get(member.agent_id)
+    return agent is not None and agent.incarnation == member.incarnation
+
+
+def _enqueue(state: State, trial: Trial, seq: int) -> None:
+    state.trials[trial.trial_id] = replace(trial, waiting=True, wanted_seq=seq)
+    state.waiting.setdefault(trial.pool_id, {})[trial.trial_id] = None
+
+
+def _count_trial(state: State, experiment_id: ExperimentId, change: int) -> None:
+    experiment = state.experiments.get(experiment_id)
+    if experiment is None:
+        return
+    experiment = replace(experiment, num_trials=experiment.num_trials + change)
+    state.experiments[experiment_id] = experiment
+    if experiment.is_over:
+        del state.experiments[experiment_id]
+
+
+def _update_experiment(state: State, experiment_id: ExperimentId, **changes: int | None) -> None:
+    experiment = state.experiments.get(experiment_id)
+    if experiment is None:
+        return
+    state.experiments[experiment_id] = replace(experiment, **changes)  # type: ignore[arg-type] # typed by callers
+    for allocation in state.allocations.values():
+        if allocation.experiment_id == experiment_id:
+            state.unsettled[allocation.allocation_id] = None
+
+
+def _update_allocation(state: State, allocation_id: AllocationId, **changes: object) -> None:
+    allocation = state.allocations.get(allocation_id)
+    if allocation:
+        state.allocations[allocation_id] = replace(allocation, **changes)  # type: ignore[arg-type] # typed by callers
+        state.unsettled[allocation_id] = None
+
+
+def check_invariants(state: State) -> None:
+    """Raise AssertionError when a slot has two owners or the books do not balance. For tests."""
+    held: dict[AgentId, list[int]] = {agent_id: [] for agent_id in state.agents}
+    for allocation in state.allocations.values():
+        for member in allocation.members:
+            if _is_current(state, member):
+                held[member.agent_id].extend(member.slots)
+    for agent_id, agent in state.agents.items():
+        taken = held[agent_id]
+        assert len(taken) == len(set(taken)), f"a slot of {agent_id} is held twice: {taken}"
+        assert set(taken) <= agent.slots, f"{agent_id} does not have all of {taken}"
+        assert state.free[agent_id] == agent.slots - set(taken), f"the free slots of {agent_id} are wrong"
+    for trial in state.trials.values():
+        queued = trial.trial_id in state.waiting.get(trial.pool_id, {})
+        assert queued == (trial.waiting and trial.allocation_id is None), f"{trial} is misplaced in the queue"

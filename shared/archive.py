@@ -1,0 +1,117 @@
+"""Code archives: packed by the client, checked by the gateway, unpacked by the agents. Nothing in one is trusted."""
+
+import gzip
+import io
+import os
+import tarfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from shared.errors import Problem, Rejected
+
+MAX_ARCHIVE_BYTES = 64 * 1024 * 1024
+MAX_UNPACKED_BYTES = 256 * 1024 * 1024
+MAX_FILES = 10_000
+
+#: Never packed: version control, environments, caches.
+IGNORED = frozenset(
+    {".git", ".hg", ".venv", "venv", "__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", "node_modules"}
+)
+
+
+def pack(directory: Path) -> bytes:
+    """Return the regular files of a directory as a tar.gz that depends on their names, modes and contents only.
+
+    Raises Rejected when there is nothing to pack, a link leads out, or a limit is passed.
+    """
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w") as tar:
+        num_files = 0
+        for path in _files(directory):
+            num_files += 1
+            entry = tarfile.TarInfo(path.relative_to(directory).as_posix())
+            body = path.read_bytes()
+            entry.size = len(body)
+            entry.mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
+            tar.addfile(entry, io.BytesIO(body))
+            if num_files > MAX_FILES or buffer.tell() > MAX_ARCHIVE_BYTES:
+                raise Rejected(_too_much(directory))
+    if num_files == 0:
+        raise Rejected(f"{directory} has no files to submit")
+    if buffer.tell() > MAX_ARCHIVE_BYTES:
+        raise Rejected(_too_much(directory))
+    return buffer.getvalue()
+
+
+def check(body: bytes) -> None:
+    """Raise Rejected, naming every bad entry, unless the archive is safe to unpack."""
+    _read(body, None)
+
+
+def unpack(body: bytes, directory: Path) -> None:
+    """Write the archive's files below `directory`. Raises Rejected before anything is written if it is unsafe."""
+    check(body)
+    _read(body, directory)
+
+
+def _read(body: bytes, directory: Path | None) -> None:
+    if len(body) > MAX_ARCHIVE_BYTES:
+        raise Rejected(f"the code archive has {len(body)} bytes; at most {MAX_ARCHIVE_BYTES} are accepted", status=413)
+    problems: list[Problem] = []
+    unpacked_bytes = 0
+    try:
+        with tarfile.open(fileobj=io.BytesIO(body), mode="r:gz") as tar:
+            for number, entry in enumerate(tar, start=1):
+                unpacked_bytes += entry.size
+                if number > MAX_FILES or unpacked_bytes > MAX_UNPACKED_BYTES:
+                    raise Rejected(_too_much("the code archive"), status=413)
+                if complaint := _complaint(entry):
+                    problems.append(Problem(f"code:{entry.name}", complaint))
+                elif directory is not None and entry.isreg():
+                    _write(tar, entry, directory)
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        if directory is not None and isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
+            raise  # our disk, not the archive
+        raise Rejected("the code archive is not a readable tar.gz", (Problem("code", str(error)),)) from error
+    if problems:
+        raise Rejected("the code archive is not safe to unpack", tuple(problems))
+
+
+def _complaint(entry: tarfile.TarInfo) -> str | None:
+    path = PurePosixPath(entry.name)
+    if path.is_absolute() or ".." in path.parts or "\\" in entry.name or "\0" in entry.name:
+        return "leads out of the code directory"
+    if entry.issym() or entry.islnk():
+        return "is a link; submit the file itself"
+    if not (entry.isreg() or entry.isdir()):
+        return "is neither a file nor a directory"
+    return None
+
+
+def _write(tar: tarfile.TarFile, entry: tarfile.TarInfo, directory: Path) -> None:
+    target = directory / entry.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source = tar.extractfile(entry)
+    assert source is not None
+    target.write_bytes(source.read())
+    target.chmod(0o755 if entry.mode & 0o100 else 0o644)
+
+
+def _files(directory: Path) -> list[Path]:
+    found: list[Path] = []
+    for folder, folders, names in os.walk(directory):
+        folders[:] = sorted(name for name in folders if name not in IGNORED and not Path(folder, name).is_symlink())
+        for name in sorted(names):
+            path = Path(folder, name)
+            if path.is_symlink() and not path.resolve().is_relative_to(directory.resolve()):
+                raise Rejected(f"{path} is a link that leads out of {directory}; copy the file instead")
+            if path.is_file():
+                found.append(path)
+    return found
+
+
+def _too_much(what: object) -> str:
+    return (
+        f"{what} is too large: at most {MAX_FILES} files, {MAX_UNPACKED_BYTES // 2**20} MiB unpacked,"
+        f" {MAX_ARCHIVE_BYTES // 2**20} MiB packed. Keep data out of the code directory."
+    )

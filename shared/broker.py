@@ -1,0 +1,90 @@
+"""The connection to NATS and the three streams. The only file that imports nats, with shared.log."""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import nats
+from nats.aio.client import Client
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import NotFoundError
+
+from shared import subjects
+
+CONNECT_TIMEOUT_S = 2
+RECONNECT_WAIT_S = 0.2
+MAX_PENDING_BYTES = 64 * 1024 * 1024  # what we hold for a server that is away; publishing beyond it raises
+
+METRICS_MAX_AGE = timedelta(days=365)
+LOGS_MAX_AGE = timedelta(days=30)
+VOLUME_MAX_BYTES = 8 * 1024**3
+
+_log = logging.getLogger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def connect(url: str, name: str) -> AsyncIterator[Client]:
+    """Connect for as long as the context lasts, reconnecting for ever; drain at the end."""
+
+    async def on_error(error: Exception) -> None:
+        _log.warning("broker error", extra={"error": repr(error)})
+
+    client = await nats.connect(
+        url,
+        name=name,
+        connect_timeout=CONNECT_TIMEOUT_S,
+        reconnect_time_wait=RECONNECT_WAIT_S,
+        max_reconnect_attempts=-1,
+        pending_size=MAX_PENDING_BYTES,
+        error_cb=on_error,
+    )
+    try:
+        yield client
+    finally:
+        if client.is_connected:
+            await client.drain()
+        else:
+            await client.close()
+
+
+async def create_streams(client: Client, *, replicas: int = 1) -> None:
+    """Create the streams that do not exist yet; an existing one is left as it is."""
+    jetstream = client.jetstream()
+    for config in (_events(replicas), _volume(subjects.METRICS, subjects.ALL_METRICS, METRICS_MAX_AGE, replicas),
+                   _volume(subjects.LOGS, subjects.ALL_LOGS, LOGS_MAX_AGE, replicas)):  # fmt: skip
+        assert config.name is not None
+        try:
+            await jetstream.stream_info(config.name)
+        except NotFoundError:
+            await jetstream.add_stream(config)
+
+
+def _events(replicas: int) -> StreamConfig:
+    """The truth: kept for ever, neither deletable nor purgeable, appended to in atomic batches."""
+    return StreamConfig(
+        name=subjects.EVENTS,
+        subjects=[subjects.ALL_EVENTS],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        num_replicas=replicas,
+        deny_delete=True,
+        deny_purge=True,
+        allow_direct=True,
+        allow_atomic=True,
+    )
+
+
+def _volume(name: str, subject: str, max_age: timedelta, replicas: int) -> StreamConfig:
+    """Volume that no decision depends on: the oldest goes when it is too old or too much."""
+    return StreamConfig(
+        name=name,
+        subjects=[subject],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.OLD,
+        max_age=max_age.total_seconds(),
+        max_bytes=VOLUME_MAX_BYTES,
+        num_replicas=replicas,
+        allow_direct=True,
+    )

@@ -1,0 +1,89 @@
+"""Events of an experiment: what people ask for (gateway) and which trials exist (searcher)."""
+
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from shared.events.event import Event
+from shared.ids import ExperimentId, PoolId, TrialId
+
+
+class TrialEnd(StrEnum):
+    """How a trial ended, for good."""
+
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELED = "CANCELED"
+
+
+class ExperimentEvent(Event, frozen=True, kw_only=True):
+    """Common to all events of an experiment."""
+
+    aggregate: ClassVar[str] = "experiment"
+    aggregate_field: ClassVar[str] = "experiment_id"
+
+    experiment_id: ExperimentId
+
+
+class ExperimentSubmitted(ExperimentEvent, frozen=True, kw_only=True):
+    """A user handed over an experiment. `config` is the validated file with every default filled in;
+    `code_sha256` names the archive of the code directory in the object store."""
+
+    name: str
+    config: dict[str, Any]  # the experiment file is user data; shared.config gives it types
+    code_sha256: str
+    code_bytes: int
+
+
+class ExperimentPaused(ExperimentEvent, frozen=True, kw_only=True):
+    """A user asked that the experiment hold no slots; its trials checkpoint and wait."""
+
+
+class ExperimentResumed(ExperimentEvent, frozen=True, kw_only=True):
+    """A user asked that a paused experiment go on."""
+
+
+class ExperimentCanceled(ExperimentEvent, frozen=True, kw_only=True):
+    """A user ended the experiment; running trials checkpoint and stop, no more are requested."""
+
+
+class TrialRequested(ExperimentEvent, frozen=True, kw_only=True):
+    """The search wants one more configuration trained. `origin` says where the configuration came from."""
+
+    trial_id: TrialId
+    index: int
+    hyperparameters: dict[str, Any]  # sampled from the user's space; nested like it
+    seed: int
+    slots: int
+    pool_id: PoolId
+    origin: str
+
+
+class TrialRetried(ExperimentEvent, frozen=True, kw_only=True):
+    """A trial failed and may try again from its newest checkpoint; `restarts` counts such failures so far."""
+
+    trial_id: TrialId
+    restarts: int
+    reason: str
+
+
+class TrialClosed(ExperimentEvent, frozen=True, kw_only=True):
+    """A trial is over for good: each has exactly one of these. `metric` is its best validation."""
+
+    trial_id: TrialId
+    end: TrialEnd
+    reason: str
+    metric: float | None
+    step: int | None
+
+
+class ExperimentCompleted(ExperimentEvent, frozen=True, kw_only=True):
+    """Every trial is closed and the search wants no more; at least one completed."""
+
+    best_trial_id: TrialId | None
+    best_metric: float | None
+
+
+class ExperimentFailed(ExperimentEvent, frozen=True, kw_only=True):
+    """Every trial is closed, and none completed."""
+
+    reason: str

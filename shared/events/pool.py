@@ -1,0 +1,83 @@
+"""Events of a resource pool: who holds which slots (scheduler)."""
+
+from enum import StrEnum
+from typing import ClassVar
+
+import msgspec
+
+from shared.events.event import Event
+from shared.ids import AgentId, AllocationId, ExperimentId, PoolId, TrialId
+
+
+class ReleaseReason(StrEnum):
+    """Why a trial's slots fell free."""
+
+    EXITED = "exited"
+    PREEMPTED = "preempted"
+    INTERRUPTED = "interrupted"
+    AGENT_LOST = "agent lost"
+
+
+class PreemptionReason(StrEnum):
+    """Why a running trial is asked to stop."""
+
+    PAUSED = "experiment paused"
+    CANCELED = "experiment canceled"
+    AGENT_LOST = "agent of the gang lost"
+
+
+class GangMember(msgspec.Struct, frozen=True, kw_only=True):
+    """One agent's share of a gang: slot numbers on that agent, in rank order."""
+
+    agent_id: AgentId
+    incarnation: str
+    slots: tuple[int, ...]
+
+
+class PoolEvent(Event, frozen=True, kw_only=True):
+    """Common to all events of a resource pool."""
+
+    aggregate: ClassVar[str] = "pool"
+    aggregate_field: ClassVar[str] = "pool_id"
+
+    pool_id: PoolId
+
+
+class GPUAllocated(PoolEvent, frozen=True, kw_only=True):
+    """The scheduler gave a trial its whole gang of slots; they are held until GPUReleased.
+
+    The first member is the chief: it hosts rank 0 and speaks for the gang. A higher `epoch` of the same trial
+    makes this allocation, and whatever its agents still say, void.
+    """
+
+    allocation_id: AllocationId
+    trial_id: TrialId
+    experiment_id: ExperimentId
+    epoch: int
+    members: tuple[GangMember, ...]
+
+
+class PreemptionRequested(PoolEvent, frozen=True, kw_only=True):
+    """A running trial must checkpoint, stop and give its slots back."""
+
+    allocation_id: AllocationId
+    trial_id: TrialId
+    reason: PreemptionReason
+    timeout_s: float
+
+
+class GPUReleased(PoolEvent, frozen=True, kw_only=True):
+    """All slots of an allocation are free again."""
+
+    allocation_id: AllocationId
+    trial_id: TrialId
+    epoch: int
+    reason: ReleaseReason
+
+
+class AgentLost(PoolEvent, frozen=True, kw_only=True):
+    """An agent's incarnation was silent for too long (or was replaced); what ran there is void."""
+
+    agent_id: AgentId
+    incarnation: str
+    silent_s: float

@@ -1,0 +1,52 @@
+"""Identifiers: short, typed, safe as one token of a subject, a path segment and a URL segment.
+
+Only an experiment id is drawn at random (the broker refuses a second one: its first append expects an empty
+subject). All others follow from it, so that deciders need no randomness and a reader sees the family:
+experiment `k3f9x2ab`, its trial `k3f9x2ab-7`, that trial's second allocation `k3f9x2ab-7-a2`, a checkpoint
+saved by it at step 120 `k3f9x2ab-7-a2-s120`.
+"""
+
+import re
+import secrets
+from typing import NewType
+
+ExperimentId = NewType("ExperimentId", str)
+TrialId = NewType("TrialId", str)
+AllocationId = NewType("AllocationId", str)
+CheckpointId = NewType("CheckpointId", str)
+AgentId = NewType("AgentId", str)
+PoolId = NewType("PoolId", str)
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base 32: no i, l, o, u
+_TOKEN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+def new_experiment_id() -> ExperimentId:
+    """Return a random experiment id of 40 bits, its first character a letter."""
+    first = secrets.choice(_ALPHABET[10:])
+    return ExperimentId(first + "".join(secrets.choice(_ALPHABET) for _ in range(7)))
+
+
+def new_incarnation() -> str:
+    """Return the name of one life of an agent process; a restarted agent is a different one."""
+    return secrets.token_hex(6)
+
+
+def trial_id(experiment_id: ExperimentId, index: int) -> TrialId:
+    """Return the id of the experiment's trial number `index`, counted from 1."""
+    return TrialId(f"{experiment_id}-{index}")
+
+
+def allocation_id(trial_id: TrialId, epoch: int) -> AllocationId:
+    """Return the id of the trial's allocation number `epoch`, counted from 1."""
+    return AllocationId(f"{trial_id}-a{epoch}")
+
+
+def checkpoint_id(allocation_id: AllocationId, step: int) -> CheckpointId:
+    """Return the id of the checkpoint that an allocation saved at `step`."""
+    return CheckpointId(f"{allocation_id}-s{step}")
+
+
+def is_token(text: str) -> bool:
+    """Say whether the text may stand in a subject as one token: lower case, digits, dashes, at most 63."""
+    return _TOKEN.fullmatch(text) is not None

@@ -1,0 +1,179 @@
+"""One plain sentence per event, for `tm tap`, `tm why` and the page."""
+
+from collections.abc import Iterable
+from functools import singledispatch
+
+from shared.events import (
+    AgentJoined,
+    AgentLeft,
+    AgentLost,
+    CheckpointSaved,
+    CheckpointShardUploaded,
+    Event,
+    ExperimentCanceled,
+    ExperimentCompleted,
+    ExperimentFailed,
+    ExperimentPaused,
+    ExperimentResumed,
+    ExperimentSubmitted,
+    GangMember,
+    GangMemberExited,
+    GPUAllocated,
+    GPUReleased,
+    MetricReported,
+    PreemptionRequested,
+    RendezvousOpened,
+    TrialClosed,
+    TrialExited,
+    TrialPreempted,
+    TrialRequested,
+    TrialRetried,
+    TrialStarted,
+)
+
+
+@singledispatch
+def sentence(event: Event) -> str:
+    """Return what an event says, in one sentence without its time and writer."""
+    return f"{type(event).__name__} of {event.aggregate} {event.aggregate_id}"
+
+
+@sentence.register
+def _(event: ExperimentSubmitted) -> str:
+    return f"experiment {event.experiment_id} “{event.name}” was submitted with {event.code_bytes:,} bytes of code"
+
+
+@sentence.register
+def _(event: ExperimentPaused) -> str:
+    return f"experiment {event.experiment_id} was paused"
+
+
+@sentence.register
+def _(event: ExperimentResumed) -> str:
+    return f"experiment {event.experiment_id} was resumed"
+
+
+@sentence.register
+def _(event: ExperimentCanceled) -> str:
+    return f"experiment {event.experiment_id} was canceled"
+
+
+@sentence.register
+def _(event: TrialRequested) -> str:
+    hyperparameters = ", ".join(f"{name}={_short(value)}" for name, value in event.hyperparameters.items())
+    return f"trial {event.trial_id} was requested ({event.origin}): {hyperparameters or 'no hyperparameters'}"
+
+
+@sentence.register
+def _(event: TrialRetried) -> str:
+    return f"trial {event.trial_id} failed and tries again, restart {event.restarts}: {_first_line(event.reason)}"
+
+
+@sentence.register
+def _(event: TrialClosed) -> str:
+    metric = "" if event.metric is None else f", best validation {event.metric:.6g} at step {event.step}"
+    return f"trial {event.trial_id} is {event.end}: {_first_line(event.reason)}{metric}"
+
+
+@sentence.register
+def _(event: ExperimentCompleted) -> str:
+    best = "" if event.best_metric is None else f"; best trial {event.best_trial_id} with {event.best_metric:.6g}"
+    return f"experiment {event.experiment_id} completed{best}"
+
+
+@sentence.register
+def _(event: ExperimentFailed) -> str:
+    return f"experiment {event.experiment_id} failed: {_first_line(event.reason)}"
+
+
+@sentence.register
+def _(event: GPUAllocated) -> str:
+    return f"trial {event.trial_id} was given {_members(event.members)} (allocation {event.epoch})"
+
+
+@sentence.register
+def _(event: PreemptionRequested) -> str:
+    return f"trial {event.trial_id} must stop within {event.timeout_s:g} s: {event.reason}"
+
+
+@sentence.register
+def _(event: GPUReleased) -> str:
+    return f"the slots of trial {event.trial_id} (allocation {event.epoch}) are free again: {event.reason}"
+
+
+@sentence.register
+def _(event: AgentLost) -> str:
+    return f"agent {event.agent_id} is lost after {event.silent_s:.1f} s of silence; what ran there is void"
+
+
+@sentence.register
+def _(event: AgentJoined) -> str:
+    kinds = sorted({slot.kind for slot in event.slots})
+    return f"agent {event.agent_id} joined pool {event.pool_id} with {len(event.slots)} {'/'.join(kinds) or 'no'} slots"
+
+
+@sentence.register
+def _(event: AgentLeft) -> str:
+    return f"agent {event.agent_id} left: {event.reason}"
+
+
+@sentence.register
+def _(event: RendezvousOpened) -> str:
+    return f"trial {event.trial_id}'s ranks meet at {event.address}:{event.port}"
+
+
+@sentence.register
+def _(event: TrialStarted) -> str:
+    start = "warm" if event.warm else "cold"
+    source = f" from checkpoint {event.resumed_from}" if event.resumed_from else ""
+    return f"trial {event.trial_id} started {start} on agent {event.agent_id} with {event.world_size} ranks{source}"
+
+
+@sentence.register
+def _(event: MetricReported) -> str:
+    metrics = ", ".join(f"{name} {value:.6g}" for name, value in event.metrics.items())
+    return f"trial {event.trial_id} validated at step {event.step}: {metrics}"
+
+
+@sentence.register
+def _(event: CheckpointShardUploaded) -> str:
+    return f"agent {event.agent_id} stored its part of checkpoint {event.checkpoint_id}"
+
+
+@sentence.register
+def _(event: CheckpointSaved) -> str:
+    size_bytes = sum(file.size_bytes for file in event.files)
+    return f"trial {event.trial_id} saved checkpoint {event.checkpoint_id} at step {event.step}, {size_bytes:,} bytes"
+
+
+@sentence.register
+def _(event: GangMemberExited) -> str:
+    return f"trial {event.trial_id}'s ranks on agent {event.agent_id} ended: {event.outcome}{_detail(event.error)}"
+
+
+@sentence.register
+def _(event: TrialPreempted) -> str:
+    where = "" if event.step is None else f" after step {event.step}"
+    return f"trial {event.trial_id} stopped as asked{where}"
+
+
+@sentence.register
+def _(event: TrialExited) -> str:
+    code = "" if event.exit_code is None else f" with exit code {event.exit_code}"
+    return f"trial {event.trial_id} exited{code}: {event.outcome}{_detail(event.error)}"
+
+
+def _members(members: Iterable[GangMember]) -> str:
+    return " and ".join(f"slots {', '.join(map(str, m.slots))} of agent {m.agent_id}" for m in members)
+
+
+def _detail(error: str | None) -> str:
+    return f": {error.strip().splitlines()[-1]}" if error and error.strip() else ""
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else "no reason given"
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,47 @@
+"""The connection to PostgreSQL. The only place that opens one."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+import asyncpg
+
+CONNECT_TIMEOUT_S = 5.0
+COMMAND_TIMEOUT_S = 30.0
+RETRY_S = 0.2
+
+#: What a query raises while the server is away.
+UNREACHABLE = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    TimeoutError,
+)
+
+_log = logging.getLogger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def pool(url: str, *, max_size: int) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
+    """A pool for as long as the context lasts; waits until the server answers."""
+    while True:
+        try:
+            created = await asyncpg.create_pool(
+                url,
+                min_size=1,
+                max_size=max_size,
+                timeout=CONNECT_TIMEOUT_S,
+                command_timeout=COMMAND_TIMEOUT_S,
+            )
+            break
+        except UNREACHABLE as error:
+            _log.warning("waiting for postgres", extra={"error": repr(error)})
+            await asyncio.sleep(RETRY_S)
+    try:
+        yield created
+    finally:
+        created.terminate()

@@ -1,0 +1,44 @@
+"""How a service finds the servers: environment variables, read once. Each service adds its own."""
+
+import os
+from dataclasses import dataclass
+
+
+def required(name: str) -> str:
+    """Return an environment variable. Exits with a clear message when it is not set."""
+    value = os.environ.get(name)
+    if not value:
+        raise SystemExit(f"{name} is not set; see the settings in this service's README.md")
+    return value
+
+
+def nats_url() -> str:
+    """Return TM_NATS_URL, credentials included."""
+    return required("TM_NATS_URL")
+
+
+def postgres_url() -> str:
+    """Return TM_POSTGRES_URL."""
+    return required("TM_POSTGRES_URL")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Settings:
+    """Where the object store is: TM_S3_ENDPOINT (http://host:port), _ACCESS_KEY, _SECRET_KEY, _BUCKET, _REGION."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+    bucket: str
+    region: str
+
+    @classmethod
+    def from_environment(cls) -> "S3Settings":
+        """Read the TM_S3_… variables."""
+        return cls(
+            endpoint=required("TM_S3_ENDPOINT"),
+            access_key=required("TM_S3_ACCESS_KEY"),
+            secret_key=required("TM_S3_SECRET_KEY"),
+            bucket=os.environ.get("TM_S3_BUCKET", "trainmaster"),
+            region=os.environ.get("TM_S3_REGION", "us-east-1"),
+        )

@@ -1,0 +1,47 @@
+"""Messages of the two side streams: training metrics and trial output. Volume that no decision depends on."""
+
+from datetime import datetime
+
+import msgspec
+
+from shared.ids import AllocationId, ExperimentId, TrialId
+
+
+class MetricPoint(msgspec.Struct, frozen=True, array_like=True):
+    """Training metrics of one step. Values are finite."""
+
+    step: int
+    time: datetime
+    values: dict[str, float]
+
+
+class MetricBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """Training metrics that a trial reported since the last batch; a body of the METRICS stream."""
+
+    trial_id: TrialId
+    experiment_id: ExperimentId
+    epoch: int
+    points: tuple[MetricPoint, ...]
+
+
+class LogLine(msgspec.Struct, frozen=True, array_like=True):
+    """One line of output. `stream` is stdout, stderr or agent."""
+
+    time: datetime
+    stream: str
+    text: str
+
+
+class LogBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """Lines that a rank wrote since the last batch; a body of the LOGS stream."""
+
+    trial_id: TrialId
+    allocation_id: AllocationId
+    epoch: int
+    rank: int
+    lines: tuple[LogLine, ...]
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode_metrics = msgspec.msgpack.Decoder(MetricBatch).decode
+decode_logs = msgspec.msgpack.Decoder(LogBatch).decode

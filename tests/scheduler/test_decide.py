@@ -1,0 +1,185 @@
+"""The scheduler's rules, as histories."""
+
+from services.scheduler.state import State
+from shared.events import (
+    AgentLost,
+    ExperimentCanceled,
+    ExperimentPaused,
+    ExperimentResumed,
+    GangMemberExited,
+    GPUAllocated,
+    GPUReleased,
+    Outcome,
+    PreemptionReason,
+    PreemptionRequested,
+    ReleaseReason,
+    SlotKind,
+    TrialRetried,
+)
+from shared.ids import AgentId
+from tests.scheduler.world import (
+    EXPERIMENT,
+    World,
+    allocations,
+    closed,
+    exited,
+    joined,
+    left,
+    only,
+    preempted,
+    requested,
+    submitted,
+)
+
+A = AgentId("a")
+B = AgentId("b")
+
+
+def test_a_trial_waits_until_enough_slots_are_free() -> None:
+    world = World(submitted(), joined("a", 2), requested(1, slots=2), requested(2, slots=2))
+    first = only(world.settle())
+    assert allocations([first]) == {"exp-1": {"a": (0, 1)}}
+    world.fold([exited(first)])
+    assert allocations(world.settle()) == {"exp-2": {"a": (0, 1)}}
+
+
+def test_a_gang_is_one_event_over_several_whole_agents() -> None:
+    world = World(submitted(), joined("a", 2), joined("b", 2), requested(1, slots=4))
+    assert allocations(world.settle()) == {"exp-1": {"a": (0, 1), "b": (0, 1)}}
+
+
+def test_one_agent_is_preferred_and_the_fullest_that_fits() -> None:
+    world = World(submitted(), joined("a", 4), joined("b", 2), requested(1, slots=2))
+    assert allocations(world.settle()) == {"exp-1": {"b": (0, 1)}}
+
+
+def test_a_gang_never_mixes_kinds_or_sizes() -> None:
+    world = World(
+        submitted(), joined("a", 2), joined("b", 2, kind=SlotKind.CUDA), joined("c", 1), requested(1, slots=4)
+    )
+    assert world.settle() == []
+
+
+def test_nobody_passes_the_head_of_the_queue() -> None:
+    world = World(submitted(), joined("a", 2), requested(1, 1), requested(2, 2), requested(3, 1))
+    assert list(allocations(world.settle())) == ["exp-1"]
+
+
+def test_a_gang_that_can_never_fit_blocks_nobody() -> None:
+    world = World(submitted(), joined("a", 2), requested(1, slots=3), requested(2, slots=1))
+    assert list(allocations(world.settle())) == ["exp-2"]
+
+
+def test_a_preempted_trial_returns_to_its_old_place() -> None:
+    world = World(submitted(), joined("a", 1), requested(1), requested(2))
+    first = only(world.settle())
+    world.fold([ExperimentPaused(experiment_id=EXPERIMENT)])
+    (asked,) = world.settle()
+    assert isinstance(asked, PreemptionRequested)
+    assert (asked.reason, asked.timeout_s) == (PreemptionReason.PAUSED, 30)
+    world.fold([preempted(first)])
+    assert [type(event) for event in world.settle()] == [GPUReleased]
+    world.fold([ExperimentResumed(experiment_id=EXPERIMENT)])
+    again = only(world.settle())
+    assert (again.trial_id, again.epoch) == ("exp-1", 2)
+
+
+def test_a_completed_trial_is_parked_until_the_searcher_speaks() -> None:
+    world = World(submitted(), joined("a", 1), requested(1))
+    first = only(world.settle())
+    world.fold([exited(first, Outcome.FAILED)])
+    (released,) = world.settle()
+    assert isinstance(released, GPUReleased) and released.reason is ReleaseReason.EXITED
+    world.fold([TrialRetried(experiment_id=EXPERIMENT, trial_id=first.trial_id, restarts=1, reason="crash")])
+    assert only(world.settle()).epoch == 2
+
+
+def test_a_retry_that_comes_before_the_release_is_not_lost() -> None:
+    world = World(submitted(), joined("a", 1), requested(1))
+    first = only(world.settle())
+    world.fold([exited(first, Outcome.FAILED)])
+    world.fold([TrialRetried(experiment_id=EXPERIMENT, trial_id=first.trial_id, restarts=1, reason="crash")])
+    assert only(world.settle()).epoch == 2
+
+
+def test_a_silent_agent_is_lost_and_its_trial_goes_again_elsewhere() -> None:
+    world = World(submitted(), joined("a", 1), requested(1))
+    world.settle()
+    world.fold([joined("b", 1)])
+    events = world.settle({A: 11.0})
+    assert [type(event) for event in events] == [AgentLost, GPUReleased, GPUAllocated]
+    assert allocations(events) == {"exp-1": {"b": (0,)}}
+
+
+def test_a_restarted_agent_voids_what_its_former_self_held() -> None:
+    world = World(submitted(), joined("a", 1), requested(1))
+    first = only(world.settle())
+    world.fold([joined("a", 1, incarnation="i2")])
+    second = only(world.settle())
+    assert second.epoch == 2
+    world.fold([exited(first)])  # a zombie speaks of the void allocation
+    assert world.settle() == []
+    assert world.state.allocations[second.allocation_id].outcome is None
+
+
+def test_a_gang_that_loses_a_member_is_stopped_and_released_when_the_rest_has_ended() -> None:
+    world = World(submitted(), joined("a", 1), joined("b", 1), requested(1, slots=2))
+    gang = only(world.settle())
+    world.fold([left("b")])
+    (asked,) = world.settle()
+    assert isinstance(asked, PreemptionRequested) and asked.reason is PreemptionReason.AGENT_LOST
+    world.fold([preempted(gang)])
+    (released,) = world.settle()
+    assert isinstance(released, GPUReleased) and released.reason is ReleaseReason.PREEMPTED
+    world.fold([joined("b", 1, incarnation="i2")])
+    assert only(world.settle()).epoch == 2
+
+
+def test_a_gang_is_held_until_every_member_has_ended() -> None:
+    world = World(submitted(), joined("a", 1), joined("b", 1), requested(1, slots=2))
+    gang = only(world.settle())
+    world.fold([exited(gang)])
+    assert world.settle() == []
+    member = GangMemberExited(
+        trial_id=gang.trial_id,
+        experiment_id=EXPERIMENT,
+        allocation_id=gang.allocation_id,
+        epoch=1,
+        agent_id=B,
+        outcome=Outcome.COMPLETED,
+        exit_code=0,
+        error=None,
+    )
+    world.fold([member])
+    assert [type(event) for event in world.settle()] == [GPUReleased]
+
+
+def test_a_canceled_experiment_gives_its_slots_back_and_gets_no_more() -> None:
+    world = World(submitted(), joined("a", 1), requested(1), requested(2))
+    running = only(world.settle())
+    world.fold([ExperimentCanceled(experiment_id=EXPERIMENT)])
+    (asked,) = world.settle()
+    assert isinstance(asked, PreemptionRequested) and asked.reason is PreemptionReason.CANCELED
+    world.fold([preempted(running)])
+    assert [type(event) for event in world.settle()] == [GPUReleased]
+
+
+def test_what_is_over_is_forgotten() -> None:
+    world = World(submitted(), joined("a", 1), requested(1))
+    running = only(world.settle())
+    world.fold([exited(running)])
+    world.settle()
+    world.fold([ExperimentCanceled(experiment_id=EXPERIMENT), closed(running.trial_id), left("a")])
+    assert world.state == State(waiting={"default": {}})  # type: ignore[dict-item] # a plain str will do
+
+
+def test_an_allocation_names_what_made_it_possible() -> None:
+    world = World(submitted(), joined("a", 1), requested(1), requested(2))
+    first = only(world.settle())
+    world.fold([exited(first)])
+    world.settle()
+    world.fold([closed(first.trial_id)])
+    released_seq = world.seq_of(GPUReleased)
+    second = World(*world.events[:-2])  # before the second allocation and the closing
+    (decision,) = second.decide()
+    assert decision.causes == (4, released_seq)

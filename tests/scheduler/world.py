@@ -1,0 +1,124 @@
+"""Builders for the scheduler's histories."""
+
+from collections.abc import Iterable, Mapping
+
+from services.scheduler.decide import decide
+from services.scheduler.state import State, check_invariants, evolve
+from shared.decisions import Decision
+from shared.events import (
+    AgentJoined,
+    AgentLeft,
+    Event,
+    ExperimentSubmitted,
+    GPUAllocated,
+    Outcome,
+    Slot,
+    SlotKind,
+    TrialClosed,
+    TrialEnd,
+    TrialExited,
+    TrialPreempted,
+    TrialRequested,
+)
+from shared.ids import AgentId, ExperimentId, PoolId, TrialId, trial_id
+from tests.support.history import History
+
+POOL = PoolId("default")
+EXPERIMENT = ExperimentId("exp")
+
+
+class World(History[State]):
+    """A scheduler's state; `settle` lets it decide until nothing is needed."""
+
+    def __init__(self, *events: Event) -> None:
+        super().__init__(State(), evolve, check_invariants)
+        self.fold(events)
+
+    def decide(self, silent_s: Mapping[AgentId, float] | None = None) -> list[Decision]:
+        return decide(self.state, silent_s or {}, agent_timeout_s=10)
+
+    def settle(self, silent_s: Mapping[AgentId, float] | None = None) -> list[Event]:
+        """Fold what the scheduler decides until it decides nothing; return it all."""
+        decided: list[Event] = []
+        while decisions := self.decide(silent_s):
+            events = [decision.event for decision in decisions]
+            self.fold(events)
+            decided += events
+            assert len(decided) < 10_000, "the scheduler never settles"
+        return decided
+
+
+def submitted(experiment_id: str = EXPERIMENT) -> ExperimentSubmitted:
+    return ExperimentSubmitted(
+        experiment_id=ExperimentId(experiment_id),
+        name="test",
+        config={"preemption_timeout": 30},
+        code_sha256="0" * 64,
+        code_bytes=1,
+    )
+
+
+def requested(index: int, slots: int = 1, experiment_id: str = EXPERIMENT) -> TrialRequested:
+    return TrialRequested(
+        experiment_id=ExperimentId(experiment_id),
+        trial_id=trial_id(ExperimentId(experiment_id), index),
+        index=index,
+        hyperparameters={},
+        seed=index,
+        slots=slots,
+        pool_id=POOL,
+        origin="test",
+    )
+
+
+def joined(agent_id: str, slots: int, incarnation: str = "i1", kind: SlotKind = SlotKind.CPU) -> AgentJoined:
+    return AgentJoined(
+        agent_id=AgentId(agent_id),
+        incarnation=incarnation,
+        pool_id=POOL,
+        address="127.0.0.1",
+        slots=tuple(Slot(number=number, kind=kind, name="cpu") for number in range(slots)),
+    )
+
+
+def left(agent_id: str, incarnation: str = "i1") -> AgentLeft:
+    return AgentLeft(agent_id=AgentId(agent_id), incarnation=incarnation, reason="stopped")
+
+
+def exited(allocated: GPUAllocated, outcome: Outcome = Outcome.COMPLETED) -> TrialExited:
+    return TrialExited(**_speaking(allocated), outcome=outcome, exit_code=0, error=None)  # type: ignore[arg-type]
+
+
+def preempted(allocated: GPUAllocated) -> TrialPreempted:
+    return TrialPreempted(**_speaking(allocated), step=1)  # type: ignore[arg-type]
+
+
+def closed(trial: TrialId) -> TrialClosed:
+    return TrialClosed(
+        experiment_id=EXPERIMENT, trial_id=trial, end=TrialEnd.COMPLETED, reason="done", metric=None, step=None
+    )
+
+
+def allocations(events: Iterable[Event]) -> dict[TrialId, dict[str, tuple[int, ...]]]:
+    """Which slots each trial was given by these events."""
+    return {
+        event.trial_id: {member.agent_id: member.slots for member in event.members}
+        for event in events
+        if isinstance(event, GPUAllocated)
+    }
+
+
+def only(events: Iterable[Event]) -> GPUAllocated:
+    """The one allocation among these events."""
+    (allocated,) = (event for event in events if isinstance(event, GPUAllocated))
+    return allocated
+
+
+def _speaking(allocated: GPUAllocated) -> dict[str, object]:
+    return {
+        "trial_id": allocated.trial_id,
+        "experiment_id": allocated.experiment_id,
+        "allocation_id": allocated.allocation_id,
+        "epoch": allocated.epoch,
+        "agent_id": allocated.members[0].agent_id,
+    }
