@@ -4,6 +4,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import nats
 from nats.aio.client import Client
@@ -38,6 +39,7 @@ async def connect(url: str, name: str) -> AsyncIterator[Client]:
         max_reconnect_attempts=-1,
         pending_size=MAX_PENDING_BYTES,
         error_cb=on_error,
+        inbox_prefix=f"_INBOX.{urlsplit(url).username or 'anonymous'}",  # all that a service may subscribe to
     )
     try:
         yield client
@@ -45,7 +47,8 @@ async def connect(url: str, name: str) -> AsyncIterator[Client]:
         if client.is_connected:
             await client.drain()
         else:
-            await client.close()
+            with contextlib.suppress(OSError):  # nobody is there to say goodbye to
+                await client.close()
 
 
 async def create_streams(client: Client, *, replicas: int = 1) -> None:

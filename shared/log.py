@@ -103,10 +103,14 @@ def decode_recorded(message: Message) -> Recorded:
     event = envelope.event
     if event is not None and (event.aggregate, event.aggregate_id) != (token.aggregate, token.aggregate_id):
         raise Undecodable(f"body is about {event.aggregate} {event.aggregate_id}, subject says {message.subject}")
-    agent_id = getattr(event, "agent_id", None)
-    if token.aggregate in ("trial", "agent") and event is not None and token.writer != f"worker-{agent_id}":
-        raise Undecodable(f"{token.writer} speaks for agent {agent_id}")
+    if event is not None and token.writer != _rightful_writer(event):
+        raise Undecodable(f"{token.writer} may not say {envelope.name}; only {_rightful_writer(event)} may")
     return Recorded(seq=message.seq, envelope=envelope)
+
+
+def _rightful_writer(event: Event) -> str:
+    """Who alone may say this. The broker keeps each service to its own writer token; this keeps it to its own facts."""
+    return event.writer if event.writer != "worker" else subjects.agent_writer(str(getattr(event, "agent_id", "")))
 
 
 async def append(client: Client, envelopes: Sequence[Envelope], *, expected: int) -> int:
@@ -193,6 +197,7 @@ class Follower:
         self._pending = 1  # how many messages the server had behind the last one received
         self._broken = True
         self._generation = 0
+        self._reconnects = 0
 
     @property
     def at_head(self) -> bool:
@@ -210,10 +215,10 @@ class Follower:
         the stream is quiet, so that the reader can look at its timers.
         """
         while True:
-            if self._broken:
+            if self._broken or self._client.stats["reconnects"] != self._reconnects:
                 await self._restart()
             try:
-                async with asyncio.timeout(SILENCE_S):
+                async with asyncio.timeout(SILENCE_S if self._client.is_connected else RETRY_S):
                     await self._ready.wait()
             except TimeoutError:
                 self._broken = True
@@ -230,6 +235,7 @@ class Follower:
         self._subscription = None
 
     async def _restart(self) -> None:
+        self._broken = True
         while self._broken:
             try:
                 await self.close()
@@ -241,6 +247,7 @@ class Follower:
     async def _start(self) -> None:
         inbox = self._client.new_inbox()
         self._consumer_seq = 0
+        self._reconnects = self._client.stats["reconnects"]
         self._subscription = await self._client.subscribe(inbox, cb=partial(self._receive, self._generation))
         info = await self._client.jetstream().add_consumer(self._stream, self._consumer(inbox))
         self._broken = False

@@ -29,6 +29,7 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
 class AgentEvent(Event, frozen=True, kw_only=True):
     """Common to all events of an agent."""
 
+    writer: ClassVar[str] = "worker"
     aggregate: ClassVar[str] = "agent"
     aggregate_field: ClassVar[str] = "agent_id"
 

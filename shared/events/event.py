@@ -6,12 +6,14 @@ import msgspec
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """A fact on the log. A subclass names its aggregate and the field that holds the aggregate's id.
+    """A fact on the log. A subclass names its aggregate, the field that holds the aggregate's id, and the one service
+    that may say it (`worker` stands for the agent that the event's `agent_id` names).
 
     `version` rises with every change that a reader must know about; adding a field with a default is none.
     """
 
     version: ClassVar[int] = 1
+    writer: ClassVar[str]
     aggregate: ClassVar[str]
     aggregate_field: ClassVar[str]
 

@@ -16,15 +16,22 @@ class TrialEnd(StrEnum):
 
 
 class ExperimentEvent(Event, frozen=True, kw_only=True):
-    """Common to all events of an experiment."""
+    """Common to all events of an experiment. What becomes of one is the searcher's to say."""
 
+    writer: ClassVar[str] = "searcher"
     aggregate: ClassVar[str] = "experiment"
     aggregate_field: ClassVar[str] = "experiment_id"
 
     experiment_id: ExperimentId
 
 
-class ExperimentSubmitted(ExperimentEvent, frozen=True, kw_only=True):
+class ExperimentIntent(ExperimentEvent, frozen=True, kw_only=True):
+    """What a user wants of an experiment."""
+
+    writer: ClassVar[str] = "gateway"
+
+
+class ExperimentSubmitted(ExperimentIntent, frozen=True, kw_only=True):
     """A user handed over an experiment. `config` is the validated file with every default filled in;
     `code_sha256` names the archive of the code directory in the object store."""
 
@@ -34,15 +41,15 @@ class ExperimentSubmitted(ExperimentEvent, frozen=True, kw_only=True):
     code_bytes: int
 
 
-class ExperimentPaused(ExperimentEvent, frozen=True, kw_only=True):
+class ExperimentPaused(ExperimentIntent, frozen=True, kw_only=True):
     """A user asked that the experiment hold no slots; its trials checkpoint and wait."""
 
 
-class ExperimentResumed(ExperimentEvent, frozen=True, kw_only=True):
+class ExperimentResumed(ExperimentIntent, frozen=True, kw_only=True):
     """A user asked that a paused experiment go on."""
 
 
-class ExperimentCanceled(ExperimentEvent, frozen=True, kw_only=True):
+class ExperimentCanceled(ExperimentIntent, frozen=True, kw_only=True):
     """A user ended the experiment; running trials checkpoint and stop, no more are requested."""
 
 

@@ -37,6 +37,7 @@ class GangMember(msgspec.Struct, frozen=True, kw_only=True):
 class PoolEvent(Event, frozen=True, kw_only=True):
     """Common to all events of a resource pool."""
 
+    writer: ClassVar[str] = "scheduler"
     aggregate: ClassVar[str] = "pool"
     aggregate_field: ClassVar[str] = "pool_id"
 

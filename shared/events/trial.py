@@ -29,6 +29,7 @@ class CheckpointFile(msgspec.Struct, frozen=True, kw_only=True):
 class TrialEvent(Event, frozen=True, kw_only=True):
     """Common to all events of a trial."""
 
+    writer: ClassVar[str] = "worker"
     aggregate: ClassVar[str] = "trial"
     aggregate_field: ClassVar[str] = "trial_id"
 

@@ -1,0 +1,105 @@
+"""The experiment file as typed, frozen values."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Discriminator, Field, JsonValue, Tag
+from pydantic_core import PydanticCustomError
+
+from shared import ids
+from shared.config.deepspeed import DeepSpeed
+from shared.config.hyperparameters import Hyperparameter, num_grid_points
+from shared.config.searcher import GridSearch, Searcher, SingleSearch
+from shared.config.section import Section
+
+MAX_SEED = 2**31 - 1
+MAX_SLOTS = 4096
+WEEK_S = 7 * 24 * 3600
+
+_VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=.*", re.DOTALL)
+_RESERVED = re.compile(
+    r"TM_.*|TORCHELASTIC_.*|(LOCAL_)?RANK|(LOCAL_)?WORLD_SIZE|MASTER_ADDR|MASTER_PORT|CUDA_VISIBLE_DEVICES"
+)
+
+
+def _pool_name(value: str) -> str:
+    if not ids.is_token(value):
+        raise PydanticCustomError("pool_name", "must be lower-case letters, digits and dashes, at most 63")
+    return value
+
+
+def _environment_variable(value: str) -> str:
+    match = _VARIABLE.fullmatch(value)
+    if match is None:
+        raise PydanticCustomError("environment_variable", "must have the form KEY=VALUE")
+    if _RESERVED.fullmatch(match[1]):
+        raise PydanticCustomError("reserved_variable", "is set by the platform and cannot be given")
+    return value
+
+
+Name = Annotated[str, Field(max_length=256)]
+NonEmpty = Annotated[str, Field(min_length=1, max_length=4096)]
+Entrypoint = Annotated[
+    Annotated[NonEmpty, Tag("<text>")]
+    | Annotated[tuple[NonEmpty, ...], Field(min_length=1, strict=False), Tag("<words>")],
+    Discriminator(lambda value: "<words>" if isinstance(value, list | tuple) else "<text>"),
+]
+
+
+class Resources(Section):
+    """What each trial gets."""
+
+    slots_per_trial: Annotated[int, Field(ge=1, le=MAX_SLOTS)] = 1
+    resource_pool: Annotated[str, AfterValidator(_pool_name)] = "default"
+
+
+class Environment(Section):
+    """What the training processes see besides the platform's own variables."""
+
+    environment_variables: Annotated[
+        tuple[Annotated[str, AfterValidator(_environment_variable)], ...], Field(strict=False)
+    ] = ()
+
+
+class Reproducibility(Section):
+    """What all randomness of the search and of its trials follows from; drawn at submission when absent."""
+
+    experiment_seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
+
+
+class Experiment(Section):
+    """A whole experiment file, every default filled in."""
+
+    name: Annotated[str, Field(min_length=1, max_length=256)] = "experiment"
+    description: Annotated[str, Field(max_length=65_536)] = ""
+    labels: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+    workspace: Name = ""
+    project: Name = ""
+    entrypoint: Entrypoint
+    hyperparameters: dict[str, Hyperparameter] = Field(default_factory=dict)
+    searcher: Searcher
+    resources: Resources = Resources()
+    max_restarts: Annotated[int, Field(ge=0, le=1000)] = 5
+    records_per_epoch: Annotated[int, Field(ge=0)] = 0
+    preemption_timeout: Annotated[int, Field(ge=1, le=WEEK_S)] = 60
+    environment: Environment = Environment()
+    reproducibility: Reproducibility = Reproducibility()
+    deepspeed: DeepSpeed | None = None
+    data: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def num_trials(self) -> int:
+        """How many trials the search requests in all."""
+        match self.searcher:
+            case SingleSearch():
+                return 1
+            case GridSearch():
+                return num_grid_points(self.hyperparameters)
+            case searcher:
+                return searcher.max_trials
+
+    def with_seed(self, seed: int) -> "Experiment":
+        """Return this experiment with a seed if it has none yet, else itself."""
+        if self.reproducibility.experiment_seed is not None:
+            return self
+        return self.model_copy(update={"reproducibility": Reproducibility(experiment_seed=seed)})

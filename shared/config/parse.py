@@ -1,0 +1,80 @@
+"""The doors of this package: text or a stored configuration in, an Experiment or every mistake out."""
+
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from shared.config import deepspeed, experiment, hyperparameters, searcher
+from shared.config.document import read_document
+from shared.config.experiment import Experiment
+from shared.config.problems import MAX_PROBLEMS, Catalogue, problems_of
+from shared.config.rules import broken_rules
+from shared.errors import Problem, Rejected
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "resources": experiment.Resources,
+    "environment": experiment.Environment,
+    "reproducibility": experiment.Reproducibility,
+}
+_UNION_BRANCHES: dict[str, type[BaseModel]] = {
+    "<single>": searcher.SingleSearch,
+    "<random>": searcher.RandomSearch,
+    "<grid>": searcher.GridSearch,
+    "<bayesian>": searcher.BayesianSearch,
+    "<the short form>": deepspeed.DeepSpeedShort,
+    "<const>": hyperparameters.Const,
+    "<categorical>": hyperparameters.Categorical,
+    "<int>": hyperparameters.Int,
+    "<double>": hyperparameters.Double,
+    "<log>": hyperparameters.Log,
+}
+_NAMED: dict[str, type[BaseModel]] = {**_SECTIONS, "searcher": searcher.BayesianSearch}
+_CATALOGUE = Catalogue(
+    models={"": Experiment, "max_length": searcher.MaxLength, **_SECTIONS, **_UNION_BRANCHES},
+    homes={key: f"{section}.{key}" for section, model in _NAMED.items() for key in model.model_fields}
+    | {key: key for key in Experiment.model_fields},
+)
+
+
+def parse_experiment(text: str) -> Experiment:
+    """Return the experiment in a YAML or JSON text. Raises Rejected with every mistake in it."""
+    document, problems = read_document(text)
+    if not isinstance(document, dict):
+        raise Rejected("the experiment file must be a mapping of keys to values", tuple(problems))
+    parsed: Experiment | None = None
+    try:
+        parsed = Experiment.model_validate(document)
+    except ValidationError as error:
+        problems += problems_of(error, _CATALOGUE)
+    problems += broken_rules(document)
+    if problems or parsed is None:
+        raise Rejected(_title(len(problems)), _first(problems))
+    return parsed
+
+
+def load_experiment(config: dict[str, Any]) -> Experiment:
+    """Return the experiment that an event stores. Raises Rejected when this program cannot read it."""
+    try:
+        return Experiment.model_validate(config)
+    except ValidationError as error:
+        raise Rejected("the stored experiment cannot be read", tuple(problems_of(error, _CATALOGUE))) from error
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of an experiment file, for editors."""
+    schema = Experiment.model_json_schema()
+    definitions = schema["$defs"]
+    plain = {"type": ["string", "number", "boolean", "array", "null"]}
+    definitions["Const"] = {"anyOf": [definitions["Const"], plain], "title": "Const"}
+    definitions["MaxLength"] = {"anyOf": [definitions["MaxLength"], {"type": "integer", "minimum": 1}]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _first(problems: list[Problem]) -> tuple[Problem, ...]:
+    return tuple(dict.fromkeys(problems[:MAX_PROBLEMS]))
+
+
+def _title(num_problems: int) -> str:
+    if num_problems == 1:
+        return "the experiment file has a mistake"
+    return f"the experiment file has {num_problems} mistakes{' or more' if num_problems >= MAX_PROBLEMS else ''}"

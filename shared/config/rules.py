@@ -1,0 +1,163 @@
+"""Rules between fields. They look at the raw document, so that they are told together with every other mistake.
+
+A field of the wrong type is not their business: the types complain about it themselves.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from shared.config.deepspeed import DeepSpeedShort, is_full
+from shared.config.problems import Path, path_text
+from shared.config.searcher import MAX_TRIALS, MaxLength
+from shared.errors import Problem
+
+_RANGES = ("int", "double", "log")
+
+
+def broken_rules(document: dict[str, Any]) -> Iterator[Problem]:
+    """Yield a problem for each rule that the document breaks."""
+    for rule in _RULES:
+        yield from rule(document)
+
+
+def _ranges_are_ranges(document: dict[str, Any]) -> Iterator[Problem]:
+    for path, hyperparameter in _hyperparameters(document):
+        minval, maxval = _number(hyperparameter, "minval"), _number(hyperparameter, "maxval")
+        if minval is not None and maxval is not None and minval >= maxval:
+            yield Problem(path_text((*path, "maxval")), f"must be more than minval {minval}, found {maxval}")
+        elif hyperparameter["type"] == "log":
+            yield from _log_is_finite(path, hyperparameter, minval, maxval)
+
+
+def _log_is_finite(
+    path: Path, hyperparameter: dict[str, Any], minval: float | None, maxval: float | None
+) -> Iterator[Problem]:
+    base = 10.0 if hyperparameter.get("base") is None else _number(hyperparameter, "base")
+    if base is None or base <= 0 or minval is None or maxval is None:
+        return
+    if base == 1:
+        yield Problem(path_text((*path, "base")), "must not be 1, whose powers are all the same")
+    for name, exponent in (("minval", minval), ("maxval", maxval)):
+        if abs(exponent * math.log(base)) > 700:
+            yield Problem(
+                path_text((*path, name)),
+                f"is an exponent, and {base:g} to the power {exponent:g} is no usable number",
+                "for values from 1e-4 to 1e-1 write minval: -4, maxval: -1",
+            )
+
+
+def _grid_has_counts(document: dict[str, Any]) -> Iterator[Problem]:
+    if _searcher(document).get("name") != "grid":
+        return
+    num_points = 1
+    for path, hyperparameter in _hyperparameters(document, (*_RANGES, "categorical")):
+        is_range = hyperparameter["type"] in _RANGES
+        if is_range and hyperparameter.get("count") is None:
+            yield Problem(
+                path_text((*path, "count")), "is required in a grid search", "how many points along this axis"
+            )
+        num_points *= _axis_length(hyperparameter)
+    if num_points > MAX_TRIALS:
+        yield Problem("hyperparameters", f"make a grid of {num_points:,} trials; at most {MAX_TRIALS:,} are possible")
+
+
+def _axis_length(hyperparameter: dict[str, Any]) -> int:
+    if hyperparameter["type"] == "categorical":
+        values = hyperparameter.get("vals")
+        return max(1, len(values)) if isinstance(values, list) else 1
+    count = hyperparameter.get("count")
+    length = count if isinstance(count, int) else 1
+    minval, maxval = _number(hyperparameter, "minval"), _number(hyperparameter, "maxval")
+    if hyperparameter["type"] == "int" and minval is not None and maxval is not None:
+        length = min(length, int(maxval - minval) + 1)
+    return max(1, length)
+
+
+def _bayesian_has_a_space(document: dict[str, Any]) -> Iterator[Problem]:
+    if _searcher(document).get("name") != "bayesian" or not isinstance(document.get("hyperparameters", {}), dict):
+        return
+    if not any(True for _ in _hyperparameters(document, (*_RANGES, "categorical"))):
+        yield Problem(
+            "hyperparameters",
+            "hold nothing to search",
+            "a bayesian search needs at least one hyperparameter of type categorical, int, double or log",
+        )
+
+
+def _max_length_has_one_unit(document: dict[str, Any]) -> Iterator[Problem]:
+    length = _searcher(document).get("max_length")
+    if isinstance(length, dict) and set(length) <= set(MaxLength.model_fields):
+        given = [unit for unit in MaxLength.model_fields if length.get(unit) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) if given else "none"
+            yield Problem("searcher.max_length", f"must have exactly one of batches, epochs and records, found {found}")
+
+
+def _deepspeed_short_form(document: dict[str, Any]) -> Iterator[Problem]:
+    section = _mapping(document.get("deepspeed"))
+    if is_full(section):
+        for key in sorted(set(section) & set(DeepSpeedShort.model_fields)):
+            yield Problem(
+                f"deepspeed.{key}",
+                "belongs to the short form, but the section also holds DeepSpeed's own keys",
+                "use one of the two: the short form, or a whole DeepSpeed configuration",
+            )
+    elif section.get("offload") == "cpu" and section.get("zero_stage", 1) == 0:
+        yield Problem(
+            "deepspeed.offload",
+            "cpu needs zero_stage 1, 2 or 3: stage 0 keeps the whole optimizer on every device",
+            "raise zero_stage or write offload: none",
+        )
+
+
+def _deepspeed_batch_sizes(document: dict[str, Any]) -> Iterator[Problem]:
+    section = _mapping(document.get("deepspeed"))
+    slots = _mapping(document.get("resources")).get("slots_per_trial", 1)
+    total, micro = section.get("train_batch_size"), section.get("train_micro_batch_size_per_gpu")
+    steps = section.get("gradient_accumulation_steps", 1)
+    if all(type(number) is int for number in (slots, total, micro, steps)) and total != micro * steps * slots:
+        yield Problem(
+            "deepspeed.train_batch_size",
+            f"{total} is not train_micro_batch_size_per_gpu {micro} × gradient_accumulation_steps {steps}"
+            f" × slots_per_trial {slots} = {micro * steps * slots}",
+        )
+
+
+_RULES: tuple[Callable[[dict[str, Any]], Iterator[Problem]], ...] = (
+    _ranges_are_ranges,
+    _grid_has_counts,
+    _bayesian_has_a_space,
+    _max_length_has_one_unit,
+    _deepspeed_short_form,
+    _deepspeed_batch_sizes,
+)
+
+
+def _hyperparameters(
+    document: dict[str, Any], types: tuple[str, ...] = _RANGES
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the hyperparameters of the given types, at any depth, in the order of the file."""
+    pending: list[tuple[Path, Any]] = [(("hyperparameters",), document.get("hyperparameters"))]
+    while pending:
+        path, value = pending.pop()
+        if not isinstance(value, dict):
+            continue
+        if len(path) > 1 and isinstance(value.get("type"), str):
+            if value["type"] in types:
+                yield path, value
+        else:
+            pending += [((*path, key), item) for key, item in reversed(value.items())]
+
+
+def _searcher(document: dict[str, Any]) -> dict[str, Any]:
+    return _mapping(document.get("searcher"))
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(mapping: dict[str, Any], key: str) -> float | None:
+    value = mapping.get(key)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None

@@ -1,0 +1,90 @@
+"""The search: which method, what it optimises, and its budget."""
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from shared.config.section import Section
+
+MAX_TRIALS = 100_000
+
+NumTrials = Annotated[int, Field(ge=1, le=MAX_TRIALS)]
+MetricName = Annotated[str, Field(min_length=1, max_length=256)]
+Length = Annotated[int, Field(ge=1)]
+
+
+class MaxLength(Section):
+    """How long a trial trains, in exactly one unit; a plain number means batches."""
+
+    batches: Length | None = None
+    epochs: Length | None = None
+    records: Length | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_number(cls, value: object) -> object:
+        return {"batches": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @property
+    def unit(self) -> str:
+        """The unit that was given: batches, epochs or records."""
+        return next(iter(self.model_dump(exclude_none=True)))
+
+    @property
+    def count(self) -> int:
+        """How many of the unit."""
+        count: int = getattr(self, self.unit)
+        return count
+
+
+class SearchCommon(Section):
+    """What every method needs to know: the validation metric that decides, and its direction."""
+
+    metric: MetricName
+    smaller_is_better: bool = True
+    max_length: MaxLength | None = None
+
+
+class SingleSearch(SearchCommon):
+    """One trial."""
+
+    name: Literal["single"]
+
+
+class RandomSearch(SearchCommon):
+    """Trials drawn at random; `max_concurrent_trials` 0 means all at once."""
+
+    name: Literal["random"]
+    max_trials: NumTrials
+    max_concurrent_trials: Annotated[int, Field(ge=0)] = 16
+
+
+class GridSearch(SearchCommon):
+    """Every point of the grid; `max_concurrent_trials` 0 means all at once."""
+
+    name: Literal["grid"]
+    max_concurrent_trials: Annotated[int, Field(ge=0)] = 16
+
+
+class BayesianSearch(SearchCommon):
+    """A Gaussian process chooses each trial from the results of those before, after `initial_trials` spread ones."""
+
+    name: Literal["bayesian"]
+    max_trials: NumTrials
+    max_concurrent_trials: Annotated[int, Field(ge=1)] = 2
+    initial_trials: NumTrials = 5
+    acquisition_function: Literal["EI", "LCB", "PI", "gp_hedge"] = "gp_hedge"
+
+
+def _tag(value: object) -> str:
+    name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
+    return f"<{'' if name is None else name}>"
+
+
+Searcher = Annotated[
+    Annotated[SingleSearch, Tag("<single>")]
+    | Annotated[RandomSearch, Tag("<random>")]
+    | Annotated[GridSearch, Tag("<grid>")]
+    | Annotated[BayesianSearch, Tag("<bayesian>")],
+    Discriminator(_tag),
+]

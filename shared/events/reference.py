@@ -1,0 +1,50 @@
+"""The event reference, generated from the catalogue: `python -m shared.events.reference > docs/reference/events.md`."""
+
+import inspect
+import typing
+
+import msgspec
+
+from shared.events import CATALOGUE, Event
+
+_HEAD = """# Event reference
+
+Generated from `shared/events` by `python -m shared.events.reference`; do not edit.
+
+A fact is one message on the stream `EVENTS`, subject `tm.<writer>.<aggregate>.<id>.<EventName>`. Its body is one msgpack
+map with the attributes of CloudEvents 1.0: `id`, `source` (the writer), `type` (the event's name), `subject`, `time` (UTC),
+`tmversion` (the version of the event's shape), `actor`, `correlation` (the experiment), `causes` (the stream sequences of
+the events that made this one necessary), `traceparent` and `data` (the fields below). The broker lets each service publish
+under its own writer only.
+"""
+
+
+def render() -> str:
+    """Return the reference as Markdown."""
+    return "\n".join([_HEAD, *(_section(name, event) for name, event in CATALOGUE.items())])
+
+
+def _section(name: str, event: type[Event]) -> str:
+    fields = "\n".join(_row(field, event) for field in msgspec.structs.fields(event))
+    described = inspect.cleandoc(event.__doc__ or "").replace("\n", " ")
+    writer = "worker-<agent_id>" if event.writer == "worker" else event.writer
+    subject = f"tm.{writer}.{event.aggregate}.<{event.aggregate_field}>.{name}"
+    return (
+        f"## {name}\n\n{described}\n\nSubject `{subject}`, version {event.version}.\n\n| field | type |\n|---|---|\n{fields}\n"
+    )
+
+
+def _row(field: msgspec.structs.FieldInfo, event: type[Event]) -> str:
+    return f"| `{field.name}` | {_type_name(typing.get_type_hints(event)[field.name])} |"
+
+
+def _type_name(annotation: object) -> str:
+    name = getattr(annotation, "__name__", None) if not typing.get_args(annotation) else None
+    text = name or str(annotation)
+    for noise in ("typing.", "shared.events.trial.", "shared.events.pool.", "shared.events.agent.", "shared.ids."):
+        text = text.replace(noise, "")
+    return text.replace("|", "or").replace("NoneType", "None")
+
+
+if __name__ == "__main__":
+    print(render(), end="")

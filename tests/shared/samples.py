@@ -1,0 +1,137 @@
+"""One sample of every event type, with every field set: the golden bytes are made of these."""
+
+from datetime import UTC, datetime
+
+from shared.codec import Envelope
+from shared.events import (
+    AgentJoined,
+    AgentLeft,
+    AgentLost,
+    CheckpointFile,
+    CheckpointSaved,
+    CheckpointShardUploaded,
+    Event,
+    ExperimentCanceled,
+    ExperimentCompleted,
+    ExperimentFailed,
+    ExperimentPaused,
+    ExperimentResumed,
+    ExperimentSubmitted,
+    GangMember,
+    GangMemberExited,
+    GPUAllocated,
+    GPUReleased,
+    MetricReported,
+    Outcome,
+    PreemptionReason,
+    PreemptionRequested,
+    ReleaseReason,
+    RendezvousOpened,
+    Slot,
+    SlotKind,
+    TrialClosed,
+    TrialEnd,
+    TrialExited,
+    TrialPreempted,
+    TrialRequested,
+    TrialRetried,
+    TrialStarted,
+)
+from shared.ids import AgentId, AllocationId, CheckpointId, ExperimentId, PoolId, TrialId
+
+EXPERIMENT = ExperimentId("k3f9x2ab")
+TRIAL = TrialId("k3f9x2ab-7")
+ALLOCATION = AllocationId("k3f9x2ab-7-a2")
+CHECKPOINT = CheckpointId("k3f9x2ab-7-a2-s120")
+POOL = PoolId("default")
+AGENT = AgentId("gpu7")
+
+_MEMBER = GangMember(agent_id=AGENT, incarnation="0a1b2c3d4e5f", slots=(0, 1))
+_FILES = (CheckpointFile(path="state/model.pt", size_bytes=1234, sha256="ab" * 32),)
+_SPEAKING = {
+    "trial_id": TRIAL,
+    "experiment_id": EXPERIMENT,
+    "allocation_id": ALLOCATION,
+    "epoch": 2,
+    "agent_id": AGENT,
+}
+
+SAMPLES: tuple[Event, ...] = (
+    ExperimentSubmitted(
+        experiment_id=EXPERIMENT,
+        name="digits",
+        config={"searcher": {"name": "random", "max_trials": 3}, "labels": ["a"], "preemption_timeout": 60},
+        code_sha256="cd" * 32,
+        code_bytes=2048,
+    ),
+    ExperimentPaused(experiment_id=EXPERIMENT),
+    ExperimentResumed(experiment_id=EXPERIMENT),
+    ExperimentCanceled(experiment_id=EXPERIMENT),
+    TrialRequested(
+        experiment_id=EXPERIMENT,
+        trial_id=TRIAL,
+        index=7,
+        hyperparameters={"lr": 0.001, "layers": 2, "activation": "relu", "nested": {"dropout": 0.5}},
+        seed=1234567,
+        slots=2,
+        pool_id=POOL,
+        origin="random",
+    ),
+    TrialRetried(experiment_id=EXPERIMENT, trial_id=TRIAL, restarts=1, reason="exit code 1"),
+    TrialClosed(
+        experiment_id=EXPERIMENT, trial_id=TRIAL, end=TrialEnd.COMPLETED, reason="trained", metric=0.97, step=120
+    ),
+    ExperimentCompleted(experiment_id=EXPERIMENT, best_trial_id=TRIAL, best_metric=0.97),
+    ExperimentFailed(experiment_id=EXPERIMENT, reason="every trial failed"),
+    GPUAllocated(
+        pool_id=POOL, allocation_id=ALLOCATION, trial_id=TRIAL, experiment_id=EXPERIMENT, epoch=2, members=(_MEMBER,)
+    ),
+    PreemptionRequested(
+        pool_id=POOL, allocation_id=ALLOCATION, trial_id=TRIAL, reason=PreemptionReason.PAUSED, timeout_s=60.0
+    ),
+    GPUReleased(pool_id=POOL, allocation_id=ALLOCATION, trial_id=TRIAL, epoch=2, reason=ReleaseReason.EXITED),
+    AgentLost(pool_id=POOL, agent_id=AGENT, incarnation="0a1b2c3d4e5f", silent_s=10.5),
+    AgentJoined(
+        agent_id=AGENT,
+        incarnation="0a1b2c3d4e5f",
+        pool_id=POOL,
+        address="10.0.0.7",
+        slots=(
+            Slot(number=0, kind=SlotKind.CUDA, name="NVIDIA H200", device_uuid="GPU-1", memory_bytes=150_000_000_000),
+            Slot(number=1, kind=SlotKind.CPU, name="cpu"),
+        ),
+    ),
+    AgentLeft(agent_id=AGENT, incarnation="0a1b2c3d4e5f", reason="stopped"),
+    RendezvousOpened(**_SPEAKING, address="10.0.0.7", port=40001),  # type: ignore[arg-type]
+    TrialStarted(**_SPEAKING, world_size=2, warm=True, resumed_from=CHECKPOINT),  # type: ignore[arg-type]
+    MetricReported(**_SPEAKING, step=120, metrics={"accuracy": 0.97, "loss": 0.1}),  # type: ignore[arg-type]
+    CheckpointShardUploaded(**_SPEAKING, checkpoint_id=CHECKPOINT, step=120, files=_FILES),  # type: ignore[arg-type]
+    CheckpointSaved(  # type: ignore[misc]
+        **_SPEAKING,  # type: ignore[arg-type]
+        checkpoint_id=CHECKPOINT,
+        step=120,
+        world_size=2,
+        zero_stage=1,
+        files=_FILES,
+    ),
+    GangMemberExited(**_SPEAKING, outcome=Outcome.COMPLETED, exit_code=0, error=None),  # type: ignore[arg-type]
+    TrialPreempted(**_SPEAKING, step=120),  # type: ignore[arg-type]
+    TrialExited(**_SPEAKING, outcome=Outcome.FAILED, exit_code=1, error="ValueError: no"),  # type: ignore[arg-type]
+)
+
+
+def envelope(event: Event) -> Envelope:
+    """The event as its rightful writer would say it, at a fixed time."""
+    writer = f"worker-{AGENT}" if event.writer == "worker" else event.writer
+    return Envelope(
+        id="0123456789abcdef0123456789abcdef",
+        writer=writer,
+        time=datetime(2030, 1, 2, 3, 4, 5, 678000, tzinfo=UTC),
+        actor="local",
+        correlation=EXPERIMENT,
+        causes=(3, 5),
+        name=type(event).__name__,
+        version=event.version,
+        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        event=event,
+    )

@@ -1,0 +1,88 @@
+"""Code archives: what is packed comes back, and what is hostile is refused before anything is written."""
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from shared import archive
+from shared.errors import Rejected
+
+
+def test_what_is_packed_comes_back(tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    (code / "pkg").mkdir(parents=True)
+    (code / "train.py").write_text("print('hello')")
+    (code / "pkg" / "model.py").write_text("x = 1")
+    (code / "run.sh").write_text("#!/bin/sh")
+    (code / "run.sh").chmod(0o755)
+    (code / "__pycache__").mkdir()
+    (code / "__pycache__" / "junk.pyc").write_text("")
+    archive.unpack(archive.pack(code), tmp_path / "out")
+    found = sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file())
+    assert found == ["pkg/model.py", "run.sh", "train.py"]
+    assert (tmp_path / "out" / "run.sh").stat().st_mode & 0o100
+
+
+def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.py").write_text("pass")
+    assert archive.pack(tmp_path / "a") == archive.pack(tmp_path / "b")
+
+
+def test_a_link_out_of_the_directory_is_not_packed(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "code" / "train.py").symlink_to(tmp_path / "secret")
+    with pytest.raises(Rejected, match="leads out"):
+        archive.pack(tmp_path / "code")
+
+
+def _tar(*entries: tuple[str, bytes, str]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, kind, link in entries:
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = kind, link
+            tar.addfile(entry)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "link", "complaint"),
+    [
+        ("../evil.py", tarfile.REGTYPE, "", "leads out"),
+        ("a/../../evil.py", tarfile.REGTYPE, "", "leads out"),
+        ("/etc/cron.d/evil", tarfile.REGTYPE, "", "leads out"),
+        ("..\\evil.py", tarfile.REGTYPE, "", "leads out"),
+        ("link", tarfile.SYMTYPE, "/etc/passwd", "is a link"),
+        ("link", tarfile.LNKTYPE, "train.py", "is a link"),
+        ("pipe", tarfile.FIFOTYPE, "", "neither a file nor a directory"),
+        ("disk", tarfile.BLKTYPE, "", "neither a file nor a directory"),
+    ],
+)
+def test_a_hostile_entry_is_named_and_nothing_is_written(
+    tmp_path: Path, name: str, kind: bytes, link: str, complaint: str
+) -> None:
+    body = _tar(("train.py", tarfile.REGTYPE, ""), (name, kind, link))
+    with pytest.raises(Rejected, match=complaint) as caught:
+        archive.unpack(body, tmp_path / "out")
+    assert [problem.path for problem in caught.value.problems] == [f"code:{name}"]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("body", [b"", b"junk", gzip.compress(b"junk"), _tar(("a", tarfile.REGTYPE, ""))[:-20]])
+def test_what_is_no_archive_is_refused(body: bytes) -> None:
+    with pytest.raises(Rejected, match="not a readable"):
+        archive.check(body)
+
+
+def test_a_bomb_is_refused_by_its_header() -> None:
+    entry = tarfile.TarInfo("zeros")
+    entry.size = archive.MAX_UNPACKED_BYTES + 1
+    body = gzip.compress(entry.tobuf())
+    with pytest.raises(Rejected, match="too large"):
+        archive.check(body)

@@ -1,0 +1,34 @@
+"""Waiting for a condition instead of sleeping."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+POLL_S = 0.02
+
+
+async def eventually(condition: Callable[[], Awaitable[T] | T], *, timeout_s: float = 10.0) -> T:
+    """Return the condition's first true value. Raises AssertionError, naming the last one, after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        result: T = await value if inspect.isawaitable(value) else value
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            raise AssertionError(f"still {result!r} after {timeout_s} s: {inspect.getsource(condition).strip()}")
+        await asyncio.sleep(POLL_S)
+
+
+def eventually_sync(condition: Callable[[], T], *, timeout_s: float = 10.0) -> T:
+    """Return the condition's first true value, for tests without an event loop."""
+    deadline = time.monotonic() + timeout_s
+    while not (result := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"still {result!r} after {timeout_s} s: {inspect.getsource(condition).strip()}")
+        time.sleep(POLL_S)
+    return result
