@@ -1,0 +1,1 @@
+"""Benchmarks: each prints a table with the peer or the limit measured in the same run. `tm bench NAME [--json]`."""

@@ -1,0 +1,36 @@
+"""How a benchmark says what it measured: a table for people, one JSON object for scripts."""
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One measured quantity: what, in which unit, and each measurement."""
+
+    what: str
+    unit: str
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The middle measurement."""
+        return statistics.median(self.values)
+
+
+def show(title: str, rows: Sequence[Row], *, as_json: bool) -> None:
+    """Print the rows, each beside the first one's median."""
+    if as_json:
+        print(json.dumps({"benchmark": title, "rows": [asdict(row) | {"median": row.median} for row in rows]}))
+        return
+    table = Table("", "median", "lowest", "highest", "runs", "× first row", title=title)
+    for row in rows:
+        figures = (f"{value:.3g} {row.unit}" for value in (row.median, min(row.values), max(row.values)))
+        same_unit = row.unit == rows[0].unit
+        table.add_row(row.what, *figures, str(len(row.values)), f"{row.median / rows[0].median:.2f}" if same_unit else "")
+    Console().print(table)
