@@ -1,0 +1,73 @@
+"""What must hold after each event, checked from the log alone and apart from the code under test."""
+
+from collections import Counter
+
+from shared.events import (
+    AgentJoined,
+    AgentLeft,
+    AgentLost,
+    ExperimentCompleted,
+    ExperimentFailed,
+    GPUAllocated,
+    GPUReleased,
+    TrialClosed,
+    TrialEnd,
+    TrialRequested,
+)
+from shared.log import Recorded
+
+
+class Oracle:
+    """Watches every event; an AssertionError names the broken promise."""
+
+    def __init__(self, *, max_trials: int, max_concurrent: int) -> None:
+        self.max_trials, self.max_concurrent = max_trials, max_concurrent
+        self.requested: dict[str, TrialRequested] = {}
+        self.closed: dict[str, TrialClosed] = {}
+        self.endings: Counter[str] = Counter()
+        self.held: dict[str, GPUAllocated] = {}
+        self.incarnations: dict[str, str] = {}
+        self.epochs: dict[str, int] = {}
+
+    def watch(self, recorded: Recorded) -> None:
+        """Check one event."""
+        match recorded.event:
+            case TrialRequested() as event:
+                assert event.trial_id not in self.requested, f"{event.trial_id} was requested twice"
+                self.requested[event.trial_id] = event
+                assert len(self.requested) <= self.max_trials, "the budget was exceeded"
+                open_trials = len(self.requested) - len(self.closed)
+                assert open_trials <= self.max_concurrent, "too many trials are open"
+            case TrialClosed() as event:
+                assert event.trial_id not in self.closed, f"{event.trial_id} was closed twice"
+                self.closed[event.trial_id] = event
+            case ExperimentCompleted() | ExperimentFailed() as event:
+                self.endings[event.experiment_id] += 1
+                assert self.endings[event.experiment_id] == 1, "an experiment ended twice"
+                assert len(self.closed) == len(self.requested), "an experiment ended with open trials"
+            case AgentJoined() as event:
+                self.incarnations[event.agent_id] = event.incarnation
+            case AgentLeft() | AgentLost() as event:
+                if self.incarnations.get(event.agent_id) == event.incarnation:
+                    del self.incarnations[event.agent_id]
+            case GPUAllocated() as event:
+                self._allocated(event)
+            case GPUReleased() as event:
+                assert event.allocation_id in self.held, f"{event.allocation_id} was released twice"
+                del self.held[event.allocation_id]
+            case _:
+                pass
+
+    def _allocated(self, event: GPUAllocated) -> None:
+        closed = self.closed.get(event.trial_id)  # a cancellation may cross an allocation, which is then preempted
+        assert closed is None or closed.end is TrialEnd.CANCELED, f"{event.trial_id} is over and got slots"
+        assert event.trial_id not in {held.trial_id for held in self.held.values()}, f"{event.trial_id} runs twice"
+        assert event.epoch == self.epochs.get(event.trial_id, 0) + 1, "an epoch was skipped or used twice"
+        self.epochs[event.trial_id] = event.epoch
+        wanted = self.requested[event.trial_id].slots
+        assert sum(len(member.slots) for member in event.members) == wanted, "a gang is not whole"
+        taken = {(m.agent_id, m.incarnation, slot) for held in self.held.values() for m in held.members for slot in m.slots}
+        for member in event.members:
+            for slot in member.slots:
+                assert (member.agent_id, member.incarnation, slot) not in taken, f"{member.agent_id}/{slot} given twice"
+        self.held[event.allocation_id] = event
