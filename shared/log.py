@@ -198,6 +198,7 @@ class Follower:
         self._broken = True
         self._generation = 0
         self._reconnects = 0
+        self._held_reply: str | None = None  # the server's flow control waits for it until the reader took what is here
 
     @property
     def at_head(self) -> bool:
@@ -224,6 +225,9 @@ class Follower:
                 self._broken = True
                 continue
             self._ready.clear()
+            if self._held_reply is not None:
+                await self._client.publish(self._held_reply)
+                self._held_reply = None
             messages, self._buffer = self._buffer, []
             return messages
 
@@ -247,6 +251,7 @@ class Follower:
     async def _start(self) -> None:
         inbox = self._client.new_inbox()
         self._consumer_seq = 0
+        self._held_reply = None
         self._reconnects = self._client.stats["reconnects"]
         self._subscription = await self._client.subscribe(inbox, cb=partial(self._receive, self._generation))
         info = await self._client.jetstream().add_consumer(self._stream, self._consumer(inbox))
@@ -276,7 +281,9 @@ class Follower:
             return
         self._ready.set()
         if message.headers and message.headers.get("Status") == "100":  # an idle heartbeat or flow control
-            if message.reply:
+            if message.reply and self._buffer:
+                self._held_reply = message.reply
+            elif message.reply:
                 await self._client.publish(message.reply)
             return
         place = _Place.of(message.reply)

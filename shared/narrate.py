@@ -15,6 +15,7 @@ from shared.events import (
     ExperimentFailed,
     ExperimentPaused,
     ExperimentResumed,
+    ExperimentStopped,
     ExperimentSubmitted,
     GangMember,
     GangMemberExited,
@@ -84,6 +85,11 @@ def _(event: ExperimentCompleted) -> str:
 @sentence.register
 def _(event: ExperimentFailed) -> str:
     return f"experiment {event.experiment_id} failed: {_first_line(event.reason)}"
+
+
+@sentence.register
+def _(event: ExperimentStopped) -> str:
+    return f"canceled experiment {event.experiment_id} has no open trial left"
 
 
 @sentence.register

@@ -7,6 +7,9 @@ A trial is waiting, allocated, or parked (its slots are free and the searcher ha
                           └──────────────TrialRetried──────────────────────────┘
     TrialClosed forgets a trial that holds no slots.
 
+What the chief said before the release decides, not the release's reason: the two may have crossed on the log, and
+the searcher, who reads the same order, goes by the same rule.
+
 Only what is open is kept: memory grows with what is queued and running, not with the log's length. `evolve` accepts
 any history; what an allocation's own agents say counts only while its epoch is the trial's newest.
 """
@@ -24,6 +27,7 @@ from shared.events import (
     ExperimentFailed,
     ExperimentPaused,
     ExperimentResumed,
+    ExperimentStopped,
     ExperimentSubmitted,
     GangMember,
     GangMemberExited,
@@ -31,7 +35,6 @@ from shared.events import (
     GPUReleased,
     Outcome,
     PreemptionRequested,
-    ReleaseReason,
     TrialClosed,
     TrialEvent,
     TrialExited,
@@ -94,14 +97,8 @@ class Experiment:
     """What the scheduler needs to know of an open experiment."""
 
     preemption_timeout_s: float
-    num_trials: int = 0
     paused_seq: int | None = None
     canceled_seq: int | None = None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing of it can need slots again."""
-        return self.canceled_seq is not None and self.num_trials == 0
 
 
 @dataclass(slots=True)
@@ -148,12 +145,12 @@ def _(event: ExperimentResumed, seq: int, state: State) -> None:
 @_fold.register
 def _(event: ExperimentCanceled, seq: int, state: State) -> None:
     _update_experiment(state, event.experiment_id, canceled_seq=seq)
-    _count_trial(state, event.experiment_id, 0)
 
 
 @_fold.register(ExperimentCompleted)
 @_fold.register(ExperimentFailed)
-def _(event: ExperimentCompleted | ExperimentFailed, seq: int, state: State) -> None:
+@_fold.register(ExperimentStopped)
+def _(event: ExperimentCompleted | ExperimentFailed | ExperimentStopped, seq: int, state: State) -> None:
     state.experiments.pop(event.experiment_id, None)
 
 
@@ -166,7 +163,6 @@ def _(event: TrialRequested, seq: int, state: State) -> None:
         slots=event.slots,
         requested_seq=seq,
     )
-    _count_trial(state, event.experiment_id, 1)
     _enqueue(state, trial, seq)
 
 
@@ -186,7 +182,6 @@ def _(event: TrialClosed, seq: int, state: State) -> None:
     state.waiting.get(trial.pool_id, {}).pop(event.trial_id, None)
     if trial.allocation_id:
         state.unsettled[trial.allocation_id] = None
-    _count_trial(state, trial.experiment_id, -1)
 
 
 @_fold.register
@@ -234,7 +229,7 @@ def _(event: GPUReleased, seq: int, state: State) -> None:
     if trial and trial.allocation_id == event.allocation_id:
         trial = replace(trial, allocation_id=None)
         state.trials[trial.trial_id] = trial
-        if trial.waiting or event.reason is not ReleaseReason.EXITED:
+        if trial.waiting or allocation.outcome not in (Outcome.COMPLETED, Outcome.FAILED):
             _enqueue(state, trial, trial.wanted_seq if trial.waiting else seq)
 
 
@@ -320,16 +315,6 @@ def _is_current(state: State, member: GangMember) -> bool:
 def _enqueue(state: State, trial: Trial, seq: int) -> None:
     state.trials[trial.trial_id] = replace(trial, waiting=True, wanted_seq=seq)
     state.waiting.setdefault(trial.pool_id, {})[trial.trial_id] = None
-
-
-def _count_trial(state: State, experiment_id: ExperimentId, change: int) -> None:
-    experiment = state.experiments.get(experiment_id)
-    if experiment is None:
-        return
-    experiment = replace(experiment, num_trials=experiment.num_trials + change)
-    state.experiments[experiment_id] = experiment
-    if experiment.is_over:
-        del state.experiments[experiment_id]
 
 
 def _update_experiment(state: State, experiment_id: ExperimentId, **changes: int | None) -> None:

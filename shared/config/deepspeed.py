@@ -6,13 +6,11 @@ from pydantic import Discriminator, Field, JsonValue, Tag
 
 from shared.config.section import Section
 
-#: What a DeepSpeed configuration of its own holds at least one of.
+#: Of these a whole DeepSpeed configuration holds at least one, and the short form none.
 FULL_KEYS = frozenset(
     {
         "train_batch_size",
         "train_micro_batch_size_per_gpu",
-        "gradient_accumulation_steps",
-        "gradient_clipping",
         "optimizer",
         "scheduler",
         "zero_optimization",
@@ -28,6 +26,13 @@ class DeepSpeedShort(Section):
     zero_stage: Annotated[int, Field(ge=0, le=3)] = 1
     offload: Literal["none", "cpu"] = "none"
     micro_batch_size: Annotated[int, Field(ge=1)] | None = None
+    precision: Literal["fp32", "fp16", "bf16"] | None = None
+    gradient_accumulation_steps: Annotated[int, Field(ge=1)] | None = None
+    gradient_clipping: Annotated[float, Field(ge=0)] | None = None
+
+
+#: What only the short form knows; the other keys are called the same in both.
+SHORT_KEYS = frozenset({"zero_stage", "offload", "micro_batch_size", "precision"})
 
 
 def is_full(value: object) -> bool:

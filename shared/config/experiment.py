@@ -98,6 +98,11 @@ class Experiment(Section):
             case searcher:
                 return searcher.max_trials
 
+    @property
+    def seed(self) -> int:
+        """The experiment's seed; 0 until one was given or drawn."""
+        return self.reproducibility.experiment_seed or 0
+
     def with_seed(self, seed: int) -> "Experiment":
         """Return this experiment with a seed if it has none yet, else itself."""
         if self.reproducibility.experiment_seed is not None:

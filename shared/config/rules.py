@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from shared.config.deepspeed import DeepSpeedShort, is_full
+from shared.config.deepspeed import SHORT_KEYS, is_full
 from shared.config.problems import Path, path_text
 from shared.config.searcher import MAX_TRIALS, MaxLength
 from shared.errors import Problem
@@ -97,7 +97,7 @@ def _max_length_has_one_unit(document: dict[str, Any]) -> Iterator[Problem]:
 def _deepspeed_short_form(document: dict[str, Any]) -> Iterator[Problem]:
     section = _mapping(document.get("deepspeed"))
     if is_full(section):
-        for key in sorted(set(section) & set(DeepSpeedShort.model_fields)):
+        for key in sorted(set(section) & SHORT_KEYS):
             yield Problem(
                 f"deepspeed.{key}",
                 "belongs to the short form, but the section also holds DeepSpeed's own keys",

@@ -90,6 +90,10 @@ class ExperimentCompleted(ExperimentEvent, frozen=True, kw_only=True):
     best_metric: float | None
 
 
+class ExperimentStopped(ExperimentEvent, frozen=True, kw_only=True):
+    """Every trial of a canceled experiment is closed; no more will be requested."""
+
+
 class ExperimentFailed(ExperimentEvent, frozen=True, kw_only=True):
     """Every trial is closed, and none completed."""
 

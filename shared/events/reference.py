@@ -29,9 +29,7 @@ def _section(name: str, event: type[Event]) -> str:
     described = inspect.cleandoc(event.__doc__ or "").replace("\n", " ")
     writer = "worker-<agent_id>" if event.writer == "worker" else event.writer
     subject = f"tm.{writer}.{event.aggregate}.<{event.aggregate_field}>.{name}"
-    return (
-        f"## {name}\n\n{described}\n\nSubject `{subject}`, version {event.version}.\n\n| field | type |\n|---|---|\n{fields}\n"
-    )
+    return f"## {name}\n\n{described}\n\nSubject `{subject}`, version {event.version}.\n\n| field | type |\n|---|---|\n{fields}\n"
 
 
 def _row(field: msgspec.structs.FieldInfo, event: type[Event]) -> str:

@@ -4,6 +4,7 @@ from services.scheduler.state import State
 from shared.events import (
     AgentLost,
     ExperimentCanceled,
+    ExperimentCompleted,
     ExperimentPaused,
     ExperimentResumed,
     GangMemberExited,
@@ -169,7 +170,10 @@ def test_what_is_over_is_forgotten() -> None:
     running = only(world.settle())
     world.fold([exited(running)])
     world.settle()
-    world.fold([ExperimentCanceled(experiment_id=EXPERIMENT), closed(running.trial_id), left("a")])
+    world.fold(
+        [closed(running.trial_id), ExperimentCompleted(experiment_id=EXPERIMENT, best_trial_id=None, best_metric=None)]
+    )
+    world.fold([left("a")])
     assert world.state == State(waiting={"default": {}})  # type: ignore[dict-item] # a plain str will do
 
 

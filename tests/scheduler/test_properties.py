@@ -19,7 +19,9 @@ from tests.scheduler.world import EXPERIMENT, World, closed, exited, joined, lef
 
 ACTIONS = st.lists(
     st.tuples(
-        st.sampled_from(["request", "join", "leave", "silence", "exit", "fail", "preempt", "pause", "resume", "zombie"]),
+        st.sampled_from(
+            ["request", "join", "leave", "silence", "exit", "fail", "preempt", "pause", "resume", "zombie"]
+        ),
         st.integers(0, 3),
         st.integers(1, 4),
     ),
@@ -99,7 +101,11 @@ def test_the_books_balance_whatever_happens(actions: list[tuple[str, int, int]])
     for action in actions:
         cluster.act(*action)  # the harness checks the invariants after every event
     for allocated in cluster.past:
-        trial = next(e for e in cluster.events if e.aggregate_id == EXPERIMENT and getattr(e, "trial_id", 0) == allocated.trial_id)
+        trial = next(
+            e
+            for e in cluster.events
+            if e.aggregate_id == EXPERIMENT and getattr(e, "trial_id", 0) == allocated.trial_id
+        )
         assert sum(len(member.slots) for member in allocated.members) == getattr(trial, "slots")  # noqa: B009
 
 

@@ -16,6 +16,7 @@ from shared.events import (
     ExperimentFailed,
     ExperimentPaused,
     ExperimentResumed,
+    ExperimentStopped,
     ExperimentSubmitted,
     GangMember,
     GangMemberExited,
@@ -83,6 +84,7 @@ SAMPLES: tuple[Event, ...] = (
     ),
     ExperimentCompleted(experiment_id=EXPERIMENT, best_trial_id=TRIAL, best_metric=0.97),
     ExperimentFailed(experiment_id=EXPERIMENT, reason="every trial failed"),
+    ExperimentStopped(experiment_id=EXPERIMENT),
     GPUAllocated(
         pool_id=POOL, allocation_id=ALLOCATION, trial_id=TRIAL, experiment_id=EXPERIMENT, epoch=2, members=(_MEMBER,)
     ),

@@ -193,8 +193,8 @@ class Cluster:
     def _check_end(self) -> None:
         assert set(self.oracle.requested) == set(self.oracle.closed), "a trial was never closed"
         assert not self.oracle.held, "slots were never given back"
+        assert self.oracle.endings[EXPERIMENT] == 1, "the experiment never ended"
         if not self.is_canceled:
-            assert self.oracle.endings[EXPERIMENT] == 1, "the experiment never ended"
             assert len(self.oracle.closed) == self.max_trials, "the search ended early"
 
     def _read(self, agent: SimulatedAgent, count: int | None) -> None:

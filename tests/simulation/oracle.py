@@ -8,6 +8,7 @@ from shared.events import (
     AgentLost,
     ExperimentCompleted,
     ExperimentFailed,
+    ExperimentStopped,
     GPUAllocated,
     GPUReleased,
     TrialClosed,
@@ -41,7 +42,7 @@ class Oracle:
             case TrialClosed() as event:
                 assert event.trial_id not in self.closed, f"{event.trial_id} was closed twice"
                 self.closed[event.trial_id] = event
-            case ExperimentCompleted() | ExperimentFailed() as event:
+            case ExperimentCompleted() | ExperimentFailed() | ExperimentStopped() as event:
                 self.endings[event.experiment_id] += 1
                 assert self.endings[event.experiment_id] == 1, "an experiment ended twice"
                 assert len(self.closed) == len(self.requested), "an experiment ended with open trials"
@@ -66,7 +67,9 @@ class Oracle:
         self.epochs[event.trial_id] = event.epoch
         wanted = self.requested[event.trial_id].slots
         assert sum(len(member.slots) for member in event.members) == wanted, "a gang is not whole"
-        taken = {(m.agent_id, m.incarnation, slot) for held in self.held.values() for m in held.members for slot in m.slots}
+        taken = {
+            (m.agent_id, m.incarnation, slot) for held in self.held.values() for m in held.members for slot in m.slots
+        }
         for member in event.members:
             for slot in member.slots:
                 assert (member.agent_id, member.incarnation, slot) not in taken, f"{member.agent_id}/{slot} given twice"

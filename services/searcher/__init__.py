@@ -1,0 +1,1 @@
+"""The searcher: which trials exist, and when an experiment is over."""

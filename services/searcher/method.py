@@ -1,0 +1,63 @@
+"""What the decider knows of a search method.
+
+A method is asked for one trial at a time, by its index, and sees what came of those before it. What it can say at
+once is a Proposal. What takes long is a Question, put to another process; its answer comes back into the decider as
+a value and is recorded in the event, so a replay never computes it again. A method keeps no state of its own: a
+method that also stops trials (ASHA) will answer a second question, about an open trial, in the same way.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A configuration worth training; `origin` says in words where it came from."""
+
+    hyperparameters: dict[str, Any]
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of a closed trial. `cost` is its metric turned so that less is better; None if it has none."""
+
+    hyperparameters: dict[str, Any]
+    cost: float | None
+
+
+class Question(Protocol):
+    """A suggestion that takes long to compute."""
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What the other process must know, as plain values."""
+        ...
+
+    def proposal(self, reply: Mapping[str, Any]) -> Proposal:
+        """Return what the other process's reply proposes."""
+        ...
+
+
+class SearchMethod(Protocol):
+    """How a search chooses its trials."""
+
+    @property
+    def num_trials(self) -> int:
+        """How many trials the search has in all."""
+        ...
+
+    @property
+    def num_concurrent(self) -> int:
+        """How many of them may be open at a time."""
+        ...
+
+    @property
+    def learns(self) -> bool:
+        """Whether `propose` looks at results; if not, none need be kept."""
+        ...
+
+    def propose(self, index: int, results: Sequence[Result], pending: Sequence[dict[str, Any]]) -> Proposal | Question:
+        """Return trial `index`, counted from 1, given closed trials and the hyperparameters of open ones."""
+        ...

@@ -1,0 +1,47 @@
+"""The searcher's shell: runs the decision loop, and has suggestions computed beside it."""
+
+import asyncio
+
+from nats.aio.client import Client
+
+from services.searcher.decide import decide, question
+from services.searcher.state import State, evolve
+from services.searcher.suggestions import Suggestions
+from shared import subjects
+from shared.decisions import Decision, DecisionLoop
+from shared.ids import ExperimentId
+
+
+class Searcher:
+    """One searcher instance. A second one is harmless: the broker refuses the slower one's appends."""
+
+    def __init__(self, client: Client) -> None:
+        self._state = State()
+        self._suggestions = Suggestions(self._answered)
+        self.loop = DecisionLoop(
+            client, subjects.SEARCHER, lambda recorded: evolve(self._state, recorded), self._decide
+        )
+
+    async def run(self) -> None:
+        """Serve for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.loop.run(), name="decide")
+            tasks.create_task(self._suggestions.run(), name="suggestions")
+
+    def _decide(self) -> list[Decision]:
+        """Decide, ask what stands in the way of the searches that nothing was decided for, and call those settled."""
+        state, suggestions = self._state, self._suggestions
+        suggestions.keep(state.searches)
+        decisions = decide(state, suggestions.answers)
+        undecided = {decision.correlation for decision in decisions}
+        for experiment_id in [due for due in state.due if due not in undecided]:
+            search = state.searches.get(experiment_id)
+            if search and (asked := question(search, suggestions.answers)):
+                suggestions.ask(experiment_id, *asked)
+            del state.due[experiment_id]
+        return decisions
+
+    def _answered(self, experiment_id: ExperimentId) -> None:
+        if experiment_id in self._state.searches:
+            self._state.due[experiment_id] = None
+            self.loop.follower.poke()

@@ -1,0 +1,23 @@
+"""The single search: one trial; hyperparameters with a range are drawn at random."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from services.searcher.method import Proposal, Result
+from services.searcher.space import Space, sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Single:
+    """See SearchMethod."""
+
+    space: Space
+    seed: int
+    num_trials: int = 1
+    num_concurrent: int = 1
+    learns: bool = False
+
+    def propose(self, index: int, _results: Sequence[Result], _pending: Sequence[dict[str, Any]]) -> Proposal:
+        """Return the only trial."""
+        return Proposal(hyperparameters=sample(self.space, self.seed, index), origin="the only trial")

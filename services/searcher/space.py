@@ -1,0 +1,99 @@
+"""A search space seen as axes, and the values along them. Groups and axes are visited in the order of their names."""
+
+import math
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from shared.config.hyperparameters import Categorical, Const, Double, Hyperparameter, Int, Log, Nested
+
+Range = Categorical | Int | Double | Log
+Space = Mapping[str, Hyperparameter]
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """One hyperparameter that varies, and where it stands among the groups."""
+
+    path: Path
+    range: Range
+
+
+def axes(space: Space, path: Path = ()) -> Iterator[Axis]:
+    """Yield the axes of a space."""
+    for name, hyperparameter in sorted(space.items()):
+        match hyperparameter:
+            case Const():
+                pass
+            case Nested():
+                yield from axes(hyperparameter.root, (*path, name))
+            case Categorical() | Int() | Double() | Log():
+                yield Axis(path=(*path, name), range=hyperparameter)
+            case _:
+                assert_never(hyperparameter)
+
+
+def fill(space: Space, values: Mapping[Path, Any], path: Path = ()) -> dict[str, Any]:
+    """Return the hyperparameters of one trial: the constants, and the given value for each axis."""
+    filled: dict[str, Any] = {}
+    for name, hyperparameter in space.items():
+        match hyperparameter:
+            case Const():
+                filled[name] = hyperparameter.val
+            case Nested():
+                filled[name] = fill(hyperparameter.root, values, (*path, name))
+            case _:
+                filled[name] = values[*path, name]
+    return filled
+
+
+def value_at(range_: Range, unit: float) -> Any:
+    """Return the value at a place in [0, 1) of the range; equal steps are equally likely."""
+    match range_:
+        case Categorical():
+            return range_.vals[int(unit * len(range_.vals))]
+        case Int():
+            return min(range_.maxval, range_.minval + int(unit * (range_.maxval - range_.minval + 1)))
+        case Double():
+            return range_.minval + unit * (range_.maxval - range_.minval)
+        case Log():
+            return power(range_, range_.minval + unit * (range_.maxval - range_.minval))
+
+
+def grid_value(range_: Range, number: int) -> Any:
+    """Return point `number` of the range's grid, counted from 0: evenly spaced, both ends included, one is the middle."""
+    if isinstance(range_, Categorical):
+        return range_.vals[number]
+    last = range_.num_points - 1
+    numerator, denominator = (number, last) if last else (1, 2)
+    match range_:
+        case Int():  # whole-number arithmetic: exact, halves rounded up, so that no two points fall together
+            span = range_.maxval - range_.minval
+            return range_.minval + (2 * numerator * span + denominator) // (2 * denominator)
+        case Double():
+            return range_.minval + (range_.maxval - range_.minval) * numerator / denominator
+        case Log():
+            return power(range_, range_.minval + (range_.maxval - range_.minval) * numerator / denominator)
+
+
+def power(log: Log, exponent: float) -> float:
+    """Return the value of a log hyperparameter at an exponent."""
+    return float(log.base**exponent)
+
+
+def exponent(log: Log, value: float) -> float:
+    """Return the exponent of a log hyperparameter's value, within its range in spite of rounding."""
+    return min(log.maxval, max(log.minval, math.log(value) / math.log(log.base)))
+
+
+def generator(seed: int, *purpose: str | int) -> random.Random:
+    """Return a random generator that depends on the experiment's seed and the purpose, and on nothing else."""
+    return random.Random(":".join(map(str, (seed, *purpose))))
+
+
+def sample(space: Space, seed: int, index: int) -> dict[str, Any]:
+    """Return the hyperparameters of trial `index`, drawn at random."""
+    random_generator = generator(seed, index)
+    return fill(space, {axis.path: value_at(axis.range, random_generator.random()) for axis in axes(space)})

@@ -1,0 +1,274 @@
+"""What the searcher knows: the open experiments, their open trials, and what a search method learns from.
+
+Only what is open is kept. An experiment leaves with its last event, and a closed trial leaves its cost behind if the
+method learns from it. `due` names the experiments that something happened to since they were last found settled: a
+decision looks at those alone.
+
+A trial's epoch is that of its newest GPUAllocated. What agents say about another epoch is void, and so is what they
+say once the slots were taken back for any other reason than that the trial had ended.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from services.searcher.method import Result, SearchMethod
+from services.searcher.methods import method_of
+from shared.config import Experiment, load_experiment
+from shared.errors import Rejected
+from shared.events import (
+    ExperimentCanceled,
+    ExperimentCompleted,
+    ExperimentFailed,
+    ExperimentPaused,
+    ExperimentResumed,
+    ExperimentStopped,
+    ExperimentSubmitted,
+    GPUAllocated,
+    GPUReleased,
+    MetricReported,
+    Outcome,
+    ReleaseReason,
+    TrialClosed,
+    TrialEnd,
+    TrialExited,
+    TrialRequested,
+    TrialRetried,
+)
+from shared.ids import ExperimentId, TrialId
+from shared.log import Recorded
+
+MAX_REASON = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Best:
+    """The best validation so far, as it was reported."""
+
+    trial_id: TrialId
+    metric: float
+    step: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """A trial's processes ended by themselves, and nothing was decided about it yet."""
+
+    has_completed: bool
+    reason: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """An open trial."""
+
+    trial_id: TrialId
+    index: int
+    hyperparameters: dict[str, object]
+    restarts: int = 0
+    epoch: int = 0
+    is_void: bool = True  # nothing that agents may say about this epoch counts
+    holds_slots: bool = False
+    freed_seq: int  # since when it holds no slots
+    best: Best | None = None
+    exit: Exit | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Search:
+    """An open experiment."""
+
+    experiment_id: ExperimentId
+    config: Experiment
+    method: SearchMethod
+    submitted_seq: int
+    enabled_seq: int  # the newest event that made room for another trial
+    is_paused: bool = False
+    canceled_seq: int | None = None
+    num_requested: int = 0
+    num_completed: int = 0
+    open: dict[TrialId, Trial] = field(default_factory=dict)
+    exited: dict[TrialId, None] = field(default_factory=dict)  # the open trials with an `exit`
+    results: list[Result] = field(default_factory=list)
+    best: Best | None = None
+    last_failure: str = ""
+
+    def cost(self, metric: float) -> float:
+        """Return the metric turned so that less is better."""
+        return metric if self.config.searcher.smaller_is_better else -metric
+
+    def better(self, one: Best | None, other: Best | None) -> Best | None:
+        """Return the better of two; the first if they are equal."""
+        if one is None or other is None:
+            return one or other
+        return other if self.cost(other.metric) < self.cost(one.metric) else one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """An experiment whose stored configuration this program cannot read."""
+
+    experiment_id: ExperimentId
+    submitted_seq: int
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True)
+class State:
+    """Everything the searcher decides from."""
+
+    searches: dict[ExperimentId, Search] = field(default_factory=dict)
+    unreadable: dict[ExperimentId, Unreadable] = field(default_factory=dict)
+    experiment_of: dict[TrialId, ExperimentId] = field(default_factory=dict)  # of open trials
+    due: dict[ExperimentId, None] = field(default_factory=dict)
+
+
+def evolve(state: State, recorded: Recorded) -> None:
+    """Fold one event into the state, in place."""
+    event = recorded.event
+    match event:
+        case ExperimentSubmitted():
+            _submitted(state, event, recorded.seq)
+        case ExperimentCompleted() | ExperimentFailed() | ExperimentStopped():
+            _forget(state, event.experiment_id)
+        case ExperimentPaused() | ExperimentResumed() | ExperimentCanceled() | TrialRequested() | TrialRetried():
+            _evolve_search(state, event, recorded.seq)
+        case TrialClosed():
+            _closed(state, event, recorded.seq)
+        case GPUAllocated() | GPUReleased() | MetricReported() | TrialExited():
+            _evolve_trial(state, event, recorded.seq)
+
+
+def _submitted(state: State, event: ExperimentSubmitted, seq: int) -> None:
+    experiment_id = event.experiment_id
+    state.due[experiment_id] = None
+    try:
+        config = load_experiment(event.config)
+    except Rejected as error:
+        reason = "; ".join([error.title, *map(str, error.problems)])[:MAX_REASON]
+        state.unreadable[experiment_id] = Unreadable(experiment_id=experiment_id, submitted_seq=seq, reason=reason)
+        return
+    state.searches[experiment_id] = Search(
+        experiment_id=experiment_id, config=config, method=method_of(config), submitted_seq=seq, enabled_seq=seq
+    )
+
+
+def _forget(state: State, experiment_id: ExperimentId) -> None:
+    state.unreadable.pop(experiment_id, None)
+    state.due.pop(experiment_id, None)
+    search = state.searches.pop(experiment_id, None)
+    for trial_id in search.open if search else ():
+        del state.experiment_of[trial_id]
+
+
+def _evolve_search(
+    state: State,
+    event: ExperimentPaused | ExperimentResumed | ExperimentCanceled | TrialRequested | TrialRetried,
+    seq: int,
+) -> None:
+    search = state.searches.get(event.experiment_id)
+    if search is None:
+        if isinstance(event, ExperimentCanceled):
+            _forget(state, event.experiment_id)
+        return
+    state.due[event.experiment_id] = None
+    match event:
+        case ExperimentPaused():
+            search.is_paused = True
+        case ExperimentResumed():
+            search.is_paused = False
+            search.enabled_seq = seq
+        case ExperimentCanceled():
+            search.canceled_seq = seq
+        case TrialRequested():
+            _requested(state, search, event, seq)
+        case TrialRetried() if trial := search.open.get(event.trial_id):
+            search.exited.pop(trial.trial_id, None)
+            search.open[trial.trial_id] = replace(trial, restarts=event.restarts, exit=None, is_void=True)
+
+
+def _requested(state: State, search: Search, event: TrialRequested, seq: int) -> None:
+    search.num_requested = event.index
+    search.open[event.trial_id] = Trial(
+        trial_id=event.trial_id, index=event.index, hyperparameters=event.hyperparameters, freed_seq=seq
+    )
+    state.experiment_of[event.trial_id] = event.experiment_id
+
+
+def _closed(state: State, event: TrialClosed, seq: int) -> None:
+    search = state.searches.get(event.experiment_id)
+    trial = search.open.pop(event.trial_id, None) if search else None
+    if search is None or trial is None:
+        return
+    state.due[event.experiment_id] = None
+    del state.experiment_of[event.trial_id]
+    search.exited.pop(event.trial_id, None)
+    search.enabled_seq = seq
+    has_completed = event.end is TrialEnd.COMPLETED
+    if has_completed:
+        search.num_completed += 1
+        search.best = search.better(search.best, trial.best)
+    elif event.end is TrialEnd.FAILED:
+        search.last_failure = event.reason
+    if search.method.learns:
+        cost = search.cost(event.metric) if has_completed and event.metric is not None else None
+        search.results.append(Result(hyperparameters=trial.hyperparameters, cost=cost))
+
+
+def _evolve_trial(state: State, event: GPUAllocated | GPUReleased | MetricReported | TrialExited, seq: int) -> None:
+    experiment_id = state.experiment_of.get(event.trial_id)
+    if experiment_id is None:
+        return
+    search = state.searches[experiment_id]
+    trial = search.open[event.trial_id]
+    match event:
+        case GPUAllocated():
+            trial = replace(trial, epoch=event.epoch, holds_slots=True, is_void=False)
+        case GPUReleased() if event.epoch == trial.epoch:
+            has_ended = event.reason is ReleaseReason.EXITED
+            trial = replace(trial, holds_slots=False, freed_seq=seq, is_void=trial.is_void or not has_ended)
+            state.due[experiment_id] = None
+        case MetricReported() if event.epoch == trial.epoch and not trial.is_void:
+            trial = _measured(search, trial, event)
+        case TrialExited() if event.epoch == trial.epoch and not trial.is_void:
+            trial = replace(trial, exit=_exit(event, seq), is_void=True)
+            if trial.exit is not None:
+                search.exited[trial.trial_id] = None
+                state.due[experiment_id] = None
+    search.open[trial.trial_id] = trial
+
+
+def _measured(search: Search, trial: Trial, event: MetricReported) -> Trial:
+    metric = event.metrics.get(search.config.searcher.metric)
+    if metric is None:
+        return trial
+    reported = Best(trial_id=trial.trial_id, metric=metric, step=event.step)
+    return replace(trial, best=search.better(trial.best, reported))
+
+
+def _exit(event: TrialExited, seq: int) -> Exit | None:
+    """Return what needs a decision: nothing does when the trial was asked to stop or its machine was at fault."""
+    match event.outcome:
+        case Outcome.COMPLETED:
+            return Exit(has_completed=True, reason="the training script ended", seq=seq)
+        case Outcome.FAILED:
+            return Exit(has_completed=False, reason=_failure(event), seq=seq)
+        case Outcome.PREEMPTED | Outcome.INTERRUPTED:
+            return None
+
+
+def _failure(event: TrialExited) -> str:
+    """Return a line about a failure: the exit code and the last line of the error, which names the exception."""
+    lines = [line.strip() for line in (event.error or "").splitlines() if line.strip()]
+    code = "no exit code" if event.exit_code is None else f"exit code {event.exit_code}"
+    return f"{code}: {lines[-1][:MAX_REASON]}" if lines else code
+
+
+def check_invariants(state: State) -> None:
+    """Assert what must hold after every event; for tests."""
+    open_trials = {trial_id for search in state.searches.values() for trial_id in search.open}
+    assert set(state.experiment_of) == open_trials
+    assert set(state.due) <= set(state.searches) | set(state.unreadable)
+    for search in state.searches.values():
+        assert len(search.open) <= search.num_requested <= search.method.num_trials
+        assert set(search.exited) == {trial_id for trial_id, trial in search.open.items() if trial.exit}
+        assert search.method.learns or not search.results

@@ -1,0 +1,107 @@
+"""Rules between fields, told by the path of the field that breaks them."""
+
+import pytest
+
+from shared.config import parse_experiment
+from shared.config.deepspeed import DeepSpeedShort
+from tests.config.test_parse import SMALL, only_problem
+
+GRID = "entrypoint: x\nsearcher: {name: grid, metric: loss}\n"
+BAYESIAN = "entrypoint: x\nsearcher: {name: bayesian, metric: loss, max_trials: 3}\n"
+
+
+@pytest.mark.parametrize("kind", ["int", "double", "log"])
+def test_a_range_must_not_be_empty(kind: str) -> None:
+    problem = only_problem(SMALL + f"hyperparameters: {{a: {{b: {{type: {kind}, minval: 3, maxval: 3}}}}}}")
+    assert problem.path == "hyperparameters.a.b.maxval"
+
+
+@pytest.mark.parametrize("kind", ["int", "double", "log"])
+def test_a_grid_needs_a_count_along_every_range(kind: str) -> None:
+    problem = only_problem(GRID + f"hyperparameters: {{a: {{type: {kind}, minval: 1, maxval: 3}}}}")
+    assert problem.path == "hyperparameters.a.count"
+
+
+def test_a_grid_has_as_many_trials_as_points() -> None:
+    experiment = parse_experiment(
+        GRID
+        + """
+hyperparameters:
+  a: {type: int, minval: 1, maxval: 3, count: 100}
+  b: {c: {type: double, minval: 0, maxval: 1, count: 4}, d: [1, 2, 3]}
+  e: {type: categorical, vals: [x, y]}
+"""
+    )
+    assert experiment.num_trials == 3 * 4 * 2
+
+
+def test_a_grid_beyond_measure_is_refused() -> None:
+    axes = ", ".join(f"a{number}: {{type: double, minval: 0, maxval: 1, count: 1000}}" for number in range(3))
+    assert only_problem(GRID + f"hyperparameters: {{{axes}}}").message.startswith("make a grid of 1,000,000,000 trials")
+
+
+def test_a_bayesian_search_needs_something_to_search() -> None:
+    assert only_problem(BAYESIAN + "hyperparameters: {a: 1, b: {c: 2}}").path == "hyperparameters"
+    parse_experiment(BAYESIAN + "hyperparameters: {b: {c: {type: int, minval: 1, maxval: 2}}}")
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ("minval: -4, maxval: 1000", "hyperparameters.a.maxval"),
+        ("minval: 1, maxval: 2, base: 1", "hyperparameters.a.base"),
+    ],
+)
+def test_a_log_hyperparameter_must_make_usable_numbers(fields: str, path: str) -> None:
+    assert only_problem(SMALL + f"hyperparameters: {{a: {{type: log, {fields}}}}}").path == path
+
+
+def test_offload_needs_a_stage_that_shards() -> None:
+    problem = only_problem(SMALL + "deepspeed: {zero_stage: 0, offload: cpu}")
+    assert problem.path == "deepspeed.offload"
+    assert problem.suggestion == "raise zero_stage or write offload: none"
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_offload_goes_with_every_other_stage(stage: int) -> None:
+    experiment = parse_experiment(SMALL + f"deepspeed: {{zero_stage: {stage}, offload: cpu}}")
+    assert experiment.deepspeed == DeepSpeedShort(zero_stage=stage, offload="cpu")
+
+
+def test_the_short_form_has_stage_1_and_leaves_the_rest_to_deepspeed() -> None:
+    assert parse_experiment(SMALL + "deepspeed: {gradient_clipping: 1}").deepspeed == DeepSpeedShort(
+        zero_stage=1, offload="none", micro_batch_size=None, gradient_clipping=1.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "path"),
+    [
+        ("{precision: int8}", "deepspeed.precision"),
+        ("{gradient_accumulation_steps: 0}", "deepspeed.gradient_accumulation_steps"),
+        ("{zero_stage: 4}", "deepspeed.zero_stage"),
+        ("{zero_stage: 1, offload: nvme}", "deepspeed.offload"),
+        ("{micro_batch_size: 0}", "deepspeed.micro_batch_size"),
+        ("{zero_stage: 1, zero_optimization: {stage: 1}}", "deepspeed.zero_stage"),
+        ("3", "deepspeed"),
+    ],
+)
+def test_a_mistake_in_the_short_form_is_named(section: str, path: str) -> None:
+    assert only_problem(SMALL + f"deepspeed: {section}").path == path
+
+
+def test_a_whole_deepspeed_configuration_passes_through() -> None:
+    experiment = parse_experiment(
+        SMALL + "deepspeed: {train_batch_size: 8, zero_optimization: {stage: 2}, anything: [1]}"
+    )
+    assert experiment.deepspeed == {"train_batch_size": 8, "zero_optimization": {"stage": 2}, "anything": [1]}
+
+
+def test_batch_sizes_that_contradict_each_other_are_refused() -> None:
+    sizes = "train_batch_size: 32, train_micro_batch_size_per_gpu: 4, gradient_accumulation_steps: 2"
+    slots = "resources: {slots_per_trial: 2}\n"
+    assert (
+        "4 × gradient_accumulation_steps 2 × slots_per_trial 2 = 16"
+        in only_problem(SMALL + slots + f"deepspeed: {{{sizes}}}").message
+    )
+    parse_experiment(SMALL + "resources: {slots_per_trial: 4}\n" + f"deepspeed: {{{sizes}}}")

@@ -1,0 +1,221 @@
+"""Whatever happens, in whatever order: budget, concurrency, one end a trial, one end an experiment."""
+
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.searcher.decide import Answer, question
+from services.searcher.method import Proposal
+from services.searcher.state import State
+from shared.events import (
+    Event,
+    ExperimentCompleted,
+    ExperimentFailed,
+    ExperimentStopped,
+    Outcome,
+    ReleaseReason,
+    TrialClosed,
+    TrialRequested,
+    TrialRetried,
+)
+from shared.ids import trial_id
+from tests.searcher.world import (
+    EXPERIMENT,
+    World,
+    allocated,
+    canceled,
+    exited,
+    paused,
+    released,
+    reported,
+    resumed,
+    submitted,
+)
+
+NUM_TRIALS, NUM_CONCURRENT, MAX_RESTARTS = 6, 3, 1
+SPACE = "{lr: {type: log, minval: -4, maxval: -1, count: 3}, n: {type: categorical, vals: [1, 2]}}"
+SEARCHERS = {
+    "{name: single, metric: loss}": (1, 1),
+    f"{{name: random, metric: loss, max_trials: {NUM_TRIALS}, max_concurrent_trials: {NUM_CONCURRENT}}}": (6, 3),
+    f"{{name: grid, metric: loss, max_concurrent_trials: {NUM_CONCURRENT}}}": (6, 3),
+    f"{{name: bayesian, metric: loss, max_trials: {NUM_TRIALS}, max_concurrent_trials: {NUM_CONCURRENT},"
+    " initial_trials: 2}": (6, 3),
+}
+ACTIONS = (
+    "allocate",
+    "report",
+    "complete",
+    "fail",
+    "interrupt",
+    "lose",
+    "stale",
+    "decide",
+    "pause",
+    "resume",
+    "cancel",
+)
+
+steps = st.lists(
+    st.tuples(st.sampled_from(ACTIONS[:-1] * 3 + ACTIONS[-1:]), st.integers(1, NUM_TRIALS), st.floats(-10, 10)),
+    max_size=60,
+)
+searchers = st.sampled_from(sorted(SEARCHERS))
+
+
+@dataclass(kw_only=True)
+class Cluster:
+    """A scheduler and its agents, reduced to the events they could append."""
+
+    world: World
+    epochs: dict[int, int] = field(default_factory=dict)
+    running: set[int] = field(default_factory=set)
+    is_canceled: bool = False
+
+    def act(self, action: str, index: int, value: float) -> None:
+        """Let something happen, if it can."""
+        epoch = self.epochs.get(index, 0)
+        events: list[Event] = []
+        match action:
+            case "decide":
+                decide_all(self.world)
+            case "pause" | "resume" | "cancel" if not self.is_canceled and EXPERIMENT in self.world.state.searches:
+                self.is_canceled = action == "cancel"
+                events = [{"pause": paused, "resume": resumed, "cancel": canceled}[action]()]
+            case "stale" if epoch > 1:
+                events = [reported(index, value, epoch=epoch - 1), exited(index, Outcome.FAILED, epoch=epoch - 1)]
+            case "allocate" if self.is_waiting(index):
+                self.epochs[index] = epoch + 1
+                self.running.add(index)
+                events = [allocated(index, epoch + 1)]
+            case "report" if index in self.running:
+                events = [reported(index, value, epoch=epoch)]
+            case "complete" | "fail" | "interrupt" | "lose" if index in self.running:
+                self.running.discard(index)
+                events = ending(action, index, epoch)
+        self.world.fold(events)
+
+    def is_waiting(self, index: int) -> bool:
+        search = self.world.state.searches.get(EXPERIMENT)
+        trial = search.open.get(trial_id(EXPERIMENT, index)) if search else None
+        return trial is not None and index not in self.running and trial.exit is None
+
+
+def ending(action: str, index: int, epoch: int) -> list[Event]:
+    match action:
+        case "complete":
+            return [exited(index, epoch=epoch), released(index, epoch)]
+        case "fail":
+            return [exited(index, Outcome.FAILED, epoch=epoch), released(index, epoch)]
+        case "interrupt":
+            return [exited(index, Outcome.INTERRUPTED, epoch=epoch), released(index, epoch, ReleaseReason.PREEMPTED)]
+    return [released(index, epoch, ReleaseReason.AGENT_LOST), exited(index, Outcome.FAILED, epoch=epoch)]
+
+
+def decide_all(world: World) -> None:
+    """Decide and answer questions until nothing is needed."""
+    world.settle()
+    while (search := world.state.searches.get(EXPERIMENT)) and (asked := question(search, world.answers)):
+        index, _ = asked
+        proposal = Proposal(hyperparameters={"lr": 10.0**-index, "n": 1}, origin="suggested")
+        world.answers[EXPERIMENT] = Answer(index=index, outcome=proposal)
+        world.settle()
+
+
+def play(searcher: str, history: list[tuple[str, int, float]]) -> Cluster:
+    cluster = Cluster(world=World(submitted(searcher, space=SPACE, more=f"max_restarts: {MAX_RESTARTS}")))
+    for step in history:
+        cluster.act(*step)
+    return cluster
+
+
+def finish(cluster: Cluster) -> None:
+    """Let everything that is open run to its end."""
+    if not cluster.is_canceled:
+        cluster.act("resume", 1, 0)
+    for _ in range(4 * NUM_TRIALS):
+        decide_all(cluster.world)
+        for index in range(1, NUM_TRIALS + 1):
+            cluster.act("allocate", index, 0)
+            cluster.act("complete", index, 0)
+
+
+def of_type(world: World, event_type: type[Event]) -> list[Event]:
+    return [event for event in world.events if isinstance(event, event_type)]
+
+
+@given(searcher=searchers, history=steps)
+def test_budget_concurrency_and_restarts_are_never_exceeded(
+    searcher: str, history: list[tuple[str, int, float]]
+) -> None:
+    world = play(searcher, history).world
+    num_trials, num_concurrent = SEARCHERS[searcher]
+    num_open, num_retries = 0, dict.fromkeys(range(NUM_TRIALS + 1), 0)
+    for event in world.events:
+        match event:
+            case TrialRequested():
+                num_open += 1
+            case TrialClosed():
+                num_open -= 1
+            case TrialRetried():
+                num_retries[int(event.trial_id.rsplit("-", 1)[1])] += 1
+        assert num_open <= num_concurrent
+    assert max(num_retries.values()) <= MAX_RESTARTS
+    requested = [event.index for event in world.events if isinstance(event, TrialRequested)]
+    assert requested == list(range(1, len(requested) + 1))
+    assert len(requested) <= num_trials
+
+
+@given(searcher=searchers, history=steps)
+def test_every_trial_is_closed_once_and_every_experiment_ends_once(
+    searcher: str, history: list[tuple[str, int, float]]
+) -> None:
+    cluster = play(searcher, history)
+    finish(cluster)
+    world = cluster.world
+    assert world.state == State(), "nothing is kept of what is closed"
+    closed = [event.trial_id for event in world.events if isinstance(event, TrialClosed)]
+    requested = [event.trial_id for event in world.events if isinstance(event, TrialRequested)]
+    assert sorted(closed) == sorted(requested)
+    ends = of_type(world, ExperimentCompleted) + of_type(world, ExperimentFailed) + of_type(world, ExperimentStopped)
+    assert len(ends) == 1
+    if not cluster.is_canceled:
+        assert len(requested) == SEARCHERS[searcher][0]
+
+
+@given(searcher=searchers, history=steps)
+def test_deciding_again_after_folding_what_was_decided_adds_nothing(
+    searcher: str, history: list[tuple[str, int, float]]
+) -> None:
+    world = play(searcher, history).world
+    assert world.decide() == world.decide()
+    world.settle()
+    world.state.due = dict.fromkeys([*world.state.searches, *world.state.unreadable])
+    assert world.decide() == []
+
+
+@given(searcher=searchers, history=steps)
+def test_the_same_history_gives_the_same_state_and_the_same_decisions(
+    searcher: str, history: list[tuple[str, int, float]]
+) -> None:
+    world = play(searcher, history).world
+    again = World(*world.events)
+    again.answers = world.answers
+    assert again.state == world.state
+    assert again.decide() == world.decide()
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 2**31 - 1))
+def test_trials_depend_on_the_seed_and_their_index_alone(seed: int) -> None:
+    def trials(num_concurrent: int) -> list[tuple[object, int]]:
+        searcher = f"{{name: random, metric: loss, max_trials: 6, max_concurrent_trials: {num_concurrent}}}"
+        event = submitted(searcher, space=SPACE)
+        event.config["reproducibility"]["experiment_seed"] = seed  # type: ignore[attr-defined]
+        cluster = Cluster(world=World(event))
+        finish(cluster)
+        return [
+            (event.hyperparameters, event.seed) for event in cluster.world.events if isinstance(event, TrialRequested)
+        ]
+
+    assert trials(1) == trials(3)

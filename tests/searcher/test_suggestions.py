@@ -1,0 +1,141 @@
+"""The process beside the searcher: it may crash, hang or talk nonsense, and the search gets an answer all the same."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.searcher import suggestions
+from services.searcher.method import Proposal
+from services.searcher.suggestions import COMMAND, Suggestions
+from shared.ids import ExperimentId
+from tests.support.eventually import eventually
+
+ONE, TWO = ExperimentId("one"), ExperimentId("two")
+
+#: Answers each request with its own pid; `{}` runs first, for each request.
+SCRIPT = "import sys, os, json, pathlib\nfor line in sys.stdin:\n    {}\n    print(json.dumps({{'point': [os.getpid()]}}), flush=True)"
+
+
+@dataclass(frozen=True)
+class Question:
+    """Asks nothing much."""
+
+    request: dict[str, Any] = field(default_factory=dict)
+
+    def proposal(self, reply: Mapping[str, Any]) -> Proposal:
+        return Proposal(hyperparameters={"point": reply["point"]}, origin="test")
+
+
+def script(line: str = "pass") -> tuple[str, ...]:
+    return (sys.executable, "-c", SCRIPT.format(line))
+
+
+@contextlib.asynccontextmanager
+async def running(command: tuple[str, ...]) -> AsyncIterator[tuple[Suggestions, list[ExperimentId]]]:
+    announced: list[ExperimentId] = []
+    answering = Suggestions(announced.append, command=command)
+    task = asyncio.create_task(answering.run(), name="suggestions")
+    try:
+        yield answering, announced
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def answer(answering: Suggestions, announced: list[ExperimentId], index: int = 1) -> Proposal | str:
+    num_announced = len(announced)
+    answering.ask(ONE, index, Question())
+    await eventually(lambda: len(announced) > num_announced)
+    assert answering.answers[ONE].index == index
+    return answering.answers[ONE].outcome
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def test_the_real_process_answers() -> None:
+    request = {
+        "dimensions": [{"type": "real", "low": 0, "high": 1}],
+        "points": [[0.0], [1.0], [0.5]],
+        "costs": [1.0, 1.0, 0.2],
+        "pending": [],
+        "acquisition_function": "EI",
+        "seed": 1,
+    }
+    async with running(COMMAND) as (answering, announced):
+        answering.ask(ONE, 4, Question(request))
+        answering.ask(TWO, 4, Question({"dimensions": []}))
+        await eventually(lambda: len(announced) == 2, timeout_s=30)
+    outcome = answering.answers[ONE].outcome
+    assert isinstance(outcome, Proposal)
+    assert 0 <= outcome.hyperparameters["point"][0] <= 1
+    assert "Error" in str(answering.answers[TWO].outcome)
+
+
+async def test_one_process_answers_question_after_question_and_ends_with_the_service() -> None:
+    async with running(script()) as (answering, announced):
+        first = await answer(answering, announced, 1)
+        second = await answer(answering, announced, 2)
+    assert isinstance(first, Proposal)
+    assert first == second
+    assert not is_running(first.hyperparameters["point"][0])
+
+
+async def test_a_process_that_crashes_is_asked_again(tmp_path: Path) -> None:
+    crash_once = f"p = pathlib.Path({str(tmp_path / 'crashed')!r}); p.exists() or (p.touch(), os._exit(1))"
+    async with running(script(crash_once)) as (answering, announced):
+        assert isinstance(await answer(answering, announced), Proposal)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["os._exit(1)", "print('nonsense', flush=True)", "print('{}', flush=True)", "print('{', 'x' * 100000, flush=True)"],
+)
+async def test_a_process_that_never_answers_well_is_given_up(line: str) -> None:
+    async with running(script(line)) as (answering, announced):
+        assert "did not answer" in str(await answer(answering, announced))
+
+
+async def test_a_program_that_cannot_be_started_is_given_up() -> None:
+    async with running(("/nonexistent",)) as (answering, announced):
+        assert "FileNotFoundError" in str(await answer(answering, announced))
+
+
+async def test_a_process_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(suggestions, "ANSWER_TIMEOUT_S", 0.5)
+    pids = tmp_path / "pids"
+    hang = f"print(os.getpid(), file=open({str(pids)!r}, 'a'), flush=True); sys.stdin.read()"
+    async with running(script(hang)) as (answering, announced):
+        assert "TimeoutError" in str(await answer(answering, announced))
+        tried = [int(pid) for pid in pids.read_text().split()]
+        assert tried
+        assert not any(map(is_running, tried))
+
+
+async def test_an_idle_process_is_stopped_and_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suggestions, "IDLE_S", 0.1)
+    async with running(script()) as (answering, announced):
+        first = await answer(answering, announced)
+        assert isinstance(first, Proposal)
+        await eventually(lambda: not is_running(first.hyperparameters["point"][0]))
+        assert isinstance(await answer(answering, announced, 2), Proposal)
+
+
+async def test_what_is_no_longer_open_is_forgotten() -> None:
+    async with running(script()) as (answering, announced):
+        await answer(answering, announced)
+        answering.keep({TWO})
+        assert answering.answers == {}
