@@ -3,7 +3,8 @@
 Theory: J. Snoek, H. Larochelle, R. P. Adams, Practical Bayesian Optimization of Machine Learning Algorithms, 2012,
 arXiv 1206.2944. Open trials are taken into account by the constant liar (D. Ginsbourger, R. Le Riche, L. Carraro,
 Kriging is well-suited to parallelize optimization, 2010): each counts as if it had just reached the mean of the costs
-seen, which makes it known ground and neither good nor bad. A closed trial without a metric counts as the worst cost seen.
+seen, which makes it known ground and neither good nor bad. A closed trial without a metric counts as the worst cost
+seen.
 
 The initial design is a Latin hypercube: along every axis each of its trials has a stratum of its own.
 

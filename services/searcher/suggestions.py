@@ -85,12 +85,16 @@ class _Process:
         self._child: asyncio.subprocess.Process | None = None
 
     async def ask(self, question: Question) -> Proposal | str:
-        """Return the proposal in the reply, or the error in it. Raises UNANSWERED when the child is no good; it is killed,
-        for what it may still say must not pass for the answer to the next question."""
+        """Return the proposal in the reply, or the error in it.
+
+        Raises UNANSWERED when the child is no good. It is killed then, for what it may still say must not pass for the
+        answer to the next question.
+        """
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 child = await self._started()
-                assert child.stdin is not None and child.stdout is not None
+                assert child.stdin is not None
+                assert child.stdout is not None
                 child.stdin.write(json.dumps(question.request).encode() + b"\n")
                 await child.stdin.drain()
                 reply: dict[str, Any] = json.loads(await child.stdout.readline())

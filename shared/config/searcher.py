@@ -73,7 +73,7 @@ class BayesianSearch(SearchCommon):
     max_trials: NumTrials
     max_concurrent_trials: Annotated[int, Field(ge=1)] = 2
     initial_trials: NumTrials = 5
-    acquisition_function: Literal["EI", "LCB", "PI", "gp_hedge"] = "gp_hedge"
+    acquisition_function: Literal["EI", "LCB", "PI", "gp_hedge"] = "EI"
 
 
 def _tag(value: object) -> str:

@@ -146,7 +146,7 @@ def test_a_lost_agent_costs_no_restart_and_what_it_still_says_is_void() -> None:
     world.settle()
     lost = [allocated(1), released(1, reason=ReleaseReason.AGENT_LOST), reported(1, 0.1), exited(1, Outcome.FAILED)]
     assert world.after(*lost) == []
-    assert world.after(allocated(1, epoch=2), exited(1)) == []
+    assert world.after(allocated(1, epoch=2), reported(1, 0.1), exited(1)) == []
     decided = world.after(reported(1, 0.4, epoch=2), exited(1, epoch=2))
     assert decided[0] == closed(1, TrialEnd.COMPLETED, "the training script ended", 0.4, 10)
 

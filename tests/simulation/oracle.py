@@ -1,11 +1,13 @@
 """What must hold after each event, checked from the log alone and apart from the code under test."""
 
 from collections import Counter
+from collections.abc import Iterable
 
 from shared.events import (
     AgentJoined,
     AgentLeft,
     AgentLost,
+    Event,
     ExperimentCompleted,
     ExperimentFailed,
     ExperimentStopped,
@@ -30,30 +32,40 @@ class Oracle:
         self.incarnations: dict[str, str] = {}
         self.epochs: dict[str, int] = {}
 
+    def replay(self, events: Iterable[Event]) -> None:
+        """Check a whole history."""
+        for event in events:
+            self.check(event)
+
     def watch(self, recorded: Recorded) -> None:
-        """Check one event."""
-        match recorded.event:
-            case TrialRequested() as event:
+        """Check an event as it is stored."""
+        assert recorded.event is not None
+        self.check(recorded.event)
+
+    def check(self, event: Event) -> None:
+        """Check the next event."""
+        match event:
+            case TrialRequested():
                 assert event.trial_id not in self.requested, f"{event.trial_id} was requested twice"
                 self.requested[event.trial_id] = event
                 assert len(self.requested) <= self.max_trials, "the budget was exceeded"
                 open_trials = len(self.requested) - len(self.closed)
                 assert open_trials <= self.max_concurrent, "too many trials are open"
-            case TrialClosed() as event:
+            case TrialClosed():
                 assert event.trial_id not in self.closed, f"{event.trial_id} was closed twice"
                 self.closed[event.trial_id] = event
-            case ExperimentCompleted() | ExperimentFailed() | ExperimentStopped() as event:
+            case ExperimentCompleted() | ExperimentFailed() | ExperimentStopped():
                 self.endings[event.experiment_id] += 1
                 assert self.endings[event.experiment_id] == 1, "an experiment ended twice"
                 assert len(self.closed) == len(self.requested), "an experiment ended with open trials"
-            case AgentJoined() as event:
+            case AgentJoined():
                 self.incarnations[event.agent_id] = event.incarnation
-            case AgentLeft() | AgentLost() as event:
+            case AgentLeft() | AgentLost():
                 if self.incarnations.get(event.agent_id) == event.incarnation:
                     del self.incarnations[event.agent_id]
-            case GPUAllocated() as event:
+            case GPUAllocated():
                 self._allocated(event)
-            case GPUReleased() as event:
+            case GPUReleased():
                 assert event.allocation_id in self.held, f"{event.allocation_id} was released twice"
                 del self.held[event.allocation_id]
             case _:

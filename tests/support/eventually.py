@@ -4,13 +4,17 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 
 POLL_S = 0.02
 
 
+@overload
+async def eventually(condition: Callable[[], Awaitable[T]], *, timeout_s: float = ...) -> T: ...
+@overload
+async def eventually(condition: Callable[[], T], *, timeout_s: float = ...) -> T: ...
 async def eventually(condition: Callable[[], Awaitable[T] | T], *, timeout_s: float = 10.0) -> T:
     """Return the condition's first true value. Raises AssertionError, naming the last one, after `timeout_s`."""
     deadline = time.monotonic() + timeout_s

@@ -10,6 +10,7 @@ import pytest
 from shared import broker
 from shared.objectstore import ObjectStore
 from shared.settings import S3Settings
+from tests.support.platform import RunningPlatform, start_platform, stop_platform
 from tests.support.servers import PASSWORD, NatsServer, RunningServer, new_nats_server
 from trainmaster.embedded import postgres
 from trainmaster.embedded import s3 as s3_embedded
@@ -58,7 +59,9 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Settings]:
     """An S3 server that the whole session shares."""
     directory = tmp_path_factory.mktemp("s3")
     port = free_port()
-    server = RunningServer(s3_embedded.s3_program(directory / "buckets", port, "test", PASSWORD), directory / "server.log")
+    server = RunningServer(
+        s3_embedded.s3_program(directory / "buckets", port, "test", PASSWORD), directory / "server.log"
+    )
     server.start()
     yield s3_embedded.s3_settings(port, "test", PASSWORD)
     server.stop()
@@ -76,3 +79,11 @@ async def s3(s3_server: S3Settings) -> S3Settings:
     )
     await ObjectStore(settings).ensure_bucket()
     return settings
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
+    """A whole platform with one agent of two CPU slots, shared by the session."""
+    running = start_platform(tmp_path_factory.mktemp("platform"), "cpu:2")
+    yield running
+    stop_platform(running)

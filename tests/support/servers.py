@@ -34,6 +34,8 @@ class RunningServer:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
+        if self._program.prepare is not None:
+            self._program.prepare()
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 self._program.command,
@@ -98,12 +100,12 @@ def new_nats_server(directory: Path, agents: tuple[str, ...] = AGENTS) -> NatsSe
 
 def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a coroutine to its end, even below a running event loop: in a thread of its own."""
-    failures: list[BaseException] = []
+    failures: list[Exception] = []
 
     def target() -> None:
         try:
             asyncio.run(work())
-        except BaseException as error:
+        except (TimeoutError, OSError) as error:
             failures.append(error)
 
     thread = threading.Thread(target=target)

@@ -1,0 +1,168 @@
+"""Routes as values: what each takes, does and answers with. The server and its description are made of the same list."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, Generic, TypeVar
+
+import asyncpg
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+from nats.aio.client import Client
+
+from services.gateway.position import Position
+from services.gateway.problems import not_found
+from services.gateway.pulse import Pulse
+from services.gateway.views import View
+from shared import ids
+from shared.errors import Problem, Rejected
+from shared.objectstore import ObjectStore
+
+PREFIX = "/api/v1"
+MAX_SEQ = 2**53 - 1  # what JSON readers hold exactly; no log is that long
+SEQ_HEADER = "TM-Seq"
+
+Seq = Annotated[int, Meta(ge=0, le=MAX_SEQ)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What handlers work with."""
+
+    client: Client
+    database: "asyncpg.Pool[asyncpg.Record]"
+    store: ObjectStore
+    position: Position
+    pulse: Pulse
+
+
+PARTS = web.AppKey("parts", Parts)
+
+
+class NoQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """No query parameters: what a POST takes."""
+
+
+class Query(NoQuery, frozen=True, kw_only=True):
+    """The query parameters that every GET takes."""
+
+    min_seq: Annotated[int, Meta(ge=0, le=MAX_SEQ, description="wait up to 2 s until this event is shown")] = 0
+
+
+QueryT = TypeVar("QueryT", bound=Query)
+AnyQueryT = TypeVar("AnyQueryT", bound=NoQuery)
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[AnyQueryT]):
+    """One request, its query checked."""
+
+    request: web.Request
+    query: AnyQueryT
+
+    @property
+    def parts(self) -> Parts:
+        """What there is to work with."""
+        return self.request.app[PARTS]
+
+    def id(self, kind: str) -> str:
+        """Return the id in the path. Raises Rejected (404) when no id of ours looks like that."""
+        value = self.request.match_info["id"]
+        if not ids.is_token(value):
+            raise not_found(kind, repr(value))
+        return value
+
+
+Answer = View | web.StreamResponse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One operation of the API. `answer` is a view, or the media type of what is no JSON."""
+
+    method: str
+    path: str
+    summary: str
+    query: type[NoQuery]
+    answer: type[View] | str
+    respond: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    status: int = HTTPStatus.OK
+    problems: tuple[int, ...] = ()
+    forms: tuple[str, ...] = ()  # parts of a multipart body
+
+
+def get(
+    path: str,
+    respond: Callable[[Call[QueryT]], Awaitable[Answer]],
+    query: type[QueryT],
+    answer: type[View] | str,
+    summary: str,
+) -> Route:
+    """Return the route of a question; its answer shows at least the event `min_seq`, unless that takes too long."""
+
+    async def answer_request(request: web.Request) -> web.StreamResponse:
+        call = Call(request, parse(query, request))
+        position = call.parts.position
+        if call.query.min_seq:
+            await position.wait(call.query.min_seq)
+        shown = position.value
+        found = await respond(call)
+        return found if isinstance(found, web.StreamResponse) else json_response(found, seq=shown)
+
+    problems = (404,) if "{" in path else ()
+    return Route(
+        method="GET", path=path, summary=summary, query=query, answer=answer, respond=answer_request, problems=problems
+    )
+
+
+def post(
+    path: str,
+    respond: Callable[[Call[NoQuery]], Awaitable[web.StreamResponse]],
+    answer: type[View],
+    summary: str,
+    *,
+    status: int,
+    problems: tuple[int, ...],
+    forms: tuple[str, ...] = (),
+) -> Route:
+    """Return the route of a wish."""
+
+    async def answer_request(request: web.Request) -> web.StreamResponse:
+        return await respond(Call(request, parse(NoQuery, request)))
+
+    return Route(
+        method="POST", path=path, summary=summary, query=NoQuery, answer=answer, respond=answer_request, status=status,
+        problems=problems, forms=forms,
+    )  # fmt: skip
+
+
+def json_response(view: View, *, seq: int, status: int = HTTPStatus.OK, location: str | None = None) -> web.Response:
+    """Return a view as JSON, with the sequence of the newest event that it shows."""
+    headers = {SEQ_HEADER: str(seq), "Cache-Control": "no-store"}
+    if location is not None:
+        headers["Location"] = location
+    body = msgspec.json.encode(view)
+    return web.Response(body=body, status=status, content_type="application/json", headers=headers)
+
+
+def parse(query: type[AnyQueryT], request: web.Request) -> AnyQueryT:
+    """Return the query parameters. Raises Rejected with every mistake in them."""
+    fields = {field.name: field for field in msgspec.structs.fields(query)}
+    problems: list[Problem] = []
+    values: dict[str, object] = {}
+    for name, text in request.query.items():
+        if name not in fields:
+            problems.append(
+                Problem(name[:100], "unknown query parameter", f"known ones: {', '.join(fields) or 'none'}")
+            )
+        elif name in values:
+            problems.append(Problem(name, "given more than once"))
+        else:
+            try:
+                values[name] = msgspec.convert(text, fields[name].type, strict=False)
+            except msgspec.ValidationError as error:
+                problems.append(Problem(name, str(error)))
+    if problems:
+        raise Rejected("the query has mistakes", tuple(problems), status=HTTPStatus.BAD_REQUEST)
+    return msgspec.convert(values, query)

@@ -1,0 +1,82 @@
+"""Wiring: connections, routes, middlewares, and an end that does not wait for those who only listen."""
+
+import asyncio
+import json
+import logging
+
+from aiohttp import web
+from nats.aio.client import Client
+
+from services.gateway import guard, openapi, page, problems, sse
+from services.gateway.api import PARTS, Parts
+from services.gateway.position import Position
+from services.gateway.pulse import Pulse
+from services.gateway.routes import ROUTES
+from services.gateway.settings import Settings
+from shared import broker, postgres, runtime, subjects
+from shared.errors import Unavailable
+from shared.objectstore import ObjectStore
+
+MAX_CONNECTIONS = 8  # to PostgreSQL
+SHUTDOWN_TIMEOUT_S = 3.0
+RETRY_S = 0.5
+
+_log = logging.getLogger(__name__)
+
+
+def make_app(parts: Parts, host: str) -> web.Application:
+    """Return the application over these parts, for a server that listens on `host`."""
+    app = web.Application(middlewares=[problems.problems, guard.guard(guard.own_names(host))])
+    app[PARTS] = parts
+    app[sse.STREAMS] = set()
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, route.respond)
+    description = json.dumps(openapi.document()).encode()
+
+    async def describe(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=description, content_type="application/json")
+
+    app.router.add_get("/openapi.json", describe)
+    page.add_page(app)
+    app.on_response_prepare.extend([guard.add_headers, problems.note_begun])
+    app.on_shutdown.append(sse.close_all)
+    return app
+
+
+async def serve(settings: Settings) -> None:
+    """Run the gateway until it is cancelled."""
+    async with (
+        broker.connect(settings.nats_url, subjects.GATEWAY) as client,
+        postgres.pool(settings.postgres_url, max_size=MAX_CONNECTIONS) as database,
+        asyncio.TaskGroup() as tasks,
+    ):
+        position, pulse, store = Position(), Pulse(), ObjectStore(settings.s3)
+        await pulse.listen(client)
+        tasks.create_task(position.run(settings.postgres_url), name="hear the tracker")
+        tasks.create_task(_ensure_bucket(store), name="ensure the bucket")
+        tasks.create_task(_beat(client, position), name="beat")
+        parts = Parts(client=client, database=database, store=store, position=position, pulse=pulse)
+        runner = web.AppRunner(make_app(parts, settings.host), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, settings.host, settings.port).start()
+            _log.info("serving", extra={"host": settings.host, "port": settings.port})
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+
+
+async def _beat(client: Client, position: Position) -> None:
+    health = subjects.health_subject(subjects.GATEWAY, "main")
+    await runtime.beat(client, health, lambda: {"position": position.value})
+
+
+async def _ensure_bucket(store: ObjectStore) -> None:
+    while True:
+        try:
+            await store.ensure_bucket()
+        except Unavailable as error:
+            _log.warning("waiting for the object store", extra={"error": str(error)})
+            await asyncio.sleep(RETRY_S)
+        else:
+            return

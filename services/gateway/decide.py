@@ -1,0 +1,96 @@
+"""What a person may ask of an experiment: pure rules over what the log says of it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+
+from services.gateway.views import ExperimentState
+from shared.errors import Problem, Rejected
+from shared.events import (
+    Event,
+    ExperimentCanceled,
+    ExperimentCompleted,
+    ExperimentFailed,
+    ExperimentPaused,
+    ExperimentResumed,
+    ExperimentSubmitted,
+)
+from shared.ids import ExperimentId
+from shared.log import Recorded
+
+
+class Intent(StrEnum):
+    """What can be asked of an experiment that exists."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """A resource pool as far as submission cares: the slots of its agents that are up."""
+
+    name: str
+    num_agents: int
+    num_slots: int
+
+
+_AFTER: dict[type[Event | None], ExperimentState] = {
+    ExperimentSubmitted: ExperimentState.ACTIVE,
+    ExperimentResumed: ExperimentState.ACTIVE,
+    ExperimentPaused: ExperimentState.PAUSED,
+    ExperimentCanceled: ExperimentState.CANCELED,
+    ExperimentCompleted: ExperimentState.COMPLETED,
+    ExperimentFailed: ExperimentState.FAILED,
+}
+_ALLOWED: dict[Intent, dict[ExperimentState, type[Event]]] = {
+    Intent.PAUSE: {ExperimentState.ACTIVE: ExperimentPaused},
+    Intent.RESUME: {ExperimentState.PAUSED: ExperimentResumed},
+    Intent.CANCEL: {ExperimentState.ACTIVE: ExperimentCanceled, ExperimentState.PAUSED: ExperimentCanceled},
+}
+_PARTICIPLE = {Intent.PAUSE: "paused", Intent.RESUME: "resumed", Intent.CANCEL: "canceled"}
+_NOT_ALLOWED: dict[ExperimentState, str] = {
+    ExperimentState.ACTIVE: "it is active already",
+    ExperimentState.PAUSED: "it is paused already; resume it to go on",
+    ExperimentState.COMPLETED: "it has completed",
+    ExperimentState.FAILED: "it has failed; submit it again to try again",
+    ExperimentState.CANCELED: "it was canceled; submit it again to run it",
+}
+
+
+def state_after(asked: Recorded, ended: Recorded | None) -> ExperimentState:
+    """Return an experiment's state from the newest event that the gateway wrote, and the search's end if there is one.
+
+    Whichever end came first counts, as a user may cancel at the moment the search completes.
+    """
+    if ended is None or (isinstance(asked.event, ExperimentCanceled) and asked.seq < ended.seq):
+        return _AFTER[type(asked.event)]
+    return _AFTER[type(ended.event)]
+
+
+def admit(state: ExperimentState, intent: Intent, experiment_id: ExperimentId) -> Event:
+    """Return the event that grants a request. Raises Rejected when the state does not allow it."""
+    event = _ALLOWED[intent].get(state)
+    if event is None:
+        reason = f"experiment {experiment_id} cannot be {_PARTICIPLE[intent]}: {_NOT_ALLOWED[state]}"
+        raise Rejected(reason, status=HTTPStatus.CONFLICT)
+    granted: Event = event(experiment_id=experiment_id)
+    return granted
+
+
+def check_pool(pool: str, slots_per_trial: int, pools: list[Pool]) -> None:
+    """Raise Rejected when a trial asks for a pool that nobody knows, or for more slots than its agents have.
+
+    Without an agent the answer is not known yet: the experiment waits for one.
+    """
+    known = {found.name: found for found in pools}
+    found = known.get(pool)
+    if found is None and pool != "default":
+        names = ", ".join(sorted(known.keys() | {"default"}))
+        mistake = Problem("resources.resource_pool", f"there is no pool {pool}", f"known pools: {names}")
+        raise Rejected("the experiment asks for an unknown resource pool", (mistake,))
+    if found is not None and found.num_agents and slots_per_trial > found.num_slots:
+        message = f"each trial asks for {slots_per_trial} slots; pool {pool} has {found.num_slots}"
+        mend = f"use at most {found.num_slots}, or add agents first"
+        raise Rejected("the trials can never start", (Problem("resources.slots_per_trial", message, mend),))

@@ -1,0 +1,92 @@
+"""Appends what people ask for: the only place where the gateway writes to the log."""
+
+import asyncio
+import hashlib
+import logging
+import secrets
+from typing import Any
+
+from nats.aio.client import Client
+
+from services.gateway import decide
+from services.gateway.decide import Intent
+from services.gateway.problems import not_found
+from shared import archive, ids, log, subjects
+from shared.errors import Conflict
+from shared.events import Event, ExperimentCompleted, ExperimentFailed, ExperimentSubmitted
+from shared.ids import ExperimentId
+from shared.log import Recorded
+from shared.objectstore import ObjectStore, code_key
+
+USER = "local"  # everybody who reaches this machine, until there is a login
+MAX_SEED = 2**31
+EXPERIMENT = "experiment"
+
+_log = logging.getLogger(__name__)
+
+
+async def submit(
+    client: Client, store: ObjectStore, config: dict[str, Any], code: bytes
+) -> tuple[int, ExperimentSubmitted]:
+    """Store the code, append the experiment, return its sequence and event."""
+    sha256 = await asyncio.to_thread(lambda: hashlib.sha256(code).hexdigest())
+    if not await store.exists(code_key(sha256)):
+        await store.put(code_key(sha256), code)
+    event = ExperimentSubmitted(
+        experiment_id=ids.new_experiment_id(),
+        name=config["name"],
+        config=config,
+        code_sha256=sha256,
+        code_bytes=len(code),
+    )
+    return await _append(client, event, expected=0), event
+
+
+async def ask(client: Client, experiment_id: ExperimentId, intent: Intent) -> int:
+    """Append a user's wish about an experiment and return its sequence.
+
+    Raises Rejected when its state does not allow it, Conflict when others keep changing it.
+    """
+    try:
+        return await _ask(client, experiment_id, intent)
+    except Conflict:  # somebody was faster: look once more
+        return await _ask(client, experiment_id, intent)
+
+
+async def _ask(client: Client, experiment_id: ExperimentId, intent: Intent) -> int:
+    asked = await _last(client, subjects.aggregate_subject(subjects.GATEWAY, EXPERIMENT, experiment_id))
+    if asked is None:
+        raise not_found(EXPERIMENT, experiment_id)
+    endings = [
+        await _last(client, subjects.event_filter(subjects.SEARCHER, EXPERIMENT, experiment_id, end.__name__))
+        for end in (ExperimentCompleted, ExperimentFailed)
+    ]
+    ended = next((found for found in endings if found is not None), None)
+    event = decide.admit(decide.state_after(asked, ended), intent, experiment_id)
+    return await _append(client, event, expected=asked.seq)
+
+
+async def _append(client: Client, event: Event, *, expected: int) -> int:
+    envelope = log.envelope_of(event, writer=subjects.GATEWAY, actor=USER, correlation=event.aggregate_id)
+    seq = await log.append(client, [envelope], expected=expected)
+    _log.info("intent appended", extra={"event": envelope.name, "experiment": event.aggregate_id, "seq": seq})
+    return seq
+
+
+async def _last(client: Client, subject: str) -> Recorded | None:
+    message = await log.last_of(client, subject)
+    return None if message is None else log.decode_recorded(message)
+
+
+async def read_submission(config: str, code: bytes) -> dict[str, Any]:
+    """Return a submission's config with every default filled in. Raises Rejected with every mistake."""
+    return await asyncio.to_thread(_read_submission, config, code, secrets.randbelow(MAX_SEED))
+
+
+def _read_submission(config: str, code: bytes, seed: int) -> dict[str, Any]:
+    from shared.config import parse_experiment  # pydantic and yaml are 20 MB that an idle gateway does not need
+
+    experiment = parse_experiment(config)
+    archive.check(code)
+    read: dict[str, Any] = experiment.with_seed(seed).model_dump(mode="json")
+    return read

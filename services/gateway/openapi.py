@@ -1,0 +1,93 @@
+"""The OpenAPI 3.1 description, made of the same routes that are served.
+
+`python -m services.gateway.openapi > docs/openapi.json` writes it down; a test compares.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from services.gateway import problems
+from services.gateway.api import PREFIX, NoQuery, Route
+from services.gateway.routes import ROUTES
+from services.gateway.views import Problem, View
+
+_REFERENCE = "#/components/schemas/{name}"
+_BINARY = {"type": "string", "format": "binary"}
+_ALWAYS = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def document(routes: Iterable[Route] = ROUTES) -> dict[str, Any]:
+    """Return the description of the routes."""
+    routes = tuple(routes)
+    views = [route.answer for route in routes if not isinstance(route.answer, str)]
+    _, schemas = msgspec.json.schema_components([*dict.fromkeys(views), Problem], ref_template=_REFERENCE)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        paths.setdefault(_path(route), {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Trainmaster",
+            "version": "1",
+            "description": "Errors are problem documents (RFC 9457). Answers carry TM-Seq: the log's sequence they show.",
+        },
+        "paths": paths,
+        "components": {"schemas": dict(sorted(schemas.items()))},
+    }
+
+
+def _path(route: Route) -> str:
+    return re.sub(r"\{(\w+):[^}]*\}", r"{\1}", route.path)
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    failures = {*_ALWAYS, *route.problems} if route.path.startswith(PREFIX) else set()
+    operation: dict[str, Any] = {
+        "summary": route.summary,
+        "parameters": [*_path_parameters(route), *_query_parameters(route.query)],
+        "responses": {
+            str(int(route.status)): {"description": HTTPStatus(route.status).phrase, "content": _content(route.answer)},
+            **{str(int(status)): _failure(status) for status in sorted(failures)},
+        },
+    }
+    if route.forms:
+        form = {"type": "object", "properties": dict.fromkeys(route.forms, _BINARY), "required": list(route.forms)}
+        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": form}}}
+    return operation
+
+
+def _content(answer: type[View] | str) -> dict[str, Any]:
+    if isinstance(answer, str):
+        return {answer: {}}
+    return {"application/json": {"schema": {"$ref": _REFERENCE.format(name=answer.__name__)}}}
+
+
+def _failure(status: int) -> dict[str, Any]:
+    schema = {"$ref": _REFERENCE.format(name=Problem.__name__)}
+    return {"description": HTTPStatus(status).phrase, "content": {problems.MEDIA_TYPE: {"schema": schema}}}
+
+
+def _path_parameters(route: Route) -> list[dict[str, Any]]:
+    names = re.findall(r"\{(\w+)", route.path)
+    return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
+
+
+def _query_parameters(query: type[NoQuery]) -> list[dict[str, Any]]:
+    _, components = msgspec.json.schema_components([query], ref_template=_REFERENCE)
+    properties: dict[str, Any] = components[query.__name__].get("properties", {})
+    return [{"name": name, "in": "query", "schema": _present(schema)} for name, schema in properties.items()]
+
+
+def _present(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema without null, which a query cannot hold: the parameter is left out instead."""
+    found = [one for one in schema.get("anyOf", []) if one != {"type": "null"}]
+    return found[0] if len(found) == 1 else {key: value for key, value in schema.items() if value is not None}
+
+
+if __name__ == "__main__":
+    print(json.dumps(document(), indent=2))

@@ -1,0 +1,72 @@
+/** Calls of the HTTP API: JSON in and out, mistakes as ApiError with the server's own explanation. */
+
+const ROOT = "/api/v1";
+const LARGEST_PAGE = 500;
+
+/** A refused or failed call. `status` is 0 when no answer came at all. */
+export class ApiError extends Error {
+  constructor(status, title, detail) {
+    super(detail || title);
+    this.status = status;
+    this.title = title;
+  }
+}
+
+/** Return the URL of an API path; parameters that are null, undefined or empty are left out. */
+export function urlOf(path, parameters = {}) {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) {
+    if (value !== null && value !== undefined && value !== "") query.set(name, value);
+  }
+  const text = query.toString();
+  return ROOT + path + (text && (path.includes("?") ? "&" : "?") + text);
+}
+
+/** Return the path with every placeholder filled by an escaped value: to`/trials/${id}`. */
+export function to(strings, ...values) {
+  return String.raw({ raw: strings }, ...values.map((value) => encodeURIComponent(value)));
+}
+
+async function explain(response) {
+  const problem = await response.json().catch(() => ({}));
+  const mistakes = (problem.errors ?? []).map((error) => `${error.path}: ${error.message}`);
+  const detail = [problem.detail, ...mistakes].filter(Boolean).join(" ");
+  return new ApiError(response.status, problem.title ?? `HTTP ${response.status}`, detail);
+}
+
+async function call(url, options) {
+  let response;
+  try {
+    response = await fetch(url, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(0, "No answer", "The server does not answer. Is it running? Start it with: tm up");
+  }
+  if (!response.ok) throw await explain(response);
+  return response;
+}
+
+/** Read a resource as of at least stream sequence `minSeq`. */
+export async function get(path, { parameters = {}, minSeq = 0, signal } = {}) {
+  const url = urlOf(path, { ...parameters, min_seq: minSeq || null });
+  const response = await call(url, { signal, headers: { accept: "application/json" } });
+  return response.json();
+}
+
+/** Read a paged list until its end or until `cap` items are there: {items, complete}. */
+export async function getAll(path, { cap, ...options }) {
+  const items = [];
+  let cursor = null;
+  do {
+    const page = await get(path, { ...options, parameters: { limit: Math.min(cap, LARGEST_PAGE), cursor } });
+    items.push(...page.items);
+    cursor = page.next_cursor;
+  } while (cursor && items.length < cap);
+  return { items, complete: !cursor };
+}
+
+/** Ask for a change. Returns the stream sequence at which it is on the log (0 if the server does not say). */
+export async function post(path) {
+  const response = await call(urlOf(path), { method: "POST", headers: { accept: "application/json" } });
+  return Number(response.headers.get("TM-Seq") ?? 0);
+}

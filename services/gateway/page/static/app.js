@@ -1,0 +1,91 @@
+/** The page: a frame with the ways to go, and the page that the address names. */
+import { connect, watchConnection } from "./live.js";
+import { Cluster } from "./pages/cluster.js";
+import { Events } from "./pages/events.js";
+import { Experiment } from "./pages/experiment.js";
+import { Experiments } from "./pages/experiments.js";
+import { Trial } from "./pages/trial.js";
+import { usePlace } from "./router.js";
+import { Component, html, render, useEffect, useState } from "./view.js";
+
+const TITLES = { experiments: "Experiments", cluster: "Cluster", events: "Events" };
+const PATIENCE_MS = 700; // a break shorter than this is nobody's business
+
+const WAYS = [
+  { name: "experiments", href: "#/", title: "Experiments" },
+  { name: "cluster", href: "#/cluster", title: "Cluster" },
+  { name: "events", href: "#/events", title: "Events" },
+];
+
+/** The component for a place; `key` makes another experiment another page. */
+function pageAt({ parts: [room = "experiments", id], query }) {
+  if (room === "experiments") return id ? html`<${Experiment} key=${id} id=${id} />` : html`<${Experiments} />`;
+  if (room === "trials" && id) return html`<${Trial} key=${id} id=${id} />`;
+  if (room === "cluster") return html`<${Cluster} />`;
+  if (room === "events") return html`<${Events} key="events" query=${query} />`;
+  return html`<div class="notice"><h2>There is nothing at this address</h2><p><a href="#/">All experiments</a></p></div>`;
+}
+
+/** Shows a mistake of our own instead of an empty page. */
+class Guard extends Component {
+  componentDidCatch(error) {
+    this.setState({ error });
+    console.error(error);
+  }
+
+  render({ children }, { error }) {
+    if (!error) return children;
+    return html`<div class="notice failure" role="alert"><h2>This page has a fault</h2><p>${String(error)}</p>
+      <button type="button" onClick=${() => location.reload()}>Load it again</button></div>`;
+  }
+}
+
+function useConnection() {
+  const [state, setState] = useState("connecting");
+  useEffect(() => {
+    let timer = null;
+    const unwatch = watchConnection((next) => {
+      clearTimeout(timer);
+      timer = setTimeout(() => setState(next), next === "lost" ? PATIENCE_MS : 0);
+    });
+    return () => {
+      unwatch();
+      clearTimeout(timer);
+    };
+  }, []);
+  return state;
+}
+
+const SAID = { connecting: "connecting", open: "live", lost: "reconnecting", asleep: "asleep" };
+
+function Top({ room, state }) {
+  return html`<header class="top">
+    <a class="skip" href="#main" onClick=${(click) => {
+      click.preventDefault();
+      document.getElementById("main").focus();
+    }}>Skip to the content</a>
+    <a class="brand" href="#/">Trainmaster</a>
+    <nav aria-label="Pages">${WAYS.map(({ name, href, title }) => html`<a key=${name} href=${href} aria-current=${name === room ? "page" : null}>${title}</a>`)}</nav>
+    <span class="connection ${state}" role="status" data-connection=${state}>${SAID[state]}</span>
+  </header>`;
+}
+
+function App() {
+  const current = usePlace();
+  const state = useConnection();
+  const room = current.parts[0] ?? "experiments";
+  useEffect(() => {
+    if (TITLES[room] && !current.parts[1]) document.title = `${TITLES[room]} · Trainmaster`;
+    scrollTo(0, 0);
+  }, [room, current.parts[1]]);
+  return html`
+    <${Top} room=${room === "trials" ? "experiments" : room} state=${state} />
+    ${state === "lost" && html`<div class="banner" role="alert">The server does not answer; reconnecting. What you see may be old.</div>`}
+    <main id="main" tabindex="-1"><${Guard} key=${current.parts.join("/")}>${pageAt(current)}<//></main>
+  `;
+}
+
+const root = document.getElementById("app");
+root.replaceChildren();
+render(html`<${App} />`, root);
+connect();

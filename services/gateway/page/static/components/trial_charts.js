@@ -1,0 +1,54 @@
+/** The charts of a trial: one per metric, what training reported and what validation found on the same axes. */
+import { get, to } from "../api.js";
+import { useResource } from "../resource.js";
+import { html, useMemo } from "../view.js";
+import { Chart } from "./chart.js";
+
+const MOST_POINTS = 1000;
+const MOST_CHARTS = 24;
+const GROUPS = ["validation", "training"];
+const COLOURS = { training: "--line-0", validation: "--best" };
+const CHANGING = new Set(["MetricReported", "TrialExited", "TrialPreempted", "TrialClosed"]);
+
+/** All series of a trial, both groups; read again at those of its events that are named in `changing`. */
+export function useTrialMetrics(id, maxPoints, changing) {
+  return useResource(
+    id && `${id} ${maxPoints}`,
+    async (options) => {
+      const read = (group) => get(to`/trials/${id}/metrics`, { ...options, parameters: { group, max_points: maxPoints } });
+      return (await Promise.all(GROUPS.map(read))).flatMap(({ series }) => series);
+    },
+    (event) => changing.has(event.name) && event.event.trial_id === id,
+  );
+}
+
+/** Series of one name belong together, whichever group reported them; validated ones come first. */
+function groupByName(series) {
+  const groups = new Map();
+  for (const each of series.filter(({ points }) => points.length > 0)) groups.set(each.name, [...(groups.get(each.name) ?? []), each]);
+  const isValidated = ([, members]) => members.some(({ group }) => group === "validation");
+  return [...groups].sort((a, b) => isValidated(b) - isValidated(a) || a[0].localeCompare(b[0]));
+}
+
+function MetricOfTrial({ name, members }) {
+  const lines = useMemo(
+    () => members.map(({ group, points }) => ({ key: group, label: `${group} ${name}`, points, colour: COLOURS[group] ?? "--line-2", isStrong: group === "validation" })),
+    [members],
+  );
+  return html`<div class="small-chart">
+    <h3>${name} ${members.map(({ group }) => html`<span key=${group} class="legend ${group}">${group}</span>`)}</h3>
+    <${Chart} label=${`${name} of this trial against the step: ${members.map(({ group }) => group).join(" and ")}`} lines=${lines} height=${200} idle=" " />
+  </div>`;
+}
+
+export function TrialCharts({ trial }) {
+  const { data, error } = useTrialMetrics(trial.id, MOST_POINTS, CHANGING);
+  const groups = useMemo(() => groupByName(data ?? []), [data]);
+  return html`<section aria-labelledby="metrics-title">
+    <h2 id="metrics-title">Metrics</h2>
+    ${error && html`<p class="soft" role="note">The metrics could not be read: ${error.message}</p>`}
+    ${data && groups.length === 0 && html`<p class="soft">Nothing reported. In the training script: <code>trial.report(step, loss=loss)</code> and <code>trial.report_validation(step, accuracy=accuracy)</code>.</p>`}
+    <div class="charts">${groups.slice(0, MOST_CHARTS).map(([name, members]) => html`<${MetricOfTrial} key=${name} name=${name} members=${members} />`)}</div>
+    ${groups.length > MOST_CHARTS && html`<p class="soft">${groups.length - MOST_CHARTS} more metrics are not drawn.</p>`}
+  </section>`;
+}

@@ -1,0 +1,111 @@
+/** The cluster: every slot as a box with the trial that holds it, the queue and its reasons, the services' health. */
+import { get } from "../api.js";
+import { Empty, Shown } from "../components/notice.js";
+import { State } from "../components/state.js";
+import { Table } from "../components/table.js";
+import { Age, Time } from "../components/time.js";
+import { formatBytes, formatCount } from "../format.js";
+import { usePath, useResource } from "../resource.js";
+import { link } from "../router.js";
+import { html } from "../view.js";
+
+const NUM_HUES = 8;
+const SLOT_EVENTS = new Set(["AgentJoined", "AgentLeft", "AgentLost", "GPUAllocated", "GPUReleased"]);
+const SILENT_EVENTS = new Set(["MetricReported", "CheckpointSaved", "CheckpointShardUploaded"]); // change neither slots nor queue
+
+/** A stable hue per experiment, so that a gang, and a search, is seen at a glance. */
+function hueOf(trialId) {
+  const experiment = trialId.slice(0, trialId.lastIndexOf("-"));
+  return [...experiment].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 65521, 7) % NUM_HUES;
+}
+
+function Slot({ agent, slot }) {
+  const memory = slot.memory_bytes ? `, ${formatBytes(slot.memory_bytes)}` : "";
+  const what = `${agent.id} slot ${slot.number} (${slot.name || slot.kind}${memory})`;
+  if (!slot.trial_id) return html`<li class="slot free" title=${`${what}: free`}><span class="slot-number">${slot.number}</span><span>free</span></li>`;
+  return html`<li class="slot held hue-${hueOf(slot.trial_id)}">
+    <a href=${link("trials", slot.trial_id)} title=${`${what}: held by ${slot.trial_id}`}>
+      <span class="slot-number">${slot.number}</span><span>trial ${slot.trial_id.split("-").at(-1)}</span>
+    </a>
+  </li>`;
+}
+
+function Agent({ agent }) {
+  const numHeld = agent.slots.filter(({ trial_id: id }) => id).length;
+  const kinds = [...new Set(agent.slots.map(({ name, kind }) => name || kind))].join(", ");
+  return html`<article class="agent ${agent.state.toLowerCase()}" aria-label=${`Agent ${agent.id}`}>
+    <header><h3>${agent.id}</h3> <${State} state=${agent.state} /></header>
+    <p class="soft small">pool ${agent.pool} · ${agent.address} · ${kinds} · ${numHeld} of ${agent.slots.length} in use · since <${Age} at=${agent.joined_at} /></p>
+    <ul class="slots">${agent.slots.map((slot) => html`<${Slot} key=${slot.number} agent=${agent} slot=${slot} />`)}</ul>
+  </article>`;
+}
+
+function Agents({ items }) {
+  if (items.length === 0) {
+    return html`<${Empty} title="No agents yet" command="tm up --slots cpu:2">
+      An agent is the worker process on a machine; it offers the machine's GPUs (or CPU places) as slots.
+    <//>`;
+  }
+  const up = items.filter(({ state }) => state === "UP");
+  const gone = items.filter(({ state }) => state !== "UP");
+  const slots = up.flatMap((agent) => agent.slots);
+  const numHeld = slots.filter(({ trial_id: id }) => id).length;
+  return html`
+    <p><span class="figure">${formatCount(numHeld)}</span> of ${formatCount(slots.length)} slots in use on ${formatCount(up.length)} ${up.length === 1 ? "agent" : "agents"}</p>
+    <div class="agents">${up.map((agent) => html`<${Agent} key=${agent.id} agent=${agent} />`)}</div>
+    ${gone.length > 0 && html`<details open=${up.length === 0}><summary>${gone.length} lost or gone</summary>
+      <div class="agents">${gone.map((agent) => html`<${Agent} key=${agent.id} agent=${agent} />`)}</div></details>`}
+  `;
+}
+
+const QUEUE_COLUMNS = [
+  { name: "position", title: "#", class: "number", cell: (row) => row.position },
+  { name: "trial", title: "Trial", cell: (row) => html`<a href=${link("trials", row.trial_id)}>trial ${row.trial_id.split("-").at(-1)}</a>` },
+  { name: "experiment", title: "Experiment", cell: (row) => html`<a href=${link("experiments", row.experiment_id)}>${row.experiment_name}</a>` },
+  { name: "slots", title: "Slots", class: "number", cell: (row) => row.slots },
+  { name: "pool", title: "Pool", cell: (row) => row.pool },
+  { name: "since", title: "Waiting since", cell: (row) => html`<${Age} at=${row.waiting_since} />` },
+  { name: "reason", title: "Why it waits", class: "text", cell: (row) => row.reason },
+];
+
+function Queue({ items }) {
+  if (items.length === 0) return html`<p class="soft">Nothing waits: every trial that was asked for has its slots.</p>`;
+  return html`<${Table} label="Queue" columns=${QUEUE_COLUMNS} rows=${items} rowKey=${(row) => row.trial_id} />`;
+}
+
+const SERVICE_COLUMNS = [
+  { name: "name", title: "Service", cell: (row) => (row.instance === "main" ? row.name : `${row.name} ${row.instance}`) },
+  { name: "alive", title: "Health", cell: (row) => html`<span class="state ${row.alive ? "good" : "bad"}">${row.alive ? "answers" : "silent"}</span>` },
+  { name: "heard", title: "Last heard", cell: (row) => html`<${Time} at=${row.last_heard} />` },
+  { name: "position", title: "Read up to", class: "number", cell: (row) => (row.position === null ? "–" : formatCount(row.position)) },
+  { name: "lag", title: "Behind", class: "number", cell: (row) => (row.lag ? `${formatCount(row.lag)} events` : "–") },
+];
+
+function Health({ status, refresh }) {
+  return html`
+    <${Table} label="Services" columns=${SERVICE_COLUMNS} rows=${status.services} rowKey=${(row) => `${row.name} ${row.instance}`} />
+    <p class="soft">The log holds ${formatCount(status.log.events)} events (${formatBytes(status.log.bytes)}), newest ${formatCount(status.log.last_seq)}.${" "}
+      ${status.undecodable > 0 && html`<span class="bad-text">${formatCount(status.undecodable)} could not be decoded and were put aside. </span>`}
+      As of <${Time} at=${status.readAt} />. <button type="button" class="quiet" onClick=${refresh}>Look again</button></p>
+  `;
+}
+
+/** The status, and when it was read: heartbeats are no events, so it may have changed since. */
+async function readStatus(options) {
+  return { ...(await get("/status", options)), readAt: new Date().toISOString() };
+}
+
+export function Cluster() {
+  const agents = usePath("/agents", (event) => SLOT_EVENTS.has(event.name));
+  const queue = usePath("/queue", (event) => !SILENT_EVENTS.has(event.name));
+  const status = useResource("/status", readStatus, (event) => !SILENT_EVENTS.has(event.name));
+  return html`
+    <h1>Cluster</h1>
+    <section aria-labelledby="slots-title"><h2 id="slots-title">Slots</h2>
+      <${Shown} resource=${agents} what="agents">${(data) => html`<${Agents} items=${data.items} />`}<//></section>
+    <section aria-labelledby="queue-title"><h2 id="queue-title">Queue</h2>
+      <${Shown} resource=${queue} what="queue">${(data) => html`<${Queue} items=${data.items} />`}<//></section>
+    <section aria-labelledby="services-title"><h2 id="services-title">Services</h2>
+      <${Shown} resource=${status} what="services' health">${(data) => html`<${Health} status=${data} refresh=${status.refresh} />`}<//></section>
+  `;
+}

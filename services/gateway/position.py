@@ -1,0 +1,63 @@
+"""How far the read model is: what a reader waits for who wants to see an event that they know of."""
+
+import asyncio
+import logging
+
+import asyncpg
+
+from shared import postgres
+
+MAX_WAIT_S = 2.0
+_CHANNEL, _PROJECTION = "projection", "events"  # NOTIFY payload: "<projection> <position>"
+
+_log = logging.getLogger(__name__)
+
+
+class Position:
+    """Hears of each commit of the tracker."""
+
+    def __init__(self) -> None:
+        self.value = 0
+        self._changed = asyncio.Event()
+
+    async def run(self, url: str) -> None:
+        """Listen for ever."""
+        while True:
+            try:
+                await self._listen(url)
+            except (asyncpg.UndefinedTableError, *postgres.UNREACHABLE) as error:
+                _log.warning("cannot hear the tracker", extra={"error": repr(error)})
+            await asyncio.sleep(postgres.RETRY_S)
+
+    async def wait(self, seq: int, timeout_s: float = MAX_WAIT_S) -> bool:
+        """Return whether the read model shows the event at `seq`, having waited for it at most `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self.value < seq:
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _listen(self, url: str) -> None:
+        connection = await asyncpg.connect(
+            url, timeout=postgres.CONNECT_TIMEOUT_S, command_timeout=postgres.COMMAND_TIMEOUT_S
+        )
+        gone = asyncio.Event()
+        try:
+            connection.add_termination_listener(lambda _: gone.set())
+            await connection.add_listener(_CHANNEL, self._hear)
+            self._set(await connection.fetchval("SELECT position FROM projections WHERE name = $1", _PROJECTION))
+            await gone.wait()
+        finally:
+            connection.terminate()
+
+    def _hear(self, connection: object, pid: int, channel: str, payload: object) -> None:
+        name, position = str(payload).split()
+        if name == _PROJECTION:
+            self._set(int(position))
+
+    def _set(self, value: int) -> None:
+        self.value = value
+        self._changed.set()
+        self._changed = asyncio.Event()

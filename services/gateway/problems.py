@@ -1,0 +1,69 @@
+"""Failures as RFC 9457 problem documents; no other shape of error leaves the gateway."""
+
+import logging
+from http import HTTPStatus
+
+import asyncpg
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from services.gateway import views
+from shared import postgres
+from shared.errors import Conflict, Problem, Rejected, Unavailable
+from shared.objectstore import NotFound
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = "1"
+BEGUN = web.RequestKey("begun", web.StreamResponse)
+
+_log = logging.getLogger(__name__)
+
+
+def not_found(what: str, name: str) -> Rejected:
+    """Return the refusal of a name that means nothing."""
+    return Rejected(f"there is no {what} {name}", status=HTTPStatus.NOT_FOUND)
+
+
+def problem(status: int, detail: str, problems: tuple[Problem, ...] = ()) -> web.Response:
+    """Return a problem document."""
+    errors = tuple(views.ErrorItem(path=p.path, message=p.message, suggestion=p.suggestion) for p in problems)
+    body = views.Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=errors)
+    headers = {"Retry-After": RETRY_AFTER_S} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    return web.Response(body=msgspec.json.encode(body), status=status, content_type=MEDIA_TYPE, headers=headers)
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every failure with a problem document; break off an answer that had begun, so that it shows."""
+    response = await _answered(request, handler)
+    if request.get(BEGUN) not in (None, response) and request.transport is not None:
+        request.transport.abort()
+    return response
+
+
+async def note_begun(request: web.Request, response: web.StreamResponse) -> None:
+    """Remember which answer is on its way (a signal of aiohttp)."""
+    if BEGUN not in request:
+        request[BEGUN] = response
+
+
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Rejected as error:
+        return problem(error.status, error.title, error.problems)
+    except NotFound as error:
+        return problem(HTTPStatus.NOT_FOUND, f"{error} is no longer in the object store")
+    except Conflict:
+        return problem(HTTPStatus.CONFLICT, "somebody else changed this at the same moment; look and try again")
+    except (Unavailable, asyncpg.UndefinedTableError, *postgres.UNREACHABLE) as error:
+        _log.warning("cannot answer now", extra={"path": request.path, "error": repr(error)})
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "a server behind the gateway does not answer; see /readyz")
+    except web.HTTPException as error:
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise
+        return problem(error.status, error.text or error.reason)
+    except Exception:  # noqa: BLE001 # the one place: it is logged, and the server goes on
+        _log.exception("request failed", extra={"method": request.method, "path": request.path})
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "a mistake in the gateway; its log has the details")

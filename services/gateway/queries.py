@@ -1,0 +1,259 @@
+"""Questions to the read model: SQL, and rows turned into views."""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import asyncpg
+import msgspec
+
+from services.gateway import views
+from services.gateway.problems import not_found
+
+MAX_CHECKPOINTS = 1_000
+
+Database: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+# Steps come from two folds: validations and checkpoints from EVENTS, training metrics from METRICS.
+_EXPERIMENTS = """
+SELECT e.*, c.*, b.id AS best_id, b.metric AS best_metric, b.best_step, b.hyperparameters, k.id AS best_checkpoint
+FROM experiments e
+CROSS JOIN LATERAL (
+    SELECT count(*) AS total,
+           count(*) FILTER (WHERE t.state = 'WAITING') AS waiting,
+           count(*) FILTER (WHERE t.state IN ('RUNNING', 'STOPPING')) AS running,
+           count(*) FILTER (WHERE t.state = 'COMPLETED') AS completed,
+           count(*) FILTER (WHERE t.state = 'FAILED') AS failed,
+           count(*) FILTER (WHERE t.state = 'CANCELED') AS canceled,
+           COALESCE(sum(LEAST(1, GREATEST(t.step, s.step)::float8 / e.max_steps)) FILTER (WHERE t.ended_at IS NULL), 0)
+               AS begun,
+           GREATEST(e.seq, max(t.seq)) AS newest_seq
+    FROM trials t LEFT JOIN training_steps s ON s.trial_id = t.id
+    WHERE t.experiment_id = e.id
+) c
+LEFT JOIN LATERAL (
+    SELECT * FROM trials t WHERE t.experiment_id = e.id AND t.metric IS NOT NULL AND t.state <> 'FAILED'
+    ORDER BY t.id = e.best_trial_id DESC NULLS LAST,
+             CASE WHEN e.smaller_is_better THEN t.metric ELSE -t.metric END, t.index
+    LIMIT 1
+) b ON true
+"""
+# Of a trial's checkpoints: the newest at or before the best step, else the first one after it, else the newest.
+_BEST_CHECKPOINT = """
+LEFT JOIN LATERAL (
+    SELECT k.id FROM checkpoints k WHERE k.trial_id = {0}.id
+    ORDER BY k.step <= {0}.best_step DESC, CASE WHEN k.step > {0}.best_step THEN -k.step ELSE k.step END DESC, k.seq DESC
+    LIMIT 1
+) k ON true
+"""
+_EXPERIMENTS += _BEST_CHECKPOINT.format("b")
+
+_TRIALS = """
+SELECT t.*, GREATEST(t.step, s.step) AS newest_step, k.id AS best_checkpoint, l.id AS latest_checkpoint, a.members
+FROM trials t
+LEFT JOIN training_steps s ON s.trial_id = t.id
+LEFT JOIN LATERAL (SELECT id FROM checkpoints l WHERE l.trial_id = t.id ORDER BY l.seq DESC LIMIT 1) l ON true
+LEFT JOIN LATERAL (
+    SELECT members FROM allocations a WHERE a.trial_id = t.id AND t.state <> 'WAITING' ORDER BY a.epoch DESC LIMIT 1
+) a ON true
+""" + _BEST_CHECKPOINT.format("t")
+
+
+async def experiments(database: Database, limit: int, before: int) -> views.ExperimentPage:
+    """Return experiments, newest first, of those submitted before a sequence."""
+    sql = f"{_EXPERIMENTS} WHERE e.submitted_seq < $1 ORDER BY e.submitted_seq DESC LIMIT $2"
+    rows = await database.fetch(sql, before, limit + 1)
+    cursor = str(rows[limit - 1]["submitted_seq"]) if len(rows) > limit else None
+    return views.ExperimentPage(items=[_experiment(row) for row in rows[:limit]], next_cursor=cursor)
+
+
+async def experiment(database: Database, experiment_id: str) -> views.ExperimentDetail:
+    """Return one experiment. Raises Rejected (404)."""
+    row = await database.fetchrow(f"{_EXPERIMENTS} WHERE e.id = $1", experiment_id)
+    if row is None:
+        raise not_found("experiment", experiment_id)
+    shown = _experiment(row)
+    values = {name: getattr(shown, name) for name in shown.__struct_fields__}
+    return views.ExperimentDetail(**values, config=_raw(row["config"]))
+
+
+async def check_experiment(database: Database, experiment_id: str) -> None:
+    """Raise Rejected (404) unless the experiment exists."""
+    if not await database.fetchval("SELECT 1 FROM experiments WHERE id = $1", experiment_id):
+        raise not_found("experiment", experiment_id)
+
+
+def _experiment(row: asyncpg.Record) -> views.Experiment:
+    planned = row["max_trials"] or row["total"] or 1
+    closed = row["completed"] + row["failed"] + row["canceled"]
+    return views.Experiment(
+        id=row["id"],
+        name=row["name"],
+        description=row["description"],
+        labels=row["labels"],
+        state=views.ExperimentState(row["state"]),
+        searcher=views.SearcherView(
+            name=row["searcher"],
+            metric=row["metric"],
+            smaller_is_better=row["smaller_is_better"],
+            max_trials=row["max_trials"],
+        ),
+        slots_per_trial=row["slots_per_trial"],
+        progress=1.0 if row["state"] == "COMPLETED" else min(1.0, (closed + row["begun"]) / planned),
+        submitted_at=row["submitted_at"],
+        ended_at=row["ended_at"],
+        reason=row["reason"],
+        trials=views.TrialCounts(**{name: row[name] for name in views.TrialCounts.__struct_fields__}),
+        best=None if row["best_id"] is None else _best(row),
+        seq=row["newest_seq"],
+    )
+
+
+def _best(row: asyncpg.Record) -> views.BestTrial:
+    return views.BestTrial(
+        trial_id=row["best_id"],
+        metric=row["best_metric"],
+        step=row["best_step"],
+        hyperparameters=_raw(row["hyperparameters"]),
+        checkpoint_id=row["best_checkpoint"],
+    )
+
+
+async def trials(database: Database, experiment_id: str, limit: int, after: int) -> views.TrialPage:
+    """Return an experiment's trials by index, of those after an index."""
+    sql = f"{_TRIALS} WHERE t.experiment_id = $1 AND t.index > $2 ORDER BY t.index LIMIT $3"
+    rows = await database.fetch(sql, experiment_id, after, limit + 1)
+    cursor = str(rows[limit - 1]["index"]) if len(rows) > limit else None
+    return views.TrialPage(items=[_trial(row) for row in rows[:limit]], next_cursor=cursor)
+
+
+async def trial(database: Database, trial_id: str) -> views.Trial:
+    """Return one trial. Raises Rejected (404)."""
+    row = await database.fetchrow(f"{_TRIALS} WHERE t.id = $1", trial_id)
+    if row is None:
+        raise not_found("trial", trial_id)
+    return _trial(row)
+
+
+async def trial_is_over(database: Database, trial_id: str) -> bool:
+    """Say whether a trial is closed. Raises Rejected (404)."""
+    row = await database.fetchrow("SELECT ended_at FROM trials WHERE id = $1", trial_id)
+    if row is None:
+        raise not_found("trial", trial_id)
+    return row["ended_at"] is not None
+
+
+def _trial(row: asyncpg.Record) -> views.Trial:
+    members = [] if row["members"] is None else msgspec.json.decode(row["members"], type=list[views.AgentSlots])
+    return views.Trial(
+        id=row["id"],
+        experiment_id=row["experiment_id"],
+        index=row["index"],
+        state=views.TrialState(row["state"]),
+        hyperparameters=_raw(row["hyperparameters"]),
+        seed=int(row["seed"]),
+        slots=row["slots"],
+        origin=row["origin"],
+        restarts=row["restarts"],
+        requested_at=row["requested_at"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        step=row["newest_step"],
+        metric=row["metric"],
+        best_step=row["best_step"],
+        latest_checkpoint_id=row["latest_checkpoint"],
+        best_checkpoint_id=row["best_checkpoint"],
+        agents=members,
+        reason=row["reason"],
+        error=row["error"],
+    )
+
+
+async def trial_events(database: Database, trial_id: str) -> list[tuple[int, str]]:
+    """Return the sequence and name of every event about a trial. Raises Rejected (404) when there is none."""
+    rows = await database.fetch("SELECT seq, name FROM trial_events WHERE trial_id = $1 ORDER BY seq", trial_id)
+    if not rows:
+        raise not_found("trial", trial_id)
+    return [(row["seq"], row["name"]) for row in rows]
+
+
+# Evenly thinned to at most $1 points (and the last one) a series.
+_METRICS = """
+WITH newest AS (
+    SELECT DISTINCT ON (m.trial_id, m.name, m.step) m.trial_id, m.name, m.step, m.value
+    FROM metrics m JOIN trials t ON t.id = m.trial_id
+    WHERE {where} AND m."group" = $3 AND ($4::text IS NULL OR m.name = $4)
+    ORDER BY m.trial_id, m.name, m.step, m.epoch DESC
+), numbered AS (
+    SELECT *, row_number() OVER (PARTITION BY trial_id, name ORDER BY step) AS number,
+           count(*) OVER (PARTITION BY trial_id, name) AS total
+    FROM newest
+)
+SELECT n.trial_id, n.name, array_agg(n.step ORDER BY n.step) AS steps, array_agg(n.value ORDER BY n.step) AS values
+FROM numbered n JOIN trials t ON t.id = n.trial_id
+WHERE (n.number - 1) % ((n.total + $1 - 1) / $1) = 0 OR n.number = n.total
+GROUP BY t.index, n.trial_id, n.name ORDER BY t.index, n.name
+"""
+
+
+async def experiment_metrics(
+    database: Database, experiment_id: str, group: str, name: str | None, max_points: int
+) -> views.SeriesList:
+    """Return the metrics of all trials of an experiment."""
+    rows = await database.fetch(_METRICS.format(where="t.experiment_id = $2"), max_points, experiment_id, group, name)
+    return _series(rows, group)
+
+
+async def trial_metrics(
+    database: Database, trial_id: str, group: str, name: str | None, max_points: int
+) -> views.SeriesList:
+    """Return the metrics of one trial."""
+    rows = await database.fetch(_METRICS.format(where="t.id = $2"), max_points, trial_id, group, name)
+    return _series(rows, group)
+
+
+def _series(rows: Sequence[asyncpg.Record], group: str) -> views.SeriesList:
+    return views.SeriesList(
+        series=[
+            views.Series(
+                trial_id=row["trial_id"],
+                name=row["name"],
+                group=group,
+                points=list(zip(row["steps"], row["values"], strict=True)),
+            )
+            for row in rows
+        ]
+    )
+
+
+async def checkpoints(database: Database, *, trial_id: str = "", experiment_id: str = "") -> views.CheckpointList:
+    """Return the newest MAX_CHECKPOINTS checkpoints of a trial or of an experiment, in the order they were saved."""
+    column, value = ("trial_id", trial_id) if trial_id else ("experiment_id", experiment_id)
+    newest = f"SELECT * FROM checkpoints WHERE {column} = $1 ORDER BY seq DESC LIMIT {MAX_CHECKPOINTS}"
+    rows = await database.fetch(f"SELECT * FROM ({newest}) k ORDER BY seq", value)
+    return views.CheckpointList(items=[_checkpoint(row) for row in rows])
+
+
+async def checkpoint(database: Database, checkpoint_id: str) -> views.Checkpoint:
+    """Return one checkpoint. Raises Rejected (404)."""
+    row = await database.fetchrow("SELECT * FROM checkpoints WHERE id = $1", checkpoint_id)
+    if row is None:
+        raise not_found("checkpoint", checkpoint_id)
+    return _checkpoint(row)
+
+
+def _checkpoint(row: asyncpg.Record) -> views.Checkpoint:
+    return views.Checkpoint(
+        id=row["id"],
+        trial_id=row["trial_id"],
+        experiment_id=row["experiment_id"],
+        step=row["step"],
+        saved_at=row["saved_at"],
+        world_size=row["world_size"],
+        zero_stage=row["zero_stage"],
+        size_bytes=int(row["size_bytes"]),
+        files=msgspec.json.decode(row["files"], type=list[views.File]),
+    )
+
+
+def _raw(json: str) -> msgspec.Raw:
+    return msgspec.Raw(json.encode())

@@ -1,0 +1,16 @@
+"""The API's operations, one file per resource."""
+
+from services.gateway.api import Route
+from services.gateway.routes import agents, checkpoints, events, experiments, logs, status, submit, trials, why
+
+ROUTES: tuple[Route, ...] = (
+    *submit.ROUTES,
+    *experiments.ROUTES,
+    *trials.ROUTES,
+    *logs.ROUTES,
+    *why.ROUTES,
+    *checkpoints.ROUTES,
+    *agents.ROUTES,
+    *events.ROUTES,
+    *status.ROUTES,
+)

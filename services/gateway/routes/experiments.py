@@ -1,0 +1,111 @@
+"""Experiments: list, look, pause, resume, cancel."""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Annotated, Literal
+
+from aiohttp import web
+from msgspec import Meta
+
+from services.gateway import intents, queries
+from services.gateway.api import PREFIX, Call, NoQuery, Query, Route, get, json_response, post
+from services.gateway.decide import Intent
+from services.gateway.views import CheckpointList, Experiment, ExperimentDetail, ExperimentPage, SeriesList, TrialPage
+from shared.ids import ExperimentId
+
+MAX_CURSOR = 2**63 - 1
+
+Limit = Annotated[int, Meta(ge=1, le=500)]
+Cursor = Annotated[str, Meta(pattern="^[0-9]{1,18}$", description="next_cursor of the page before")]
+MetricName = Annotated[str, Meta(pattern=r"^[^\x00]{1,256}$")]
+MaxPoints = Annotated[int, Meta(ge=2, le=10_000, description="longer series are thinned evenly")]
+
+
+class PageQuery(Query, frozen=True, kw_only=True):
+    """Which part of a list."""
+
+    limit: Limit = 50
+    cursor: Cursor | None = None
+
+
+class ExperimentMetricsQuery(Query, frozen=True, kw_only=True):
+    """Which metrics of all trials."""
+
+    group: Literal["validation", "training"] = "validation"
+    name: MetricName | None = None
+    max_points: MaxPoints = 200
+
+
+async def list_experiments(call: Call[PageQuery]) -> ExperimentPage:
+    """Experiments, newest first."""
+    before = int(call.query.cursor) if call.query.cursor else MAX_CURSOR
+    return await queries.experiments(call.parts.database, call.query.limit, before)
+
+
+async def show_experiment(call: Call[Query]) -> ExperimentDetail:
+    """One experiment and its configuration."""
+    return await queries.experiment(call.parts.database, call.id("experiment"))
+
+
+async def list_trials(call: Call[PageQuery]) -> TrialPage:
+    """An experiment's trials by index."""
+    experiment_id = call.id("experiment")
+    await queries.check_experiment(call.parts.database, experiment_id)
+    after = int(call.query.cursor) if call.query.cursor else 0
+    return await queries.trials(call.parts.database, experiment_id, call.query.limit, after)
+
+
+async def list_metrics(call: Call[ExperimentMetricsQuery]) -> SeriesList:
+    """The metrics of all trials."""
+    experiment_id, query = call.id("experiment"), call.query
+    await queries.check_experiment(call.parts.database, experiment_id)
+    return await queries.experiment_metrics(
+        call.parts.database, experiment_id, query.group, query.name, query.max_points
+    )
+
+
+async def list_checkpoints(call: Call[Query]) -> CheckpointList:
+    """The checkpoints of all trials."""
+    experiment_id = call.id("experiment")
+    await queries.check_experiment(call.parts.database, experiment_id)
+    return await queries.checkpoints(call.parts.database, experiment_id=experiment_id)
+
+
+def _ask(intent: Intent) -> Callable[[Call[NoQuery]], Awaitable[web.StreamResponse]]:
+    async def ask(call: Call[NoQuery]) -> web.StreamResponse:
+        experiment_id = ExperimentId(call.id("experiment"))
+        seq = await intents.ask(call.parts.client, experiment_id, intent)
+        await call.parts.position.wait(seq)
+        experiment = await queries.experiment(call.parts.database, experiment_id)
+        return json_response(experiment, seq=seq)
+
+    return ask
+
+
+def _wish(intent: Intent, summary: str) -> Route:
+    path = f"{PREFIX}/experiments/{{id}}/{intent}"
+    return post(path, _ask(intent), Experiment, summary, status=HTTPStatus.OK, problems=(404, 409))
+
+
+ROUTES = (
+    get(f"{PREFIX}/experiments", list_experiments, PageQuery, ExperimentPage, "List experiments, newest first"),
+    get(f"{PREFIX}/experiments/{{id}}", show_experiment, Query, ExperimentDetail, "Show an experiment"),
+    get(f"{PREFIX}/experiments/{{id}}/trials", list_trials, PageQuery, TrialPage, "List an experiment's trials"),
+    get(
+        f"{PREFIX}/experiments/{{id}}/metrics",
+        list_metrics,
+        ExperimentMetricsQuery,
+        SeriesList,
+        "Metrics of all trials of an experiment",
+    ),
+    get(
+        f"{PREFIX}/experiments/{{id}}/checkpoints",
+        list_checkpoints,
+        Query,
+        CheckpointList,
+        "List the checkpoints of all trials of an experiment",
+    ),
+    _wish(Intent.PAUSE, "Let the experiment hold no slots; its trials checkpoint and wait"),
+    _wish(Intent.RESUME, "Let a paused experiment go on"),
+    _wish(Intent.CANCEL, "End an experiment; running trials checkpoint and stop"),
+)

@@ -1,0 +1,76 @@
+"""The output of a trial, straight from the LOGS stream."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from services.gateway import queries, sse, tap
+from services.gateway.api import PREFIX, Call, Query, get
+from services.gateway.views import LogItem
+from shared import subjects, volume
+from shared.log import Follower, Message
+
+NDJSON = "application/x-ndjson"
+
+
+class LogsQuery(Query, frozen=True, kw_only=True):
+    """Which lines, and whether to wait for more."""
+
+    follow: bool = False
+    rank: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+
+
+async def read_logs(call: Call[LogsQuery]) -> web.StreamResponse:
+    """The lines so far, or these and all that come until the trial is over."""
+    trial_id = call.id("trial")
+    await queries.trial_is_over(call.parts.database, trial_id)
+    after = sse.last_event_id(call.request) or 0
+    wanted = Follower(call.parts.client, subjects.LOGS, after=after, filters=[subjects.trial_logs_filter(trial_id)])
+    async with tap.reading(wanted) as following:
+        return await (_follow(call, trial_id, following) if call.query.follow else _download(call, following))
+
+
+async def _download(call: Call[LogsQuery], following: Follower) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": NDJSON, "Cache-Control": "no-store"})
+    await response.prepare(call.request)
+    while True:
+        for message in await following.next():
+            async with asyncio.timeout(sse.SLOW_S):
+                await response.write(b"".join(line + b"\n" for line in _lines(message, call.query.rank)))
+        if following.at_head:
+            await response.write_eof()
+            return response
+
+
+async def _follow(call: Call[LogsQuery], trial_id: str, following: Follower) -> web.StreamResponse:
+    """Agents publish a trial's last lines before they say that it exited: once it is over, the head is the end."""
+    async with sse.opened(call.request) as stream:
+        is_drained = False
+        while not is_drained:
+            is_over = await queries.trial_is_over(call.parts.database, trial_id)
+            for message in await following.next():
+                lines = list(_lines(message, call.query.rank))
+                ids = [None] * (len(lines) - 1) + [message.seq]
+                await stream.send(zip(ids, lines, strict=False))
+            await stream.keep_alive()
+            is_drained = is_over and following.at_head
+        await stream.end()
+    return stream.response
+
+
+def _lines(message: Message, rank: int | None) -> Iterator[bytes]:
+    try:
+        batch = volume.decode_logs(message.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return  # not output of ours
+    if rank in (None, batch.rank):
+        for line in batch.lines:
+            item = LogItem(time=line.time, rank=batch.rank, epoch=batch.epoch, stream=line.stream, text=line.text)
+            yield msgspec.json.encode(item)
+
+
+ROUTES = (get(f"{PREFIX}/trials/{{id}}/logs", read_logs, LogsQuery, NDJSON, "The output of a trial's ranks"),)

@@ -1,0 +1,84 @@
+"""How the platform is, and what the experiment file may say."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from functools import cache
+from http import HTTPStatus
+
+import asyncpg
+import nats.errors
+from aiohttp import web
+
+from services.gateway.api import PREFIX, Call, Parts, Query, get, json_response
+from services.gateway.pulse import DECIDERS
+from services.gateway.views import Health, LogStatus, Readiness, Status
+from shared import postgres, subjects
+from shared.errors import Unavailable
+
+CHECK_TIMEOUT_S = 2.0
+SCHEMA = "application/schema+json"
+
+
+async def show_status(call: Call[Query]) -> Status:
+    """What every process last said of itself, and how long the log is."""
+    log = await _log_status(call.parts)
+    pulse = call.parts.pulse
+    return Status(services=pulse.services(log.last_seq), log=log, undecodable=pulse.num_undecodable())
+
+
+async def show_health(call: Call[Query]) -> Health:
+    """This process answers."""
+    return Health(status="up")
+
+
+async def show_readiness(call: Call[Query]) -> web.StreamResponse:
+    """Whether an experiment that is submitted now would go on by itself."""
+    parts = call.parts
+    checks: list[tuple[str, Callable[[], Awaitable[object]]]] = [
+        ("NATS", lambda: _log_status(parts)),
+        ("PostgreSQL", lambda: parts.database.fetchval("SELECT position FROM projections LIMIT 1")),
+        ("the object store", lambda: parts.store.exists("readiness")),
+    ]
+    answers = await asyncio.gather(*(_answers(check) for _, check in checks))
+    reasons = [f"{name} does not answer" for (name, _), answered in zip(checks, answers, strict=True) if not answered]
+    reasons += [f"the {name} is not running" for name in DECIDERS if not parts.pulse.is_alive(name)]
+    status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
+    return json_response(Readiness(ready=not reasons, reasons=reasons), seq=parts.position.value, status=status)
+
+
+async def _answers(check: Callable[[], Awaitable[object]]) -> bool:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            await check()
+    except (Unavailable, asyncpg.UndefinedTableError, *postgres.UNREACHABLE):
+        return False
+    return True
+
+
+async def _log_status(parts: Parts) -> LogStatus:
+    try:
+        info = await parts.client.jetstream().stream_info(subjects.EVENTS)
+    except nats.errors.Error as error:
+        raise Unavailable(f"the broker does not answer: {error!r}") from error
+    return LogStatus(last_seq=info.state.last_seq, events=info.state.messages, bytes=info.state.bytes)
+
+
+async def show_schema(call: Call[Query]) -> web.StreamResponse:
+    """The JSON Schema of the experiment file, for editors."""
+    return web.Response(body=await asyncio.to_thread(_schema), content_type=SCHEMA)
+
+
+@cache
+def _schema() -> bytes:
+    from shared.config import json_schema  # pydantic is 20 MB that an idle gateway does not need
+
+    return json.dumps(json_schema()).encode()
+
+
+ROUTES = (
+    get(f"{PREFIX}/status", show_status, Query, Status, "How every process and the log are"),
+    get(f"{PREFIX}/schema/experiment", show_schema, Query, SCHEMA, "JSON Schema of the experiment file"),
+    get("/healthz", show_health, Query, Health, "Whether the process is up"),
+    get("/readyz", show_readiness, Query, Readiness, "Whether everything answers; 503 with the reasons if not"),
+)

@@ -1,0 +1,32 @@
+"""What the gateway is told by its environment."""
+
+import os
+from dataclasses import dataclass
+
+from shared import settings
+from shared.settings import S3Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where the servers are, and where to listen: TM_GATEWAY_HOST, TM_GATEWAY_PORT."""
+
+    nats_url: str
+    postgres_url: str
+    s3: S3Settings
+    host: str
+    port: int
+
+    @classmethod
+    def from_environment(cls) -> "Settings":
+        """Read the environment. Exits with a clear message when something is missing."""
+        port = os.environ.get("TM_GATEWAY_PORT", "8080")
+        if not port.isdecimal() or int(port) > 65535:
+            raise SystemExit(f"TM_GATEWAY_PORT is {port!r}; it must be a port number")
+        return cls(
+            nats_url=settings.nats_url(),
+            postgres_url=settings.postgres_url(),
+            s3=S3Settings.from_environment(),
+            host=os.environ.get("TM_GATEWAY_HOST", "127.0.0.1"),
+            port=int(port),
+        )

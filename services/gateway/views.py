@@ -1,0 +1,333 @@
+"""What the API answers with, as types: handlers return them, openapi.py describes them."""
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+
+class ExperimentState(StrEnum):
+    """The life of an experiment; the last three are final."""
+
+    ACTIVE = "ACTIVE"
+    PAUSED = "PAUSED"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELED = "CANCELED"
+
+
+class TrialState(StrEnum):
+    """The life of a trial: RUNNING and STOPPING hold slots or have just given them back; the last three are final."""
+
+    WAITING = "WAITING"
+    RUNNING = "RUNNING"
+    STOPPING = "STOPPING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELED = "CANCELED"
+
+
+class AgentState(StrEnum):
+    """Whether an agent offers its slots."""
+
+    UP = "UP"
+    LOST = "LOST"
+    LEFT = "LEFT"
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """A JSON answer."""
+
+
+class ErrorItem(View, frozen=True, kw_only=True):
+    """One mistake: where it is, what is wrong, what to write instead."""
+
+    path: str
+    message: str
+    suggestion: str | None = None
+
+
+class Problem(View, frozen=True, kw_only=True):
+    """Why a request failed (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: tuple[ErrorItem, ...] = ()
+
+
+class SearcherView(View, frozen=True, kw_only=True):
+    """The search method and the metric it looks at."""
+
+    name: str
+    metric: str
+    smaller_is_better: bool
+    max_trials: int | None
+
+
+class TrialCounts(View, frozen=True, kw_only=True):
+    """How many trials are in which state; `running` includes those that stop."""
+
+    total: int
+    waiting: int
+    running: int
+    completed: int
+    failed: int
+    canceled: int
+
+
+class BestTrial(View, frozen=True, kw_only=True):
+    """The trial that did not fail with the best validation so far."""
+
+    trial_id: str
+    metric: float
+    step: int
+    hyperparameters: msgspec.Raw
+    checkpoint_id: str | None
+
+
+class Experiment(View, frozen=True, kw_only=True):
+    """One search over a space."""
+
+    id: str
+    name: str
+    description: str
+    labels: list[str]
+    state: ExperimentState
+    searcher: SearcherView
+    slots_per_trial: int
+    progress: float
+    submitted_at: datetime
+    ended_at: datetime | None
+    reason: str | None
+    trials: TrialCounts
+    best: BestTrial | None
+    seq: int
+
+
+class ExperimentDetail(Experiment, frozen=True, kw_only=True):
+    """An experiment with its whole configuration, every default filled in."""
+
+    config: msgspec.Raw
+
+
+class ExperimentPage(View, frozen=True, kw_only=True):
+    """Experiments, newest first."""
+
+    items: list[Experiment]
+    next_cursor: str | None
+
+
+class AgentSlots(View, frozen=True, kw_only=True):
+    """Slots of one agent that a trial holds, or held last, in rank order."""
+
+    agent_id: str
+    slots: list[int]
+
+
+class Trial(View, frozen=True, kw_only=True):
+    """One configuration trained. `best_checkpoint_id` is the newest checkpoint at or before the best step, else the
+    first one after it, else (without a validation) the newest."""
+
+    id: str
+    experiment_id: str
+    index: int
+    state: TrialState
+    hyperparameters: msgspec.Raw
+    seed: int
+    slots: int
+    origin: str
+    restarts: int
+    requested_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    step: int | None
+    metric: float | None
+    best_step: int | None
+    latest_checkpoint_id: str | None
+    best_checkpoint_id: str | None
+    agents: list[AgentSlots]
+    reason: str | None
+    error: str | None
+
+
+class TrialPage(View, frozen=True, kw_only=True):
+    """Trials by index."""
+
+    items: list[Trial]
+    next_cursor: str | None
+
+
+class Series(View, frozen=True, kw_only=True):
+    """One metric of one trial: [step, value] pairs by step."""
+
+    trial_id: str
+    name: str
+    group: str
+    points: list[tuple[int, float]]
+
+
+class SeriesList(View, frozen=True, kw_only=True):
+    """Metrics for a chart."""
+
+    series: list[Series]
+
+
+class File(View, frozen=True, kw_only=True):
+    """One file of a checkpoint."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+class Checkpoint(View, frozen=True, kw_only=True):
+    """A saved state of a trial, whole in the object store."""
+
+    id: str
+    trial_id: str
+    experiment_id: str
+    step: int
+    saved_at: datetime
+    world_size: int
+    zero_stage: int | None
+    size_bytes: int
+    files: list[File]
+
+
+class CheckpointList(View, frozen=True, kw_only=True):
+    """Checkpoints in the order they were saved."""
+
+    items: list[Checkpoint]
+
+
+class SlotView(View, frozen=True, kw_only=True):
+    """One unit of scheduling, and the trial that holds it."""
+
+    number: int
+    kind: str
+    name: str
+    memory_bytes: int | None
+    trial_id: str | None
+
+
+class Agent(View, frozen=True, kw_only=True):
+    """A machine that offers slots."""
+
+    id: str
+    incarnation: str
+    pool: str
+    address: str
+    state: AgentState
+    joined_at: datetime
+    slots: list[SlotView]
+
+
+class AgentList(View, frozen=True, kw_only=True):
+    """All agents ever seen, by name."""
+
+    items: list[Agent]
+
+
+class QueueItem(View, frozen=True, kw_only=True):
+    """A trial that waits for slots, and what for."""
+
+    position: int
+    trial_id: str
+    experiment_id: str
+    experiment_name: str
+    slots: int
+    pool: str
+    waiting_since: datetime
+    reason: str
+
+
+class QueueView(View, frozen=True, kw_only=True):
+    """Waiting trials in the order they will be served."""
+
+    items: list[QueueItem]
+
+
+class EventItem(View, frozen=True, kw_only=True):
+    """An event as the log holds it."""
+
+    seq: int
+    time: datetime
+    name: str
+    version: int
+    writer: str
+    actor: str
+    correlation: str
+    causes: list[int]
+    id: str
+    aggregate: str
+    aggregate_id: str
+    text: str
+    event: msgspec.Raw
+
+
+class EventPage(View, frozen=True, kw_only=True):
+    """Events, oldest first; `at_head` says that there are no more in the asked range now."""
+
+    items: list[EventItem]
+    next_after: int
+    at_head: bool
+
+
+class Why(View, frozen=True, kw_only=True):
+    """The events that led to where a trial is, by sequence."""
+
+    trial_id: str
+    chain: list[EventItem]
+
+
+class LogItem(View, frozen=True, kw_only=True):
+    """One line of a trial's output."""
+
+    time: datetime
+    rank: int
+    epoch: int
+    stream: str
+    text: str
+
+
+class ServiceStatus(View, frozen=True, kw_only=True):
+    """What a process last said of itself. `lag` counts events that it has not folded."""
+
+    name: str
+    instance: str
+    alive: bool
+    last_heard: datetime | None
+    position: int | None
+    lag: int | None
+    facts: dict[str, msgspec.Raw]
+
+
+class LogStatus(View, frozen=True, kw_only=True):
+    """The log as a whole."""
+
+    last_seq: int
+    events: int
+    bytes: int
+
+
+class Status(View, frozen=True, kw_only=True):
+    """How the platform is."""
+
+    services: list[ServiceStatus]
+    log: LogStatus
+    undecodable: int
+
+
+class Readiness(View, frozen=True, kw_only=True):
+    """Whether everything answers; if not, what does not."""
+
+    ready: bool
+    reasons: list[str]
+
+
+class Health(View, frozen=True, kw_only=True):
+    """The process is up."""
+
+    status: str

@@ -1,0 +1,353 @@
+"""Events to rows: for every type of event one pure function, with its SQL beside it.
+
+A statement names the rows it depends on (`keys`), so that a batch can be reordered into few round trips. Every
+statement may be run again with the same values and changes nothing then. An event of a void epoch matches no row.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from functools import singledispatch
+from typing import NamedTuple
+
+import msgspec
+
+from services.tracker import rows
+from shared.events import (
+    AgentJoined,
+    AgentLeft,
+    AgentLost,
+    CheckpointSaved,
+    Event,
+    ExperimentCanceled,
+    ExperimentCompleted,
+    ExperimentFailed,
+    ExperimentPaused,
+    ExperimentResumed,
+    ExperimentStopped,
+    ExperimentSubmitted,
+    GPUAllocated,
+    GPUReleased,
+    MetricReported,
+    PreemptionRequested,
+    TrialClosed,
+    TrialExited,
+    TrialPreempted,
+    TrialRequested,
+    TrialRetried,
+    TrialStarted,
+)
+
+
+class At(NamedTuple):
+    """Where and when an event stands on the log."""
+
+    seq: int
+    time: datetime
+
+
+class Statement(NamedTuple):
+    """One parameterised write; statements that share a key keep their order."""
+
+    sql: str
+    args: tuple[object, ...]
+    keys: tuple[str, ...]
+
+
+@singledispatch
+def statements(event: Event, at: At) -> list[Statement]:
+    """Return the writes that an event means; none for an event that no table shows."""
+    return []
+
+
+def in_waves(batch: Iterable[Statement]) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
+    """Group a batch so that each SQL runs few times, keeping the order of statements that share a key."""
+    waves: list[dict[str, list[tuple[object, ...]]]] = []
+    last: dict[str, tuple[int, str]] = {}  # key -> wave and SQL of its last statement
+    for sql, args, keys in batch:
+        before = [last[key] for key in keys if key in last]
+        wave = max((number if previous == sql else number + 1 for number, previous in before), default=0)
+        if wave == len(waves):
+            waves.append({})
+        waves[wave].setdefault(sql, []).append(args)
+        last |= dict.fromkeys(keys, (wave, sql))
+    for one in waves:
+        yield from one.items()
+
+
+_EXPERIMENT_SUBMITTED = """
+INSERT INTO experiments (id, name, description, labels, state, config, searcher, metric, smaller_is_better, max_trials,
+                         max_steps, slots_per_trial, pool_id, code_sha256, code_bytes, submitted_at, submitted_seq, seq)
+VALUES ($1, $2, $3, $4, 'ACTIVE', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16)
+ON CONFLICT (id) DO NOTHING
+"""
+
+
+@statements.register
+def _experiment_submitted(event: ExperimentSubmitted, at: At) -> Statement:
+    config = rows.read_config(event.config)
+    args = (
+        event.experiment_id,
+        rows.text(event.name),
+        rows.text(config.description),
+        [rows.text(label) for label in config.labels],
+        rows.json(event.config),
+        config.searcher.name,
+        rows.text(config.searcher.metric),
+        config.searcher.smaller_is_better,
+        rows.num_trials(event.config),
+        config.max_steps,
+        config.resources.slots_per_trial,
+        config.resources.resource_pool,
+        event.code_sha256,
+        event.code_bytes,
+        at.time,
+        at.seq,
+    )
+    return Statement(_EXPERIMENT_SUBMITTED, args, (event.experiment_id,))
+
+
+_EXPERIMENT_MOVED = "UPDATE experiments SET state = $2, seq = $4 WHERE id = $1 AND state = $3"
+
+
+def _experiment_moved(experiment_id: str, state: str, was: str, at: At) -> Statement:
+    return Statement(_EXPERIMENT_MOVED, (experiment_id, state, was, at.seq), (experiment_id,))
+
+
+_EXPERIMENT_CANCELED = """
+UPDATE experiments SET state = 'CANCELED', reason = 'canceled by a user', seq = $2
+WHERE id = $1 AND state IN ('ACTIVE', 'PAUSED')
+"""
+
+
+@statements.register
+def _experiment_canceled(event: ExperimentCanceled, at: At) -> Statement:
+    return Statement(_EXPERIMENT_CANCELED, (event.experiment_id, at.seq), (event.experiment_id,))
+
+
+# A search may complete while a user cancels it: what came first counts.
+_EXPERIMENT_ENDED = """
+UPDATE experiments SET ended_at = $5, best_trial_id = $4, seq = $6,
+                       state = CASE WHEN state = 'CANCELED' THEN state ELSE $2 END,
+                       reason = CASE WHEN state = 'CANCELED' THEN reason ELSE $3 END
+WHERE id = $1 AND ended_at IS NULL
+"""
+
+
+def _experiment_ended(experiment_id: str, state: str, reason: str | None, best: str | None, at: At) -> Statement:
+    args = (experiment_id, state, rows.text(reason), best, at.time, at.seq)
+    return Statement(_EXPERIMENT_ENDED, args, (experiment_id,))
+
+
+_TRIAL_REQUESTED = """
+INSERT INTO trials (id, experiment_id, index, state, hyperparameters, seed, slots, pool_id, origin, requested_at,
+                    requested_seq, waiting_since, seq)
+VALUES ($1, $2, $3, 'WAITING', $4, $5, $6, $7, $8, $9, $10, $9, $10) ON CONFLICT (id) DO NOTHING
+"""
+
+
+@statements.register
+def _trial_requested(event: TrialRequested, at: At) -> Statement:
+    args = (
+        event.trial_id,
+        event.experiment_id,
+        event.index,
+        rows.json(event.hyperparameters),
+        event.seed,
+        event.slots,
+        event.pool_id,
+        rows.text(event.origin),
+        at.time,
+        at.seq,
+    )
+    return Statement(_TRIAL_REQUESTED, args, (event.trial_id, event.experiment_id))
+
+
+# The retry may stand before or after the release of the slots of the attempt that failed.
+_TRIAL_RETRIED = """
+UPDATE trials SET restarts = $2, reason = $3, outcome = NULL, waiting_since = $4, seq = $5,
+                  state = CASE WHEN allocation_id IS NULL THEN 'WAITING' ELSE state END
+WHERE id = $1 AND ended_at IS NULL
+"""
+
+
+@statements.register
+def _trial_retried(event: TrialRetried, at: At) -> Statement:
+    args = (event.trial_id, event.restarts, rows.text(event.reason), at.time, at.seq)
+    return Statement(_TRIAL_RETRIED, args, (event.trial_id,))
+
+
+_TRIAL_CLOSED = "UPDATE trials SET state = $2, reason = $3, ended_at = $4, seq = $5 WHERE id = $1 AND ended_at IS NULL"
+
+
+@statements.register
+def _trial_closed(event: TrialClosed, at: At) -> Statement:
+    args = (event.trial_id, event.end.value, rows.text(event.reason), at.time, at.seq)
+    return Statement(_TRIAL_CLOSED, args, (event.trial_id,))
+
+
+_ALLOCATED = """
+INSERT INTO allocations (id, trial_id, experiment_id, pool_id, epoch, members, allocated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING
+"""
+_TRIAL_ALLOCATED = """
+UPDATE trials SET state = 'RUNNING', epoch = $2, allocation_id = $3, outcome = NULL, seq = $4
+WHERE id = $1 AND epoch < $2 AND ended_at IS NULL
+"""
+
+
+@statements.register
+def _gpu_allocated(event: GPUAllocated, at: At) -> list[Statement]:
+    keys = (event.trial_id,)
+    members = rows.json(msgspec.to_builtins(event.members))
+    allocated = (event.allocation_id, event.trial_id, event.experiment_id, event.pool_id, event.epoch, members, at.time)
+    return [
+        Statement(_ALLOCATED, allocated, keys),
+        Statement(_TRIAL_ALLOCATED, (event.trial_id, event.epoch, event.allocation_id, at.seq), keys),
+    ]
+
+
+_TRIAL_STOPPING = (
+    "UPDATE trials SET state = 'STOPPING', seq = $3 WHERE id = $1 AND allocation_id = $2 AND ended_at IS NULL"
+)
+
+
+@statements.register
+def _preemption_requested(event: PreemptionRequested, at: At) -> Statement:
+    return Statement(_TRIAL_STOPPING, (event.trial_id, event.allocation_id, at.seq), (event.trial_id,))
+
+
+_RELEASED = "UPDATE allocations SET released_at = $2 WHERE id = $1 AND released_at IS NULL"
+# A trial that exited by itself is about to be retried or closed; any other one waits for slots again.
+_TRIAL_RELEASED = """
+UPDATE trials SET allocation_id = NULL, waiting_since = $3, seq = $4,
+                  state = CASE WHEN ended_at IS NOT NULL THEN state
+                               WHEN outcome IN ('completed', 'failed') THEN 'STOPPING' ELSE 'WAITING' END
+WHERE id = $1 AND allocation_id = $2
+"""
+
+
+@statements.register
+def _gpu_released(event: GPUReleased, at: At) -> list[Statement]:
+    keys = (event.trial_id,)
+    return [
+        Statement(_RELEASED, (event.allocation_id, at.time), keys),
+        Statement(_TRIAL_RELEASED, (event.trial_id, event.allocation_id, at.time, at.seq), keys),
+    ]
+
+
+_AGENT_JOINED = """
+INSERT INTO agents (id, incarnation, pool_id, address, state, joined_at) VALUES ($1, $2, $3, $4, 'UP', $5)
+ON CONFLICT (id) DO UPDATE SET incarnation = $2, pool_id = $3, address = $4, state = 'UP', joined_at = $5
+"""
+_SLOTS_GONE = "DELETE FROM slots WHERE agent_id = $1"
+_SLOT_OFFERED = """
+INSERT INTO slots (agent_id, number, kind, name, device_uuid, memory_bytes) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (agent_id, number) DO NOTHING
+"""
+
+
+@statements.register
+def _agent_joined(event: AgentJoined, at: At) -> list[Statement]:
+    keys = (f"agent {event.agent_id}",)
+    joined = (event.agent_id, event.incarnation, event.pool_id, rows.text(event.address), at.time)
+    offered = [
+        (
+            event.agent_id,
+            slot.number,
+            slot.kind.value,
+            rows.text(slot.name),
+            rows.text(slot.device_uuid),
+            slot.memory_bytes,
+        )
+        for slot in event.slots
+    ]
+    return [
+        Statement(_AGENT_JOINED, joined, keys),
+        Statement(_SLOTS_GONE, (event.agent_id,), keys),
+        *(Statement(_SLOT_OFFERED, args, keys) for args in offered),
+    ]
+
+
+_AGENT_GONE = "UPDATE agents SET state = $3 WHERE id = $1 AND incarnation = $2"
+
+
+def _agent_gone(agent_id: str, incarnation: str, state: str) -> Statement:
+    return Statement(_AGENT_GONE, (agent_id, incarnation, state), (f"agent {agent_id}",))
+
+
+_TRIAL_STARTED = "UPDATE trials SET started_at = COALESCE(started_at, $3), seq = $4 WHERE id = $1 AND epoch = $2"
+
+
+@statements.register
+def _trial_started(event: TrialStarted, at: At) -> Statement:
+    return Statement(_TRIAL_STARTED, (event.trial_id, event.epoch, at.time, at.seq), (event.trial_id,))
+
+
+# The first of equally good validations is the best one.
+_METRIC_REPORTED = """
+WITH reported AS (
+    SELECT t.id, v.value,
+           v.value IS NOT NULL AND (t.metric IS NULL OR CASE WHEN e.smaller_is_better THEN v.value < t.metric
+                                                             ELSE v.value > t.metric END) AS is_best
+    FROM trials t JOIN experiments e ON e.id = t.experiment_id
+    CROSS JOIN LATERAL (SELECT ($6::float8[])[array_position($5::text[], e.metric)] AS value) v
+    WHERE t.id = $1 AND t.epoch = $2
+), best AS (
+    UPDATE trials t
+    SET step = GREATEST(t.step, $3), seq = $7,
+        metric = CASE WHEN r.is_best THEN r.value ELSE t.metric END,
+        best_step = CASE WHEN r.is_best THEN $3 ELSE t.best_step END
+    FROM reported r WHERE t.id = r.id
+)
+INSERT INTO metrics (trial_id, "group", name, step, epoch, value, time)
+SELECT r.id, 'validation', m.name, $3, $2, m.value, $4 FROM reported r, unnest($5::text[], $6::float8[]) AS m (name, value)
+ON CONFLICT (trial_id, "group", name, step, epoch) DO UPDATE SET value = EXCLUDED.value, time = EXCLUDED.time
+"""
+
+
+@statements.register
+def _metric_reported(event: MetricReported, at: At) -> Statement:
+    metrics = {rows.text(name): value for name, value in event.metrics.items()}
+    args = (event.trial_id, event.epoch, event.step, at.time, [*metrics], [*metrics.values()], at.seq)
+    return Statement(_METRIC_REPORTED, args, (event.trial_id,))
+
+
+_CHECKPOINT_SAVED = """
+INSERT INTO checkpoints (id, trial_id, experiment_id, step, saved_at, world_size, zero_stage, size_bytes, files, seq)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (id) DO NOTHING
+"""
+
+
+@statements.register
+def _checkpoint_saved(event: CheckpointSaved, at: At) -> list[Statement]:
+    """A checkpoint of a void epoch is whole all the same, and a trial may resume from it: it is listed."""
+    args = (
+        event.checkpoint_id,
+        event.trial_id,
+        event.experiment_id,
+        event.step,
+        at.time,
+        event.world_size,
+        event.zero_stage,
+        sum(file.size_bytes for file in event.files),
+        rows.json(msgspec.to_builtins(event.files)),
+        at.seq,
+    )
+    stepped = _trial_stepped(event.trial_id, event.epoch, event.step, at)
+    return [Statement(_CHECKPOINT_SAVED, args, (event.trial_id,)), stepped]
+
+
+_TRIAL_EXITED = "UPDATE trials SET outcome = $3, error = $4, seq = $5 WHERE id = $1 AND epoch = $2"
+
+
+@statements.register
+def _trial_exited(event: TrialExited, at: At) -> Statement:
+    args = (event.trial_id, event.epoch, event.outcome.value, rows.text(event.error), at.seq)
+    return Statement(_TRIAL_EXITED, args, (event.trial_id,))
+
+
+_TRIAL_STEPPED = "UPDATE trials SET step = GREATEST(step, $3::bigint), seq = $4 WHERE id = $1 AND epoch = $2"
+
+
+def _trial_stepped(trial_id: str, epoch: int, step: int | None, at: At) -> Statement:
+    return Statement(_TRIAL_STEPPED, (trial_id, epoch, step, at.seq), (trial_id,))

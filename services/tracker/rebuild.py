@@ -1,0 +1,33 @@
+"""Empties the read model, so that the tracker folds it again from the log."""
+
+import logging
+
+import asyncpg
+
+from services.tracker.migrate import migrate
+from services.tracker.service import CHANNEL
+from services.tracker.settings import Settings
+
+# Training metrics stay: their stream is bounded, so the oldest of them are nowhere else. Folding them again
+# overwrites each with what the stream holds.
+_EMPTY = """
+TRUNCATE experiments, trials, trial_events, allocations, agents, slots, checkpoints;
+DELETE FROM metrics WHERE "group" = 'validation';
+"""
+
+_log = logging.getLogger(__name__)
+
+
+async def rebuild(settings: Settings) -> None:
+    """Drop what was folded, in one transaction. A running tracker notices and starts over."""
+    connection = await asyncpg.connect(settings.postgres_url)
+    try:
+        await migrate(connection)
+        async with connection.transaction():
+            await connection.execute("UPDATE projections SET position = 0")  # the row that every fold locks first
+            await connection.execute(_EMPTY)
+            for name in ("events", "metrics"):
+                await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, f"{name} 0")
+    finally:
+        await connection.close()
+    _log.info("read model emptied; the tracker folds it again from the log")

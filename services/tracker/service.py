@@ -1,0 +1,165 @@
+"""The shell: follows EVENTS and METRICS and writes each batch with its position in one transaction.
+
+The position decides. A batch is written only if the database still stands where the batch begins; if not, another
+instance was faster or somebody rebuilds, and following starts anew from where the database stands. So delivery
+may repeat and processes may die at any moment: each message is folded once.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import asyncpg
+from nats.aio.client import Client
+
+from services.tracker.fold_events import EventFold
+from services.tracker.fold_metrics import MetricFold
+from services.tracker.migrate import migrate
+from services.tracker.settings import Settings
+from shared import broker, postgres, runtime, subjects
+from shared.log import Follower, Message
+
+MAX_BATCH = 2_000  # messages in one transaction
+CHANNEL = "projection"  # NOTIFY payload: "<name> <position>"
+
+#: What rows raise that PostgreSQL cannot hold: their message is set aside.
+BAD_ROWS = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+    ValueError,  # how asyncpg refuses an argument
+)
+
+_ADVANCE = "UPDATE projections SET position = $3 WHERE name = $1 AND position = $2 RETURNING position"
+
+_log = logging.getLogger(__name__)
+
+
+class Fold(Protocol):
+    """What becomes of the messages of one stream."""
+
+    async def prepare(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        """Make a new connection ready for `write`."""
+
+    async def write(self, connection: "asyncpg.Connection[asyncpg.Record]", messages: list[Message]) -> None:
+        """Write what the messages mean. Raises one of BAD_ROWS if it cannot be written."""
+
+    def set_aside(self, message: Message, error: Exception) -> None:
+        """Count a message that cannot be written."""
+
+
+class Moved(Exception):
+    """The database does not stand where this batch begins."""
+
+
+class Projection:
+    """Keeps the rows of one stream up to date, for ever."""
+
+    def __init__(self, client: Client, postgres_url: str, *, name: str, stream: str, fold: Fold) -> None:
+        self._client = client
+        self._postgres_url = postgres_url
+        self._name = name
+        self._stream = stream
+        self._fold = fold
+        self.position = 0
+
+    async def run(self) -> None:
+        """Follow the stream; start anew from the database's position when that moved or the server went away."""
+        while True:
+            try:
+                async with _connection(self._postgres_url) as connection:
+                    await migrate(connection)
+                    await self._fold.prepare(connection)
+                    await self._follow(connection)
+            except Moved:
+                _log.info("position moved, following from there", extra={"projection": self._name})
+            except postgres.UNREACHABLE as error:
+                _log.warning("waiting for postgres", extra={"error": repr(error)})
+                await asyncio.sleep(postgres.RETRY_S)
+
+    async def _follow(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self.position = await connection.fetchval("SELECT position FROM projections WHERE name = $1", self._name)
+        follower = Follower(self._client, self._stream, after=self.position)
+        moved = asyncio.Event()
+
+        def heard(connection: object, pid: int, channel: str, payload: object) -> None:
+            name, position = str(payload).split()
+            if name == self._name and int(position) < self.position:
+                moved.set()
+                follower.poke()
+
+        def ended(connection: object) -> None:
+            follower.poke()
+
+        await connection.add_listener(CHANNEL, heard)
+        connection.add_termination_listener(ended)
+        try:
+            while not moved.is_set() and not connection.is_closed():
+                messages = await follower.next()
+                for start in range(0, len(messages), MAX_BATCH):
+                    await self._write(connection, messages[start : start + MAX_BATCH])
+        finally:
+            await follower.close()
+
+    async def _write(self, connection: "asyncpg.Connection[asyncpg.Record]", messages: list[Message]) -> None:
+        """Write the messages; when some cannot be written, halve until those stand alone, and set them aside."""
+        try:
+            async with self._advanced(connection, messages[-1].seq):
+                await self._fold.write(connection, messages)
+        except BAD_ROWS as error:
+            half = len(messages) // 2
+            if half:
+                await self._write(connection, messages[:half])
+                await self._write(connection, messages[half:])
+                return
+            self._fold.set_aside(messages[0], error)
+            async with self._advanced(connection, messages[0].seq):
+                pass
+        self.position = messages[-1].seq
+
+    @asynccontextmanager
+    async def _advanced(self, connection: "asyncpg.Connection[asyncpg.Record]", position: int) -> AsyncIterator[None]:
+        """A transaction that moves the position. Raises Moved.
+
+        It need not be on disk when it commits: what a crash of the database forgets is folded again.
+        """
+        async with connection.transaction():
+            await connection.execute("SET LOCAL synchronous_commit = off")
+            if await connection.fetchval(_ADVANCE, self._name, self.position, position) is None:
+                raise Moved
+            yield
+            await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, f"{self._name} {position}")
+
+
+@asynccontextmanager
+async def _connection(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    connection = await asyncpg.connect(
+        url, timeout=postgres.CONNECT_TIMEOUT_S, command_timeout=postgres.COMMAND_TIMEOUT_S
+    )
+    try:
+        yield connection
+    finally:
+        connection.terminate()
+
+
+async def serve(settings: Settings) -> None:
+    """Run the tracker until it is cancelled."""
+    events, metrics = EventFold(), MetricFold()
+    async with broker.connect(settings.nats_url, "tracker") as client, asyncio.TaskGroup() as tasks:
+        following = [
+            Projection(client, settings.postgres_url, name="events", stream=subjects.EVENTS, fold=events),
+            Projection(client, settings.postgres_url, name="metrics", stream=subjects.METRICS, fold=metrics),
+        ]
+
+        def facts() -> dict[str, int]:
+            return {
+                "position": following[0].position,
+                "num_unknown": events.num_unknown,
+                "num_undecodable": events.num_undecodable + metrics.num_undecodable,
+            }
+
+        for projection, name in zip(following, ("events", "metrics"), strict=True):
+            tasks.create_task(projection.run(), name=f"project {name}")
+        tasks.create_task(runtime.beat(client, subjects.health_subject(subjects.TRACKER, "main"), facts), name="beat")

@@ -1,0 +1,1 @@
+"""The agent of one machine: slots, processes, DeepSpeed, checkpoints, telemetry."""

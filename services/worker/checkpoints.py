@@ -1,0 +1,137 @@
+"""Checkpoint files on their way to the object store and back. A checkpoint exists once its manifest does."""
+
+import asyncio
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from services.worker.backoff import Backoff
+from services.worker.state import Checkpoint
+from shared import objectstore
+from shared.errors import Unavailable
+from shared.events import CheckpointFile, CheckpointSaved
+from shared.ids import CheckpointId
+from shared.objectstore import NotFound, ObjectStore
+
+MANIFEST = PurePosixPath(objectstore.manifest_key(CheckpointId(""))).name
+MAX_PARALLEL = 4
+MAX_MANIFEST_BYTES = 512 * 1024  # it must fit into an event
+
+T = TypeVar("T")
+
+
+class BadCheckpoint(Exception):
+    """The files cannot be used; the message says why."""
+
+
+def find_files(directory: Path) -> list[Path]:
+    """Return a checkpoint's files, sorted. Raises BadCheckpoint: links and special files have no place in one."""
+    files: list[Path] = []
+    try:
+        for folder, folders, names in os.walk(directory, onerror=_reraise):
+            for path in (Path(folder, name) for name in (*folders, *names)):
+                mode = path.lstat().st_mode
+                if stat.S_ISREG(mode):
+                    files.append(path)
+                elif not stat.S_ISDIR(mode):
+                    raise BadCheckpoint(f"{path.relative_to(directory)} is neither a file nor a directory")
+    except OSError as error:
+        raise BadCheckpoint(f"cannot read {directory}: {error.strerror}") from error
+    if not files:
+        raise BadCheckpoint(f"{directory} is empty")
+    if directory / MANIFEST in files:
+        raise BadCheckpoint(f"{MANIFEST} is a reserved name")
+    return sorted(files)
+
+
+async def upload(store: ObjectStore, checkpoint_id: CheckpointId, directory: Path) -> tuple[CheckpointFile, ...]:
+    """Store all files below a directory, however long the object store is away. Raises BadCheckpoint."""
+    paths = await asyncio.to_thread(find_files, directory)
+    limit = asyncio.Semaphore(MAX_PARALLEL)
+
+    async def upload_one(path: Path) -> CheckpointFile:
+        async with limit:
+            name = path.relative_to(directory).as_posix()
+            try:
+                size_bytes, sha256 = await asyncio.to_thread(_digest, path)
+                key = objectstore.checkpoint_key(checkpoint_id, name)
+                await _until_available(lambda: store.put_file(key, path))
+            except OSError as error:
+                raise BadCheckpoint(f"cannot read {path}: {error.strerror}") from error
+            return CheckpointFile(path=name, size_bytes=size_bytes, sha256=sha256)
+
+    return await _all([upload_one(path) for path in paths])
+
+
+async def write_manifest(store: ObjectStore, saved: CheckpointSaved) -> None:
+    """Make the checkpoint exist. Raises BadCheckpoint when it has too many files."""
+    body = json.dumps(
+        {
+            "checkpoint_id": saved.checkpoint_id,
+            "trial_id": saved.trial_id,
+            "experiment_id": saved.experiment_id,
+            "step": saved.step,
+            "world_size": saved.world_size,
+            "zero_stage": saved.zero_stage,
+            "files": [
+                {"path": file.path, "size_bytes": file.size_bytes, "sha256": file.sha256} for file in saved.files
+            ],
+        },
+        indent=1,
+    ).encode()
+    if len(body) > MAX_MANIFEST_BYTES:
+        raise BadCheckpoint(f"it has too many files: {len(saved.files)}")
+    await _until_available(lambda: store.put(objectstore.manifest_key(saved.checkpoint_id), body))
+
+
+async def download(store: ObjectStore, checkpoint: Checkpoint, directory: Path) -> None:
+    """Fetch and verify a checkpoint's files into a directory. Raises BadCheckpoint when one is missing or differs."""
+    limit = asyncio.Semaphore(MAX_PARALLEL)
+
+    async def download_one(file: CheckpointFile) -> None:
+        async with limit:
+            relative = PurePosixPath(file.path)
+            if relative.is_absolute() or ".." in relative.parts:
+                raise BadCheckpoint(f"{file.path} leads out of the checkpoint")
+            path = directory / relative
+            try:
+                key = objectstore.checkpoint_key(checkpoint.checkpoint_id, file.path)
+                await _until_available(lambda: store.get_file(key, path))
+            except NotFound:
+                raise BadCheckpoint(f"{file.path} is missing") from None
+            if await asyncio.to_thread(_digest, path) != (file.size_bytes, file.sha256):
+                raise BadCheckpoint(f"{file.path} is damaged")
+
+    await _all([download_one(file) for file in checkpoint.files])
+
+
+async def _all(work: Sequence[Awaitable[T]]) -> tuple[T, ...]:
+    """Return all results; raise the first failure, and only when everything else has ended too."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return tuple(result for result in results if not isinstance(result, BaseException))
+
+
+async def _until_available(attempt: Callable[[], Awaitable[T]]) -> T:
+    backoff = Backoff()
+    while True:
+        try:
+            return await attempt()
+        except Unavailable:
+            await backoff.pause()
+
+
+def _digest(path: Path) -> tuple[int, str]:
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return file.tell(), sha256
+
+
+def _reraise(error: OSError) -> None:
+    raise error

@@ -1,0 +1,151 @@
+"""How a trial's processes ended, told from how each of them ended. Pure.
+
+The root cause is the first failure that is a cause: when one rank fails, its peers fail soon after, or even report it
+sooner, because their connections to it break. Such failures count only if there is no other.
+"""
+
+import re
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from services.worker.decide import KillReason
+from services.worker.state import MemberExit
+from shared.events import Outcome
+
+MAX_ERROR_CHARS = 8 * 1024
+
+_TRACEBACK = "Traceback (most recent call last):"
+_PEER_LOSS = re.compile(
+    r"connection (was )?(closed|reset|refused|aborted)|broken pipe|remote process exited|socket timeout|recvValue failed"
+    r"|failed to recv|NCCL.*(remote|timeout|timed out|aborted)|DistNetworkError|DistStoreError|nobody supervises",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankExit:
+    """How one rank ended: its exit code, negative for a signal, None if its parent died; `signalled` if we had
+    signalled it before; the last lines of its stderr."""
+
+    rank: int
+    code: int | None
+    signalled: bool = False
+    stderr: tuple[str, ...] = ()
+    out_of_memory: bool = False  # the kernel killed some process for want of memory while this one ran
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bye:
+    """What a rank said before it exited."""
+
+    outcome: Outcome
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a share of a gang, or the whole gang, ended."""
+
+    outcome: Outcome
+    exit_code: int | None = None
+    error: str | None = None
+    step: int | None = None  # where a preempted trial stopped
+
+
+def local_ending(
+    exits: Sequence[RankExit],
+    byes: Mapping[int, Bye],
+    *,
+    is_stopping: bool = False,
+    kill: KillReason | None = None,
+    fault: str | None = None,
+) -> Ending:
+    """Return how this agent's ranks ended. `exits` in the order they came; `fault` is the trial's mistake that we
+    ended it for."""
+    match kill:
+        case KillReason.AGENT_LOST | KillReason.LEAVING:
+            return Ending(outcome=Outcome.PREEMPTED)
+        case KillReason.VOID:
+            return Ending(outcome=Outcome.INTERRUPTED)
+    cause = root_cause(exits)
+    if fault is not None:
+        return Ending(outcome=Outcome.FAILED, error=fault)
+    if kill is not None and (cause is None or is_peer_loss(error_of(cause))):
+        return Ending(outcome=Outcome.INTERRUPTED, error=str(kill))
+    if cause is not None:
+        return Ending(outcome=Outcome.FAILED, exit_code=cause.code, error=error_of(cause))
+    if any(ended.code is None for ended in exits):
+        return Ending(outcome=Outcome.INTERRUPTED, error="the process that starts the ranks on this agent died")
+    if is_stopping and not (byes and all(bye.outcome is Outcome.COMPLETED for bye in byes.values())):
+        return Ending(outcome=Outcome.PREEMPTED, step=_stopped_at(exits, byes))
+    return Ending(outcome=Outcome.COMPLETED, exit_code=0)
+
+
+def gang_ending(local: Ending, members: Sequence[MemberExit]) -> Ending:
+    """Return how the whole gang ended, from the chief's own ranks and what the other agents said."""
+    if any(member.outcome is None for member in members):
+        return Ending(outcome=Outcome.PREEMPTED)
+    others = [_ending_of(member) for member in members]
+    everyone = [local, *others]
+    failures = [ending for ending in everyone if ending.outcome is Outcome.FAILED]
+    if failures:
+        return next((failure for failure in failures if not is_peer_loss(failure.error or "")), failures[0])
+    if all(ending.outcome is Outcome.COMPLETED for ending in everyone):
+        return local
+    if interrupted := [ending for ending in everyone if ending.outcome is Outcome.INTERRUPTED]:
+        was_asked = any(ending.outcome is Outcome.PREEMPTED for ending in everyone)
+        return Ending(outcome=Outcome.PREEMPTED) if was_asked else interrupted[0]
+    return local if local.outcome is Outcome.PREEMPTED else Ending(outcome=Outcome.PREEMPTED)
+
+
+def root_cause(exits: Sequence[RankExit]) -> RankExit | None:
+    """Return the failure that came first, but rather one that is not about a lost peer; None if no rank failed."""
+    failures = [ended for ended in exits if ended.code and not ended.signalled]
+    if not failures:
+        return None
+    signalled = [ended for ended in exits if ended.signalled and (ended.code or 0) > 0 and traceback_in(ended.stderr)]
+    causes = [ended for ended in (*failures, *signalled) if not is_peer_loss(error_of(ended))]
+    return causes[0] if causes else failures[0]
+
+
+def is_peer_loss(error: str) -> bool:
+    """Say whether an error's last lines complain about another rank's connection."""
+    return _PEER_LOSS.search("\n".join(error.splitlines()[-3:])) is not None
+
+
+def error_of(ended: RankExit) -> str:
+    """Return what to tell about a failed rank: its traceback, else how it was killed, else its last words."""
+    if ended.code is not None and ended.code < 0:
+        head = f"rank {ended.rank} was killed by signal {-ended.code} ({_signal_name(-ended.code)})"
+        if ended.code == -signal.SIGKILL and ended.out_of_memory:
+            head += "; the kernel killed a process for want of memory at that time, so this was likely it"
+    else:
+        head = f"rank {ended.rank} exited with code {ended.code}"
+    words = "\n".join(traceback_in(ended.stderr) or ended.stderr)
+    return f"{head}\n{words[-MAX_ERROR_CHARS:]}".rstrip()
+
+
+def traceback_in(lines: Sequence[str]) -> tuple[str, ...]:
+    """Return the last traceback in the lines, to their end; empty if there is none."""
+    starts = [number for number, line in enumerate(lines) if line.startswith(_TRACEBACK)]
+    return tuple(lines[starts[-1] :]) if starts else ()
+
+
+def _stopped_at(exits: Sequence[RankExit], byes: Mapping[int, Bye]) -> int | None:
+    if not byes or len(byes) < len(exits) or any(ended.signalled for ended in exits):
+        return None
+    return min(bye.step for bye in byes.values())
+
+
+def _ending_of(member: MemberExit) -> Ending:
+    assert member.outcome is not None
+    error = f"agent {member.agent_id}: {member.error}" if member.error else None
+    return Ending(outcome=member.outcome, exit_code=member.exit_code, error=error)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"

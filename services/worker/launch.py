@@ -1,0 +1,147 @@
+"""How a rank is started: its number in the gang, its command line, its environment."""
+
+import ipaddress
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.worker.state import Allocation, Rendezvous
+from shared.errors import Rejected
+from shared.events import Slot, SlotKind
+from shared.ids import AgentId
+
+_PYTHON = ("python", "python3")
+
+#: Variables that the interpreter, the loader or the libraries read only when they start: no fork would see them.
+_READ_AT_START = re.compile(r"(PYTHON|LD_|TORCH|PYTORCH|DS_|OMP_|GOMP_|KMP_|MKL_|OPENBLAS_).*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """An agent's share of a gang: its ranks are first_rank, first_rank + 1, … on `slots` in that order."""
+
+    first_rank: int
+    world_size: int
+    slots: tuple[Slot, ...]
+
+    @property
+    def ranks(self) -> range:
+        """The ranks on this agent."""
+        return range(self.first_rank, self.first_rank + len(self.slots))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What a rank runs. If `warm`, argv is what follows `python`."""
+
+    argv: tuple[str, ...]
+    warm: bool
+
+
+def place_of(allocation: Allocation, agent_id: AgentId, slots: Mapping[int, Slot]) -> Place:
+    """Number the gang's ranks over its members in order and return this agent's."""
+    first_rank = 0
+    for member in allocation.members:
+        if member.agent_id == agent_id:
+            break
+        first_rank += len(member.slots)
+    return Place(
+        first_rank=first_rank,
+        world_size=allocation.world_size,
+        slots=tuple(slots[number] for number in member.slots),
+    )
+
+
+def command(entrypoint: str | Sequence[str], variables: Mapping[str, str], kind: SlotKind) -> Command:
+    """Return how to run an entrypoint: in a fork of the warm interpreter where that is the same.
+
+    It is the same for `python [-u] SCRIPT …` and `python -m MODULE …` on CPU slots, unless the user sets variables that
+    only a new interpreter would see. Raises Rejected when the text has no words.
+    """
+    try:
+        words = shlex.split(entrypoint) if isinstance(entrypoint, str) else list(entrypoint)
+    except ValueError as error:
+        raise Rejected(f"the entrypoint cannot be split into words: {error}") from error
+    if not words:
+        raise Rejected("the entrypoint is empty")
+    if words[0] not in _PYTHON:
+        return Command(argv=tuple(words), warm=False)
+    argv = words[2:] if words[1:2] == ["-u"] else words[1:]
+    is_program = bool(argv) and (not argv[0].startswith("-") or (argv[0] == "-m" and len(argv) > 1))
+    if kind is SlotKind.CPU and is_program and not any(map(_needs_new_interpreter, variables.items())):
+        return Command(argv=tuple(argv), warm=True)
+    return Command(argv=(sys.executable, *words[1:]), warm=False)
+
+
+def base_environment(agent_environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what ranks inherit: the agent's own environment without the platform's settings and credentials.
+
+    Programs beside our interpreter (python, torchrun, deepspeed) are found first.
+    """
+    inherited = {name: value for name, value in agent_environment.items() if not name.startswith("TM_")}
+    path = inherited.get("PATH", "/usr/local/bin:/usr/bin:/bin")
+    return inherited | {"PATH": f"{Path(sys.executable).parent}:{path}"}
+
+
+def parent_environment(base: Mapping[str, str], kind: SlotKind) -> dict[str, str]:
+    """Return the environment of the warm parent: its libraries must start no threads."""
+    return {**base, **_threads(), **({"DS_ACCELERATOR": "cpu"} if kind is SlotKind.CPU else {})}
+
+
+def environment(
+    base: Mapping[str, str],
+    variables: Mapping[str, str],
+    place: Place,
+    rank: int,
+    rendezvous: Rendezvous,
+    identity: Mapping[str, str],
+) -> dict[str, str]:
+    """Return the whole environment of a rank. The user's variables replace defaults, ours replace the user's."""
+    gang = {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank - place.first_rank),
+        "WORLD_SIZE": str(place.world_size),
+        "LOCAL_WORLD_SIZE": str(len(place.slots)),
+        "MASTER_ADDR": rendezvous.address,
+        "MASTER_PORT": str(rendezvous.port),
+    }
+    if place.world_size > 1:  # rank 0 must not host the store: the chief's agent does
+        gang |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
+    return {**base, **_defaults(place, rendezvous), **variables, **_devices(place), **gang, **identity}
+
+
+def _defaults(place: Place, rendezvous: Rendezvous) -> dict[str, str]:
+    defaults = {"PYTHONUNBUFFERED": "1"}
+    if place.slots[0].kind is SlotKind.CPU:
+        defaults |= {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"}
+    if _is_loopback(rendezvous.address):
+        defaults["GLOO_SOCKET_IFNAME"] = "lo"
+    return defaults
+
+
+def _devices(place: Place) -> dict[str, str]:
+    """All GPUs of this agent's share are visible to each of its ranks, LOCAL_RANK chooses: peers reach each other so."""
+    if place.slots[0].kind is SlotKind.CPU:
+        return {}
+    return {"CUDA_VISIBLE_DEVICES": ",".join(slot.device_uuid or str(slot.number) for slot in place.slots)}
+
+
+def _threads() -> dict[str, str]:
+    return dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+def _needs_new_interpreter(variable: tuple[str, str]) -> bool:
+    name, value = variable
+    if name == "OMP_NUM_THREADS" and value.isdecimal() and int(value) > 0:
+        return False  # the fork sets it
+    return _READ_AT_START.fullmatch(name) is not None
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"

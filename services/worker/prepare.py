@@ -1,0 +1,111 @@
+"""What an allocation needs before its ranks can start: code, checkpoint, command line, and what a rank is welcomed with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from services.worker import checkpoints, launch
+from services.worker.checkpoints import BadCheckpoint
+from services.worker.facilities import Facilities
+from services.worker.launch import Command, Place
+from services.worker.logs import RankLog
+from services.worker.state import Allocation, Checkpoint, Trial
+from shared.config import Experiment, load_experiment
+from shared.errors import Rejected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """Everything that ranks need to start."""
+
+    directory: Path
+    experiment: Experiment
+    trial: Trial
+    command: Command
+    variables: Mapping[str, str]
+    resume: Checkpoint | None
+
+    @property
+    def code_directory(self) -> Path:
+        """Where the ranks start."""
+        return self.directory / "code"
+
+    @property
+    def checkpoint_directory(self) -> Path:
+        """Where the ranks write checkpoints."""
+        return self.directory / "checkpoints"
+
+
+async def prepare(
+    facilities: Facilities, allocation: Allocation, place: Place, directory: Path, log: RankLog
+) -> Prepared:
+    """Fetch what the ranks need. Raises Rejected when it cannot be had, OSError when the disk fails."""
+    if allocation.experiment is None or allocation.trial is None:
+        raise Rejected(f"the log does not say what trial {allocation.trial_id} is to run")
+    experiment = load_experiment(dict(allocation.experiment.config))
+    variables = dict(line.split("=", 1) for line in experiment.environment.environment_variables)
+    command = launch.command(experiment.entrypoint, variables, place.slots[0].kind)
+    await facilities.workspace.unpack_code(allocation.experiment.code_sha256, directory / "code")
+    resume = await _restore(facilities, allocation.trial.checkpoints, directory, log)
+    return Prepared(
+        directory=directory,
+        experiment=experiment,
+        trial=allocation.trial,
+        command=command,
+        variables=variables,
+        resume=resume,
+    )
+
+
+def welcome(prepared: Prepared, allocation: Allocation, place: Place, rank: int) -> dict[str, Any] | None:
+    """Return the frame that answers a rank's hello, None if the rank is not on this agent."""
+    if rank not in place.ranks:
+        return None
+    experiment, resume = prepared.experiment, prepared.resume
+    length = experiment.searcher.max_length
+    return {
+        "type": "welcome",
+        "trial_id": allocation.trial_id,
+        "experiment_id": allocation.experiment_id,
+        "allocation_id": allocation.allocation_id,
+        "index": prepared.trial.index,
+        "hyperparameters": dict(prepared.trial.hyperparameters),
+        "seed": prepared.trial.seed,
+        "max_length": {"unit": length.unit, "count": length.count} if length else None,
+        "records_per_epoch": experiment.records_per_epoch,
+        "deepspeed": experiment.model_dump(mode="json")["deepspeed"],
+        "rank": rank,
+        "world_size": place.world_size,
+        "local_rank": rank - place.first_rank,
+        "local_world_size": len(place.slots),
+        "checkpoint_directory": str(prepared.checkpoint_directory),
+        "resume": {
+            "checkpoint_id": resume.checkpoint_id,
+            "step": resume.step,
+            "directory": str(_resume_directory(prepared.directory, resume)),
+        }
+        if resume
+        else None,
+    }
+
+
+async def _restore(
+    facilities: Facilities, candidates: tuple[Checkpoint, ...], directory: Path, log: RankLog
+) -> Checkpoint | None:
+    """Download the newest checkpoint that is whole and return it; None if the trial starts anew."""
+    for checkpoint in candidates:
+        try:
+            await checkpoints.download(facilities.store, checkpoint, _resume_directory(directory, checkpoint))
+        except BadCheckpoint as error:
+            log.say(f"checkpoint {checkpoint.checkpoint_id} cannot be used: {error}")
+        else:
+            log.say(f"resuming from checkpoint {checkpoint.checkpoint_id} of step {checkpoint.step}")
+            return checkpoint
+    if candidates:
+        log.say("no usable checkpoint is left; starting anew")
+    return None
+
+
+def _resume_directory(directory: Path, checkpoint: Checkpoint) -> Path:
+    return directory / "resume" / checkpoint.checkpoint_id

@@ -1,0 +1,82 @@
+"""The processes of one allocation on this agent, as a whole: when one fails, the others are ended."""
+
+import asyncio
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+from services.worker.endings import RankExit
+from services.worker.logs import RankLog
+from services.worker.parent import Process
+
+TERM_GRACE_S = 2.0
+OUTPUT_GRACE_S = 1.0  # a process that a rank has left elsewhere may hold its output open for ever
+
+
+class Ranks:
+    """Running ranks, by number."""
+
+    def __init__(self, processes: Mapping[int, Process], logs: Mapping[int, RankLog]) -> None:
+        self._processes = dict(processes)
+        self._logs = logs
+        self._signalled: set[int] = set()
+        self._exits: list[RankExit] = []
+        self._oom_kills = num_oom_kills()
+
+    async def join(self, captures: Mapping[int, "asyncio.Task[None]"]) -> list[RankExit]:
+        """Return how all ranks ended, in the order they did; the first failure ends the others.
+
+        `captures` are done when a rank's output is read to its end.
+        """
+        waiting = {process.exited: rank for rank, process in self._processes.items()}
+        terminated: asyncio.Task[None] | None = None
+        async with asyncio.TaskGroup() as tasks:
+            while waiting:
+                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for exited in sorted(done, key=waiting.__getitem__):
+                    rank = waiting.pop(exited)
+                    await asyncio.wait([captures[rank]], timeout=OUTPUT_GRACE_S)
+                    if self._note(rank, exited.result()) and terminated is None and waiting:
+                        terminated = tasks.create_task(self.terminate(), name="terminate ranks")
+            if terminated:
+                terminated.cancel()
+        return self._exits
+
+    async def terminate(self) -> None:
+        """Ask all ranks to end, and kill those that have not after TERM_GRACE_S."""
+        self.signal(signal.SIGTERM)
+        await asyncio.sleep(TERM_GRACE_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill all ranks that still run."""
+        self.signal(signal.SIGKILL)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal all ranks that still run."""
+        for rank, process in self._processes.items():
+            if not process.exited.done():
+                self._signalled.add(rank)
+                process.signal(number)
+
+    def _note(self, rank: int, code: int | None) -> bool:
+        """Record an exit; return whether it was a failure of the rank's own."""
+        self._exits.append(
+            RankExit(
+                rank=rank,
+                code=code,
+                signalled=rank in self._signalled,
+                stderr=self._logs[rank].stderr_tail,
+                out_of_memory=num_oom_kills() > self._oom_kills,
+            )
+        )
+        return code != 0 and rank not in self._signalled
+
+
+def num_oom_kills() -> int:
+    """Return how many processes the kernel has killed for want of memory, 0 if it does not tell."""
+    try:
+        counters = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
+    except OSError:
+        return 0
+    return int(counters.get("oom_kill", 0))

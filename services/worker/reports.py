@@ -1,0 +1,125 @@
+"""What the ranks of one allocation say, turned into events, metrics and uploads."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from services.worker.endings import Bye
+from services.worker.frames import (
+    CheckpointWritten,
+    Farewell,
+    Frame,
+    Hello,
+    Malformed,
+    TrainingMetrics,
+    Validation,
+    split_finite,
+)
+from services.worker.launch import Place
+from services.worker.metrics import Metrics
+from services.worker.outbox import Outbox
+from services.worker.state import Allocation
+from services.worker.uploads import Uploads, Written
+from shared.events import MetricReported, Outcome
+from shared.ids import AgentId
+from shared.volume import MetricBatch, MetricPoint
+
+
+class Reports:
+    """Deals with frames. `started` is done when TrialStarted is on the log, with its sequence."""
+
+    def __init__(
+        self,
+        allocation: Allocation,
+        place: Place,
+        *,
+        agent_id: AgentId,
+        checkpoint_directory: Path,
+        started: "asyncio.Future[int]",
+        outbox: Outbox,
+        metrics: Metrics,
+        uploads: Uploads,
+        say: Callable[[str], None],
+        fail: Callable[[str], None],
+    ) -> None:
+        self._allocation = allocation
+        self._place = place
+        self._agent_id = agent_id
+        self._checkpoint_directory = checkpoint_directory
+        self._started = started
+        self._outbox = outbox
+        self._metrics = metrics
+        self._uploads = uploads
+        self._say = say
+        self._fail = fail
+        self.byes: dict[int, Bye] = {}
+
+    async def handle(self, rank: int, frame: Frame) -> None:
+        """Deal with one frame. Raises Malformed when this rank has no business to say it."""
+        match frame:
+            case TrainingMetrics() if rank == 0:
+                self._report_training(frame)
+            case Validation() if rank == 0:
+                await self._report_validation(frame)
+            case CheckpointWritten() if rank == self._place.first_rank:
+                await self._save(frame)
+            case Farewell():
+                self.byes[rank] = Bye(outcome=Outcome(frame.outcome), step=frame.step)
+            case Hello() | TrainingMetrics() | Validation() | CheckpointWritten():
+                raise Malformed(f"rank {rank} may not report {type(frame).__name__}")
+
+    def _report_training(self, frame: TrainingMetrics) -> None:
+        points = []
+        for step, time_s, metrics in frame.points:
+            finite = self._finite(step, metrics)
+            if finite:
+                points.append(MetricPoint(step=step, time=_time(time_s), values=finite))
+        if points:
+            allocation = self._allocation
+            self._metrics.add(
+                MetricBatch(
+                    trial_id=allocation.trial_id,
+                    experiment_id=allocation.experiment_id,
+                    epoch=allocation.epoch,
+                    points=tuple(points),
+                )
+            )
+
+    async def _report_validation(self, frame: Validation) -> None:
+        metrics = self._finite(frame.step, frame.metrics)
+        if not metrics:
+            return
+        allocation = self._allocation
+        spoken = allocation.spoken_by(self._agent_id)
+        event = MetricReported(**spoken, step=frame.step, metrics=metrics)
+        cause = await asyncio.shield(self._started)
+        await self._outbox.put(event, causes=(cause,), correlation=allocation.experiment_id)
+
+    async def _save(self, frame: CheckpointWritten) -> None:
+        directory = Path(frame.directory).resolve()
+        root = self._checkpoint_directory.resolve()
+        if directory == root or not directory.is_relative_to(root):
+            self._fail(f"the checkpoint of step {frame.step} lies in {directory}; it must be a directory inside {root}")
+            return
+        written = Written(
+            step=frame.step,
+            directory=directory,
+            zero_stage=frame.zero_stage,
+            cause=await asyncio.shield(self._started),
+        )
+        await self._uploads.add(written)
+
+    def _finite(self, step: int, metrics: dict[str, float]) -> dict[str, float]:
+        finite, others = split_finite(metrics)
+        if others:
+            self._say(f"at step {step} these metrics are not finite and were left out: {', '.join(others)}")
+        return finite
+
+
+def _time(time_s: float) -> datetime:
+    """Return a rank's time, or ours if it makes no sense."""
+    try:
+        return datetime.fromtimestamp(time_s, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.now(UTC)

@@ -1,0 +1,191 @@
+"""The agent's shell: joins, follows the log, tells gangs what they must know, leaves."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from nats.aio.client import Client
+
+from services.worker import launch, workspace
+from services.worker.decide import Order, Start, decide
+from services.worker.facilities import Facilities
+from services.worker.gang import Gang
+from services.worker.logs import Logs
+from services.worker.metrics import Metrics
+from services.worker.outbox import Outbox
+from services.worker.parent import Parent
+from services.worker.settings import Settings
+from services.worker.slots import discover
+from services.worker.state import Standing, State, evolve
+from services.worker.workspace import Workspace
+from services.worker.zygote import TRAINING_MODULES
+from shared import broker, ids, runtime, subjects
+from shared.decisions import Fold
+from shared.events import AgentJoined, AgentLeft, Slot, SlotKind
+from shared.ids import AllocationId
+from shared.log import Follower
+from shared.objectstore import ObjectStore
+
+LEAVE_GRACE_S = 15.0  # for trials to write a checkpoint and stop
+LEAVE_TIMEOUT_S = 30.0  # for that, for storing it, and for saying so
+
+#: What a warm parent on a GPU machine imports: enough to host rendezvous stores. Ranks that use CUDA are not forked.
+STORE_MODULES = ("torch.distributed",)
+
+_log = logging.getLogger(__name__)
+
+
+async def serve(settings: Settings) -> None:
+    """Run an agent until it is cancelled."""
+    slots = discover(settings.slots)
+    lock_fd = workspace.lock(settings.work_directory)
+    writer = subjects.agent_writer(settings.agent_id)
+    async with broker.connect(settings.nats_url, writer) as client:
+        modules = TRAINING_MODULES if slots[0].kind is SlotKind.CPU else STORE_MODULES
+        await Agent(client, settings, slots, make_facilities(client, settings, slots, lock_fd, modules)).run()
+
+
+class Agent:
+    """One agent process; an incarnation after the other if it is declared lost in between."""
+
+    def __init__(self, client: Client, settings: Settings, slots: tuple[Slot, ...], facilities: Facilities) -> None:
+        self._client = client
+        self._settings = settings
+        self._slots = slots
+        self._facilities = facilities
+        self._state = State(agent_id=settings.agent_id, incarnation=ids.new_incarnation())
+        self._fold = Fold(lambda recorded: evolve(self._state, recorded))
+        self._follower = Follower(client, subjects.EVENTS)
+        self._tasks = asyncio.TaskGroup()
+        self._has_failed = False
+        self._is_leaving = False
+        self._gangs: dict[AllocationId, Gang] = {}
+        self._told: dict[AllocationId, set[Order]] = {}
+        self._no_gangs = asyncio.Event()
+        self._no_gangs.set()
+
+    async def run(self) -> None:
+        """Serve until cancelled; then leave in good order."""
+        facilities = self._facilities
+        async with self._tasks:
+            self._begin(facilities.outbox.run(), "outbox")
+            self._begin(facilities.logs.run(), "logs")
+            self._begin(facilities.metrics.run(), "metrics")
+            await self._join()
+            health = subjects.health_subject("worker", self._settings.agent_id)
+            self._begin(runtime.beat(self._client, health, self._facts), "heartbeat")
+            self._begin(self._follow(), "follow")
+            self._begin(facilities.parent.run(), "warm parent")
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if not self._has_failed:
+                    await self._leave()
+                raise
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = self._tasks.create_task(work, name=name)
+        task.add_done_callback(self._note_failure)
+        return task
+
+    def _note_failure(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception():
+            self._has_failed = True
+
+    async def _join(self) -> None:
+        state, settings = self._state, self._settings
+        event = AgentJoined(
+            agent_id=settings.agent_id,
+            incarnation=state.incarnation,
+            pool_id=settings.pool_id,
+            address=settings.address,
+            slots=self._slots,
+        )
+        await self._facilities.outbox.append(event, causes=(), correlation=settings.agent_id)
+        _log.info("joined", extra={"incarnation": state.incarnation, "slots": len(self._slots)})
+
+    async def _follow(self) -> None:
+        while True:
+            self._fold(await self._follower.next())
+            if self._follower.at_head:
+                await self._look()
+
+    async def _look(self) -> None:
+        """Tell gangs what they must know now, and see to our standing."""
+        for allocation_id in [known for known in self._told if known not in self._gangs]:
+            if allocation_id not in self._state.allocations:
+                del self._told[allocation_id]
+        for allocation_id, order in decide(self._state, self._told):
+            self._tell(allocation_id, order)
+        if self._state.standing is Standing.REPLACED:
+            raise RuntimeError(f"another process has joined as agent {self._settings.agent_id}; this one ends")
+        if self._state.standing is Standing.LOST and not self._gangs and not self._is_leaving:
+            _log.warning("declared lost; joining again")
+            self._state.rejoin(ids.new_incarnation())
+            await self._join()
+
+    def _tell(self, allocation_id: AllocationId, order: Order) -> None:
+        if isinstance(order, Start):
+            if self._is_leaving:
+                return
+            gang = Gang(self._facilities, self._state.allocations[allocation_id])
+            self._gangs[allocation_id] = gang
+            self._no_gangs.clear()
+            task = self._begin(gang.run(), f"allocation {allocation_id}")
+            task.add_done_callback(lambda _: self._forget(allocation_id))
+        elif gang_ := self._gangs.get(allocation_id):
+            gang_.tell(order)
+        self._told.setdefault(allocation_id, set()).add(order)
+
+    def _forget(self, allocation_id: AllocationId) -> None:
+        del self._gangs[allocation_id]
+        if not self._gangs:
+            self._no_gangs.set()
+        self._follower.poke()
+
+    async def _leave(self) -> None:
+        """Let the trials checkpoint and end, and say that we are gone."""
+        self._is_leaving = True
+        try:
+            async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                for gang in self._gangs.values():
+                    gang.leave(LEAVE_GRACE_S)
+                await self._no_gangs.wait()
+                event = AgentLeft(
+                    agent_id=self._settings.agent_id, incarnation=self._state.incarnation, reason="it was stopped"
+                )
+                await self._facilities.outbox.append(event, causes=(), correlation=self._settings.agent_id)
+        except TimeoutError:
+            _log.error("did not leave in good order in time", extra={"num_gangs": len(self._gangs)})
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "incarnation": self._state.incarnation,
+            "position": self._fold.position,
+            "num_unknown": self._fold.num_unknown,
+            "num_undecodable": self._fold.num_undecodable,
+            "warm": self._facilities.parent.is_warm,
+        }
+
+
+def make_facilities(
+    client: Client, settings: Settings, slots: tuple[Slot, ...], lock_fd: int, modules: Sequence[str]
+) -> Facilities:
+    """Make what all gangs share; `modules` is what the warm parent imports."""
+    base_environment = launch.base_environment(os.environ)
+    environment = launch.parent_environment(base_environment, slots[0].kind)
+    store = ObjectStore(settings.s3)
+    return Facilities(
+        agent_id=settings.agent_id,
+        address=settings.address,
+        slots={slot.number: slot for slot in slots},
+        base_environment=base_environment,
+        outbox=Outbox(client, subjects.agent_writer(settings.agent_id)),
+        parent=Parent(modules, environment=environment, inherited_fds=(lock_fd,)),
+        logs=Logs(client, settings.agent_id),
+        metrics=Metrics(client, settings.agent_id),
+        store=store,
+        workspace=Workspace(settings.work_directory, store),
+    )

@@ -1,0 +1,238 @@
+"""This agent's ranks of a gang: started, listened to, ended."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+from services.worker import launch
+from services.worker.control import Control
+from services.worker.endings import Ending, RankExit, local_ending
+from services.worker.facilities import Facilities
+from services.worker.logs import RankLog
+from services.worker.parent import CannotSpawn, ParentDied, Process
+from services.worker.prepare import Prepared, prepare, welcome
+from services.worker.ranks import Ranks
+from services.worker.rendezvous import ANY_PORT, RendezvousHost
+from services.worker.reports import Reports
+from services.worker.state import Allocation, Rendezvous
+from services.worker.trial_socket import TrialSocket, socket_path
+from services.worker.uploads import Uploads
+from shared.errors import Rejected
+from shared.events import Outcome, TrialStarted
+
+UPLOAD_AFTER_EXIT_S = 60.0
+
+Captures = Mapping[int, "asyncio.Task[None]"]
+
+
+class Share:
+    """Runs this agent's ranks. `host` is the gang's rendezvous if this agent opens it."""
+
+    def __init__(
+        self,
+        facilities: Facilities,
+        allocation: Allocation,
+        control: Control,
+        uploads: Uploads,
+        host: RendezvousHost | None,
+    ) -> None:
+        self._facilities = facilities
+        self._allocation = allocation
+        self._control = control
+        self._uploads = uploads
+        self._host = host
+        self._place = launch.place_of(allocation, facilities.agent_id, facilities.slots)
+        self._logs = {rank: facilities.logs.open(allocation, rank) for rank in self._place.ranks}
+        self.started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    @property
+    def log(self) -> RankLog:
+        """Where the agent says what concerns the trial."""
+        return self._logs[self._place.first_rank]
+
+    async def run(self) -> Ending:
+        """Run the ranks to their end."""
+        allocation = self._allocation
+        try:
+            async with self._facilities.workspace.allocation_directory(allocation.allocation_id) as directory:
+                try:
+                    async with self._control.interruptible(by_stop=True, by_kill=True):
+                        prepared = await prepare(self._facilities, allocation, self._place, directory, self.log)
+                        await self._facilities.parent.wait_until_warm()
+                        rendezvous = await self._meet()
+                except TimeoutError:
+                    return local_ending((), {}, is_stopping=True, kill=self._control.kill_reason)
+                return await self._run_ranks(prepared, rendezvous)
+        except ParentDied as error:
+            return Ending(outcome=Outcome.INTERRUPTED, error=str(error))
+        except (Rejected, CannotSpawn, OSError) as error:
+            return Ending(outcome=Outcome.FAILED, error=str(error))
+
+    async def drain_logs(self) -> None:
+        """Wait until everything that the ranks wrote is in the stream."""
+        for log in self._logs.values():
+            await log.drained()
+
+    async def _meet(self) -> Rendezvous:
+        """Return where the ranks meet, once they may start."""
+        if self._host:
+            await self._host.serve(self._facilities.parent)
+            return self._host.rendezvous
+        if self._allocation.world_size == 1:
+            return Rendezvous(address=self._facilities.address, port=ANY_PORT)
+        return await asyncio.shield(self._control.rendezvous)
+
+    async def _run_ranks(self, prepared: Prepared, rendezvous: Rendezvous) -> Ending:
+        reports = self._reports(prepared)
+        with socket_path(prepared.directory) as path:
+            trial_socket = TrialSocket(
+                path,
+                welcome=lambda rank: welcome(prepared, self._allocation, self._place, rank),
+                handle=reports.handle,
+                complain=self.log.say,
+            )
+            failure: CannotSpawn | None = None
+            async with asyncio.TaskGroup() as tasks, trial_socket.serve(tasks):
+                try:
+                    ranks, captures = await self._launch(prepared, rendezvous, path, tasks)
+                except CannotSpawn as error:
+                    failure = error  # a task group would wrap it
+                else:
+                    exits = await self._see_through(ranks, captures, trial_socket, tasks)
+        if failure:
+            raise failure
+        control = self._control
+        return local_ending(
+            exits,
+            reports.byes,
+            is_stopping=control.stop.done(),
+            kill=control.kill_reason,
+            fault=control.fault.result() if control.fault.done() else None,
+        )
+
+    async def _launch(
+        self, prepared: Prepared, rendezvous: Rendezvous, socket: Path, tasks: asyncio.TaskGroup
+    ) -> tuple[Ranks, Captures]:
+        """Start all ranks, or none: raises CannotSpawn."""
+        processes: dict[int, Process] = {}
+        captures: dict[int, asyncio.Task[None]] = {}
+        try:
+            for rank in self._place.ranks:
+                stdout, stderr = os.pipe(), os.pipe()
+                captures[rank] = tasks.create_task(
+                    self._capture(rank, stdout[0], stderr[0]), name=f"output of rank {rank}"
+                )
+                try:
+                    processes[rank] = await self._spawn(prepared, rendezvous, socket, rank, (stdout[1], stderr[1]))
+                finally:
+                    os.close(stdout[1])
+                    os.close(stderr[1])
+        except CannotSpawn:
+            for process in processes.values():
+                process.signal(signal.SIGKILL)
+            raise
+        ranks = Ranks(processes, self._logs)
+        await self._say_started(prepared)
+        return ranks, captures
+
+    async def _spawn(
+        self, prepared: Prepared, rendezvous: Rendezvous, socket: Path, rank: int, output: tuple[int, int]
+    ) -> Process:
+        identity = {
+            "TM_SOCKET": str(socket),
+            "TM_TRIAL_ID": self._allocation.trial_id,
+            "TM_EXPERIMENT_ID": self._allocation.experiment_id,
+        }
+        base = self._facilities.base_environment
+        return await self._facilities.parent.spawn(
+            prepared.command.argv,
+            warm=prepared.command.warm,
+            environment=launch.environment(base, prepared.variables, self._place, rank, rendezvous, identity),
+            directory=prepared.code_directory,
+            stdout=output[0],
+            stderr=output[1],
+        )
+
+    async def _capture(self, rank: int, stdout: int, stderr: int) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for fd, stream in ((stdout, "stdout"), (stderr, "stderr")):
+                tasks.create_task(self._logs[rank].capture(fd, stream), name=f"{stream} of rank {rank}")
+
+    async def _say_started(self, prepared: Prepared) -> None:
+        """The chief says that the trial has started; on other agents what follows is caused by the allocation."""
+        allocation = self._allocation
+        if allocation.chief != self._facilities.agent_id:
+            self.started.set_result(allocation.seq)
+            return
+        event = TrialStarted(
+            **allocation.spoken_by(self._facilities.agent_id),
+            world_size=allocation.world_size,
+            warm=prepared.command.warm,
+            resumed_from=prepared.resume.checkpoint_id if prepared.resume else None,
+        )
+        stored = await self._facilities.outbox.put(
+            event, causes=(allocation.seq,), correlation=allocation.experiment_id
+        )
+        stored.add_done_callback(self._note_started)
+
+    def _note_started(self, stored: "asyncio.Future[int]") -> None:
+        if not stored.cancelled():
+            self.started.set_result(stored.result())
+
+    def _reports(self, prepared: Prepared) -> Reports:
+        return Reports(
+            self._allocation,
+            self._place,
+            agent_id=self._facilities.agent_id,
+            checkpoint_directory=prepared.checkpoint_directory,
+            started=self.started,
+            outbox=self._facilities.outbox,
+            metrics=self._facilities.metrics,
+            uploads=self._uploads,
+            say=self.log.say,
+            fail=self._control.fail,
+        )
+
+    async def _see_through(
+        self, ranks: Ranks, captures: Captures, trial_socket: TrialSocket, tasks: asyncio.TaskGroup
+    ) -> list[RankExit]:
+        """Wait until the ranks, and all that they have set going, have ended; end them when told to."""
+        uploading = tasks.create_task(self._uploads.run(trial_socket.broadcast, self._control.fail), name="uploads")
+        obeying = [
+            tasks.create_task(self._obey_stop(ranks, trial_socket), name="obey stop"),
+            tasks.create_task(self._obey_kill(ranks), name="obey kill"),
+            tasks.create_task(self._obey_fault(ranks), name="obey fault"),
+        ]
+        exits = await ranks.join(captures)
+        try:
+            async with self._control.interruptible():
+                await trial_socket.drained()
+            async with self._control.interruptible(by_kill=True, timeout_s=UPLOAD_AFTER_EXIT_S):
+                await self._uploads.finished()
+        except TimeoutError:
+            self.log.say("the ranks' last words or checkpoint could not be stored")
+        for task in (uploading, *obeying, *captures.values()):
+            task.cancel()
+        return exits
+
+    async def _obey_stop(self, ranks: Ranks, trial_socket: TrialSocket) -> None:
+        stop = await asyncio.shield(self._control.stop)
+        self.log.say(f"asked to stop: {stop.reason}")
+        trial_socket.stop(stop.reason)
+        if not trial_socket.is_greeted:  # a program that does not talk to us
+            ranks.signal(signal.SIGTERM)
+        await asyncio.sleep(stop.timeout_s)
+        self.log.say(f"killed: still running {stop.timeout_s:g} s after it was asked to stop")
+        ranks.kill()
+
+    async def _obey_kill(self, ranks: Ranks) -> None:
+        kill = await asyncio.shield(self._control.kill)
+        self.log.say(f"killed: {kill.reason}")
+        ranks.kill()
+
+    async def _obey_fault(self, ranks: Ranks) -> None:
+        fault = await asyncio.shield(self._control.fault)
+        self.log.say(fault)
+        await ranks.terminate()

@@ -1,0 +1,317 @@
+"""What an agent remembers of the log: only what its own allocations need. A fold and nothing else.
+
+Of the whole cluster: open experiments (what to run), open trials (with which hyperparameters, from which checkpoint).
+Of the allocations: those that name this very incarnation, from GPUAllocated to GPUReleased. An agent starts with a new
+incarnation, so nothing that ran before it is ever its business again; when it is declared lost, all its allocations
+are void at once.
+
+    JOINING ──AgentJoined (ours)──► JOINED ──AgentLost (ours)──► LOST ──rejoin, a new incarnation──► JOINING
+                                      └──AgentJoined (same agent, not ours)──► REPLACED: this process must end
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import singledispatch
+from typing import Any
+
+from shared.events import (
+    AgentJoined,
+    AgentLeft,
+    AgentLost,
+    CheckpointFile,
+    CheckpointSaved,
+    CheckpointShardUploaded,
+    Event,
+    ExperimentCanceled,
+    ExperimentCompleted,
+    ExperimentFailed,
+    ExperimentSubmitted,
+    GangMember,
+    GangMemberExited,
+    GPUAllocated,
+    GPUReleased,
+    Outcome,
+    PreemptionReason,
+    PreemptionRequested,
+    RendezvousOpened,
+    TrialClosed,
+    TrialRequested,
+)
+from shared.ids import AgentId, AllocationId, CheckpointId, ExperimentId, TrialId
+from shared.log import Recorded
+
+#: The newest checkpoints that are kept in mind: when one turns out to be broken, the one before it is used.
+NUM_CHECKPOINTS = 3
+
+
+class Standing(StrEnum):
+    """How the log sees this agent's present incarnation."""
+
+    JOINING = "joining"
+    JOINED = "joined"
+    LOST = "lost"
+    REPLACED = "replaced"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """What an experiment runs."""
+
+    config: Mapping[str, Any]
+    code_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A whole checkpoint in the object store."""
+
+    checkpoint_id: CheckpointId
+    epoch: int
+    seq: int
+    step: int
+    files: tuple[CheckpointFile, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """An open trial: what was sampled for it, and what it can resume from, newest first."""
+
+    index: int
+    hyperparameters: Mapping[str, Any]
+    seed: int
+    checkpoints: tuple[Checkpoint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendezvous:
+    """Where the ranks of a gang meet."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preemption:
+    """The scheduler's wish that an allocation ends."""
+
+    seq: int
+    reason: PreemptionReason
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberExit:
+    """How another agent's ranks ended; an outcome of None: the agent was lost."""
+
+    agent_id: AgentId
+    seq: int
+    outcome: Outcome | None
+    exit_code: int | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """Another agent's part of a checkpoint."""
+
+    agent_id: AgentId
+    step: int
+    files: tuple[CheckpointFile, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """A gang that this agent is part of. What is to run is pinned here, the same on all its agents."""
+
+    allocation_id: AllocationId
+    trial_id: TrialId
+    experiment_id: ExperimentId
+    epoch: int
+    seq: int
+    members: tuple[GangMember, ...]
+    experiment: Experiment | None
+    trial: Trial | None
+    rendezvous: Rendezvous | None = None
+    preemption: Preemption | None = None
+    exits: tuple[MemberExit, ...] = ()
+    shards: tuple[Shard, ...] = ()
+
+    @property
+    def chief(self) -> AgentId:
+        """The agent that hosts rank 0 and speaks for the gang."""
+        return self.members[0].agent_id
+
+    @property
+    def world_size(self) -> int:
+        """How many ranks the whole gang has."""
+        return sum(len(member.slots) for member in self.members)
+
+    def spoken_by(self, agent_id: AgentId) -> dict[str, Any]:
+        """Return the fields that all events of a trial have in common."""
+        return {
+            "trial_id": self.trial_id,
+            "experiment_id": self.experiment_id,
+            "allocation_id": self.allocation_id,
+            "epoch": self.epoch,
+            "agent_id": agent_id,
+        }
+
+
+@dataclass(slots=True, kw_only=True)
+class State:
+    """Everything this agent decides from."""
+
+    agent_id: AgentId
+    incarnation: str
+    standing: Standing = Standing.JOINING
+    experiments: dict[ExperimentId, Experiment] = field(default_factory=dict)
+    trials: dict[TrialId, Trial] = field(default_factory=dict)
+    allocations: dict[AllocationId, Allocation] = field(default_factory=dict)
+
+    def rejoin(self, incarnation: str) -> None:
+        """Begin a new life after having been declared lost."""
+        self.incarnation, self.standing = incarnation, Standing.JOINING
+
+
+def evolve(state: State, recorded: Recorded) -> None:
+    """Fold one event into the state."""
+    assert recorded.event is not None
+    _fold(recorded.event, recorded.seq, state)
+
+
+@singledispatch
+def _fold(event: Event, seq: int, state: State) -> None:
+    """Events that an agent does not care about."""
+
+
+@_fold.register
+def _(event: ExperimentSubmitted, seq: int, state: State) -> None:
+    state.experiments[event.experiment_id] = Experiment(config=event.config, code_sha256=event.code_sha256)
+
+
+@_fold.register(ExperimentCanceled)
+@_fold.register(ExperimentCompleted)
+@_fold.register(ExperimentFailed)
+def _(event: ExperimentCanceled | ExperimentCompleted | ExperimentFailed, seq: int, state: State) -> None:
+    state.experiments.pop(event.experiment_id, None)
+
+
+@_fold.register
+def _(event: TrialRequested, seq: int, state: State) -> None:
+    state.trials[event.trial_id] = Trial(index=event.index, hyperparameters=event.hyperparameters, seed=event.seed)
+
+
+@_fold.register
+def _(event: TrialClosed, seq: int, state: State) -> None:
+    state.trials.pop(event.trial_id, None)
+
+
+@_fold.register
+def _(event: CheckpointSaved, seq: int, state: State) -> None:
+    trial = state.trials.get(event.trial_id)
+    if trial is None:
+        return
+    saved = Checkpoint(
+        checkpoint_id=event.checkpoint_id, epoch=event.epoch, seq=seq, step=event.step, files=event.files
+    )
+    # By epoch first: what a void allocation still stores late is not what the trial goes on from.
+    newest = sorted(
+        (*trial.checkpoints, saved), key=lambda checkpoint: (checkpoint.epoch, checkpoint.seq), reverse=True
+    )
+    state.trials[event.trial_id] = replace(trial, checkpoints=tuple(newest[:NUM_CHECKPOINTS]))
+
+
+@_fold.register
+def _(event: GPUAllocated, seq: int, state: State) -> None:
+    for other in [other for other in state.allocations.values() if other.trial_id == event.trial_id]:
+        del state.allocations[other.allocation_id]
+    if (state.agent_id, state.incarnation) not in [(member.agent_id, member.incarnation) for member in event.members]:
+        return
+    state.allocations[event.allocation_id] = Allocation(
+        allocation_id=event.allocation_id,
+        trial_id=event.trial_id,
+        experiment_id=event.experiment_id,
+        epoch=event.epoch,
+        seq=seq,
+        members=event.members,
+        experiment=state.experiments.get(event.experiment_id),
+        trial=state.trials.get(event.trial_id),
+    )
+
+
+@_fold.register
+def _(event: PreemptionRequested, seq: int, state: State) -> None:
+    preemption = Preemption(seq=seq, reason=event.reason, timeout_s=event.timeout_s)
+    _update(state, event.allocation_id, preemption=preemption)
+
+
+@_fold.register
+def _(event: GPUReleased, seq: int, state: State) -> None:
+    state.allocations.pop(event.allocation_id, None)
+
+
+@_fold.register
+def _(event: RendezvousOpened, seq: int, state: State) -> None:
+    allocation = state.allocations.get(event.allocation_id)
+    if allocation and event.agent_id == allocation.chief:
+        _update(state, event.allocation_id, rendezvous=Rendezvous(address=event.address, port=event.port))
+
+
+@_fold.register
+def _(event: CheckpointShardUploaded, seq: int, state: State) -> None:
+    if allocation := state.allocations.get(event.allocation_id):
+        shard = Shard(agent_id=event.agent_id, step=event.step, files=event.files)
+        _update(state, event.allocation_id, shards=(*allocation.shards, shard))
+
+
+@_fold.register
+def _(event: GangMemberExited, seq: int, state: State) -> None:
+    if allocation := state.allocations.get(event.allocation_id):
+        _exit(
+            state,
+            allocation,
+            MemberExit(
+                agent_id=event.agent_id, seq=seq, outcome=event.outcome, exit_code=event.exit_code, error=event.error
+            ),
+        )
+
+
+@_fold.register
+def _(event: AgentJoined, seq: int, state: State) -> None:
+    if event.agent_id == state.agent_id:
+        if event.incarnation == state.incarnation:
+            state.standing = Standing.JOINED
+        elif state.standing is Standing.JOINED:
+            state.standing = Standing.REPLACED
+            state.allocations.clear()
+        return
+    for allocation in list(state.allocations.values()):
+        for member in allocation.members:
+            if member.agent_id == event.agent_id and member.incarnation != event.incarnation:
+                _exit(state, allocation, MemberExit(agent_id=event.agent_id, seq=seq, outcome=None))
+
+
+@_fold.register(AgentLeft)
+@_fold.register(AgentLost)
+def _(event: AgentLeft | AgentLost, seq: int, state: State) -> None:
+    if (event.agent_id, event.incarnation) == (state.agent_id, state.incarnation):
+        state.standing = Standing.LOST
+        state.allocations.clear()
+        return
+    for allocation in list(state.allocations.values()):
+        for member in allocation.members:
+            if (member.agent_id, member.incarnation) == (event.agent_id, event.incarnation):
+                _exit(state, allocation, MemberExit(agent_id=event.agent_id, seq=seq, outcome=None))
+
+
+def _exit(state: State, allocation: Allocation, ended: MemberExit) -> None:
+    """Note how a member ended; only the first word about it counts, and only if it is a member."""
+    members = {member.agent_id for member in allocation.members}
+    if ended.agent_id in members and ended.agent_id not in {other.agent_id for other in allocation.exits}:
+        _update(state, allocation.allocation_id, exits=(*allocation.exits, ended))
+
+
+def _update(state: State, allocation_id: AllocationId, **changes: object) -> None:
+    if allocation := state.allocations.get(allocation_id):
+        state.allocations[allocation_id] = replace(allocation, **changes)  # type: ignore[arg-type] # typed by callers

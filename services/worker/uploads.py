@@ -1,0 +1,111 @@
+"""Checkpoints of one allocation, stored behind its training, one after the other in the order they were written.
+
+The chief's part makes the checkpoint: when the files of all agents are stored, it writes the manifest and says
+CheckpointSaved. The other agents say CheckpointShardUploaded. Then the ranks are told, and the local files go.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from services.worker import checkpoints
+from services.worker.checkpoints import BadCheckpoint
+from services.worker.outbox import Outbox
+from services.worker.state import Allocation, Shard
+from shared import ids
+from shared.events import CheckpointFile, CheckpointSaved, CheckpointShardUploaded
+from shared.ids import AgentId
+from shared.objectstore import ObjectStore
+
+MAX_WAITING = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A checkpoint whose local files are complete."""
+
+    step: int
+    directory: Path
+    zero_stage: int | None
+    cause: int  # the sequence of TrialStarted or GPUAllocated
+
+
+class Uploads:
+    """Stores what ranks have written."""
+
+    def __init__(
+        self,
+        allocation: Allocation,
+        *,
+        agent_id: AgentId,
+        store: ObjectStore,
+        outbox: Outbox,
+    ) -> None:
+        self._allocation = allocation
+        self._agent_id = agent_id
+        self._store = store
+        self._outbox = outbox
+        self._waiting: asyncio.Queue[Written] = asyncio.Queue(MAX_WAITING)
+        self._stored_steps: set[int] = set()
+        self._shards: dict[int, dict[AgentId, Sequence[CheckpointFile]]] = {}
+        self._shard_came = asyncio.Event()
+
+    async def add(self, written: Written) -> None:
+        """Queue a checkpoint; waits while MAX_WAITING wait already."""
+        await self._waiting.put(written)
+
+    def add_shard(self, shard: Shard) -> None:
+        """Another agent has stored its files."""
+        self._shards.setdefault(shard.step, {})[shard.agent_id] = shard.files
+        self._shard_came.set()
+
+    async def finished(self) -> None:
+        """Wait until everything that was added is stored, or has failed."""
+        await self._waiting.join()
+
+    async def run(self, broadcast: Callable[[dict[str, Any]], None], fail: Callable[[str], None]) -> None:
+        """Store checkpoints for ever; tell all ranks of each, and end the trial when one is no good."""
+        while True:
+            written = await self._waiting.get()
+            try:
+                if written.step not in self._stored_steps:
+                    await self._save(written)
+                    self._stored_steps.add(written.step)
+                broadcast({"type": "checkpoint_stored", "step": written.step})
+                await asyncio.to_thread(shutil.rmtree, written.directory, ignore_errors=True)
+            except BadCheckpoint as error:
+                fail(f"the checkpoint of step {written.step} cannot be stored: {error}")
+            finally:
+                self._waiting.task_done()
+
+    async def _save(self, written: Written) -> None:
+        allocation = self._allocation
+        checkpoint_id = ids.checkpoint_id(allocation.allocation_id, written.step)
+        files = await checkpoints.upload(self._store, checkpoint_id, written.directory)
+        spoken = allocation.spoken_by(self._agent_id) | {"checkpoint_id": checkpoint_id, "step": written.step}
+        event: CheckpointSaved | CheckpointShardUploaded
+        if allocation.chief == self._agent_id:
+            whole = await self._with_shards(written, files)
+            event = CheckpointSaved(
+                **spoken, world_size=allocation.world_size, zero_stage=written.zero_stage, files=tuple(whole)
+            )
+            await checkpoints.write_manifest(self._store, event)
+        else:
+            event = CheckpointShardUploaded(**spoken, files=files)
+        await self._outbox.append(event, causes=(written.cause,), correlation=allocation.experiment_id)
+
+    async def _with_shards(self, written: Written, own: Sequence[CheckpointFile]) -> list[CheckpointFile]:
+        """Wait for the other agents' files and return all, sorted by path."""
+        others = {member.agent_id for member in self._allocation.members} - {self._agent_id}
+        while not others <= self._shards.get(written.step, {}).keys():
+            self._shard_came.clear()
+            await self._shard_came.wait()
+        files = {file.path: file for file in own}
+        for shard in self._shards.pop(written.step, {}).values():
+            for file in shard:
+                if files.setdefault(file.path, file).sha256 != file.sha256:
+                    raise BadCheckpoint(f"two agents wrote a different {file.path}; name files by rank")
+        return sorted(files.values(), key=lambda file: file.path)

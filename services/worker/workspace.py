@@ -1,0 +1,125 @@
+"""The agent's directory on disk: a lock, code archives by content, and one directory per allocation while it lives."""
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from services.worker.backoff import Backoff
+from shared import archive, objectstore
+from shared.errors import Rejected, Unavailable
+from shared.ids import AllocationId
+from shared.objectstore import NotFound, ObjectStore
+
+LOCK_TIMEOUT_S = 10.0
+LOCK_RETRY_S = 0.05
+MAX_ARCHIVES = 16
+
+_ARCHIVES = "archives"
+_LOCK = "lock"
+_log = logging.getLogger(__name__)
+
+
+def lock(directory: Path) -> int:
+    """Return the descriptor of a lock that nobody else holds, and leave nothing of an earlier life in the directory.
+
+    Every process of an agent inherits the descriptor: having the lock means that none of an earlier life still runs.
+    Exits with a clear message when it cannot be had.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    fd = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise SystemExit(
+                    f"another agent, or a process that a trial of it left, still uses {directory}"
+                ) from None
+            time.sleep(LOCK_RETRY_S)
+    for entry in directory.iterdir():
+        if entry.is_dir() and entry.name != _ARCHIVES:
+            shutil.rmtree(entry, ignore_errors=True)
+    return fd
+
+
+class Workspace:
+    """Makes allocation directories: code/ checkpoints/ resume/, and the socket."""
+
+    def __init__(self, directory: Path, store: ObjectStore) -> None:
+        self._directory = directory
+        self._archives = directory / _ARCHIVES
+        self._archives.mkdir(exist_ok=True)
+        self._store = store
+        self._fetching: dict[str, asyncio.Lock] = {}
+
+    @contextlib.asynccontextmanager
+    async def allocation_directory(self, allocation_id: AllocationId) -> AsyncIterator[Path]:
+        """An empty directory for as long as the context lasts."""
+        directory = self._directory / allocation_id
+        directory.mkdir()
+        (directory / "checkpoints").mkdir()
+        try:
+            yield directory
+        finally:
+            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+    async def unpack_code(self, sha256: str, directory: Path) -> None:
+        """Unpack a code archive into a new directory. Raises Rejected when the archive is missing, broken or unsafe."""
+        body = await self._archive(sha256)
+        directory.mkdir()
+        await asyncio.to_thread(archive.unpack, body, directory)
+
+    async def _archive(self, sha256: str) -> bytes:
+        async with self._fetching.setdefault(sha256, asyncio.Lock()):
+            path = self._archives / f"{sha256}.tar.gz"
+            body = await asyncio.to_thread(_read_verified, path, sha256)
+            if body is None:
+                body = await self._download(sha256)
+                await asyncio.to_thread(_keep, path, body)
+        self._fetching.pop(sha256, None)
+        return body
+
+    async def _download(self, sha256: str) -> bytes:
+        backoff = Backoff()
+        while True:
+            try:
+                body = await self._store.get(objectstore.code_key(sha256))
+                break
+            except NotFound:
+                raise Rejected(f"the code archive {sha256} is not in the object store") from None
+            except Unavailable as error:
+                _log.warning("code archive not fetched, trying again", extra={"error": str(error)})
+                await backoff.pause()
+        if hashlib.sha256(body).hexdigest() != sha256:
+            raise Rejected(f"the code archive {sha256} is damaged in the object store")
+        return body
+
+
+def _read_verified(path: Path, sha256: str) -> bytes | None:
+    try:
+        body = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    if hashlib.sha256(body).hexdigest() != sha256:
+        return None
+    os.utime(path)
+    return body
+
+
+def _keep(path: Path, body: bytes) -> None:
+    """Cache an archive, and forget those that were not used for the longest time."""
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(body)
+    partial.rename(path)
+    newest_first = sorted(path.parent.glob("*.tar.gz"), key=lambda kept: kept.stat().st_mtime, reverse=True)
+    for old in newest_first[MAX_ARCHIVES:]:
+        old.unlink(missing_ok=True)

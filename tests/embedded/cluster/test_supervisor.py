@@ -1,0 +1,105 @@
+"""Whole platforms: side by side, started again after any end, gone when they are down."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.eventually import eventually_sync
+from tests.support.platform import RunningPlatform, run_tm, start_platform, stop_platform
+from trainmaster.embedded.directory import DataDirectory
+
+pytestmark = pytest.mark.timeout(240)
+
+RECOVERY_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
+    """A platform that these tests may hurt."""
+    running = start_platform(tmp_path_factory.mktemp("own"), "cpu:1")
+    yield running
+    stop_platform(running)
+
+
+@pytest.mark.parametrize(
+    "name", ["nats", "postgres", "s3", "gateway", "searcher", "scheduler", "tracker", "worker-local"]
+)
+def test_a_killed_process_is_back_and_the_platform_ready(own: RunningPlatform, name: str) -> None:
+    directory = DataDirectory(own.data)
+    killed = directory.processes()[name]
+    os.kill(killed["pid"], signal.SIGKILL)
+    eventually_sync(lambda: directory.processes()[name]["restarts"] > killed["restarts"], timeout_s=RECOVERY_S)
+    eventually_sync(lambda: _is_ready(own.url), timeout_s=RECOVERY_S)
+
+
+def test_a_second_up_on_the_same_directory_says_where_the_first_is(own: RunningPlatform) -> None:
+    refused = run_tm("up", "--data", str(own.data))
+    assert refused.returncode == 1
+    assert f"already up at {own.url}" in refused.stderr
+
+
+def test_two_platforms_run_side_by_side(own: RunningPlatform, tmp_path: Path) -> None:
+    other = start_platform(tmp_path / "other", "cpu:1", "cpu:1")
+    try:
+        assert other.url != own.url
+        agents = httpx.get(f"{other.url}/api/v1/agents", timeout=10).json()["items"]
+        assert [agent["id"] for agent in agents] == ["local", "local-2"]
+        assert _is_ready(own.url)
+    finally:
+        stop_platform(other)
+
+
+def test_down_leaves_no_process_and_up_goes_on_where_it_was(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    first = start_platform(data, "cpu:1")
+    events = _last_seq(first.url)
+    stop_platform(first)
+    assert _processes_of(data) == []
+    second = start_platform(data, "cpu:1")
+    try:
+        assert second.url == first.url
+        assert _last_seq(second.url) > events
+    finally:
+        stop_platform(second)
+    assert _processes_of(data) == []
+
+
+def test_a_killed_supervisor_takes_everything_along_and_up_works_again(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    start_platform(data, "cpu:1")
+    supervisor = DataDirectory(data).supervisor_pid()
+    assert supervisor is not None
+    os.kill(supervisor, signal.SIGKILL)
+    eventually_sync(lambda: _processes_of(data) == [], timeout_s=RECOVERY_S)
+    stop_platform(start_platform(data, "cpu:1"))
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _last_seq(url: str) -> int:
+    seq: int = httpx.get(f"{url}/api/v1/status", timeout=10).json()["log"]["last_seq"]
+    return seq
+
+
+def _processes_of(data: Path) -> list[str]:
+    """Return the command lines of all processes that run in or know of the directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes()
+            environment = (process / "environ").read_bytes()
+            where = (process / "cwd").readlink()
+        except OSError:
+            continue
+        if str(data).encode() in words + environment or where.is_relative_to(data):
+            found.append(words.replace(b"\0", b" ").decode())
+    return found

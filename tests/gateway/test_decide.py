@@ -1,0 +1,99 @@
+"""What may be asked, and why trials wait: pure rules."""
+
+import pytest
+
+from services.gateway import guard
+from services.gateway.decide import Intent, Pool, admit, check_pool, state_after
+from services.gateway.queue import Capacity, Waiting, reasons
+from services.gateway.views import ExperimentState
+from shared.errors import Rejected
+from shared.events import (
+    Event,
+    ExperimentCanceled,
+    ExperimentCompleted,
+    ExperimentPaused,
+    ExperimentResumed,
+    ExperimentSubmitted,
+)
+from shared.ids import ExperimentId
+from shared.log import Recorded, envelope_of
+
+ID = ExperimentId("k3f9x2ab")
+COMPLETED = ExperimentCompleted(experiment_id=ID, best_trial_id=None, best_metric=None)
+SUBMITTED = ExperimentSubmitted(experiment_id=ID, name="x", config={}, code_sha256="", code_bytes=0)
+
+
+def at(seq: int, event: Event) -> Recorded:
+    """An event on the log."""
+    return Recorded(seq=seq, envelope=envelope_of(event, writer="test", actor="test", correlation=ID))
+
+
+@pytest.mark.parametrize(
+    ("asked", "ended", "state"),
+    [
+        (at(1, SUBMITTED), None, ExperimentState.ACTIVE),
+        (at(2, ExperimentPaused(experiment_id=ID)), None, ExperimentState.PAUSED),
+        (at(3, ExperimentResumed(experiment_id=ID)), None, ExperimentState.ACTIVE),
+        (at(1, SUBMITTED), at(9, COMPLETED), ExperimentState.COMPLETED),
+        (at(8, ExperimentCanceled(experiment_id=ID)), at(9, COMPLETED), ExperimentState.CANCELED),
+        (at(9, ExperimentCanceled(experiment_id=ID)), at(8, COMPLETED), ExperimentState.COMPLETED),
+    ],
+)
+def test_the_state_follows_from_the_newest_events(
+    asked: Recorded, ended: Recorded | None, state: ExperimentState
+) -> None:
+    assert state_after(asked, ended) is state
+
+
+def test_each_wish_is_granted_in_its_states_only() -> None:
+    granted = set()
+    for state in ExperimentState:
+        for intent in Intent:
+            try:
+                granted.add((state.value, type(admit(state, intent, ID)).__name__))
+            except Rejected as refused:
+                assert refused.status == 409
+    assert granted == {
+        ("ACTIVE", "ExperimentPaused"),
+        ("PAUSED", "ExperimentResumed"),
+        ("ACTIVE", "ExperimentCanceled"),
+        ("PAUSED", "ExperimentCanceled"),
+    }
+
+
+def test_a_pool_without_agents_may_get_some() -> None:
+    check_pool("default", 8, [])
+    check_pool("default", 8, [Pool(name="default", num_agents=0, num_slots=0)])
+    check_pool("default", 8, [Pool(name="default", num_agents=1, num_slots=8)])
+    with pytest.raises(Rejected, match="8 slots; pool default has 4"):
+        check_pool("default", 8, [Pool(name="default", num_agents=1, num_slots=4)])
+    with pytest.raises(Rejected, match="known pools: default, h200"):
+        check_pool("a100", 1, [Pool(name="h200", num_agents=1, num_slots=4)])
+
+
+def test_each_trial_that_waits_is_told_why() -> None:
+    line = [
+        Waiting(slots=1, pool="default", is_paused=True),
+        Waiting(slots=2, pool="default", is_paused=False),
+        Waiting(slots=1, pool="default", is_paused=False),
+        Waiting(slots=8, pool="h200", is_paused=False),
+        Waiting(slots=1, pool="empty", is_paused=False),
+    ]
+    capacities = {"default": Capacity(num_slots=2, num_free=1), "h200": Capacity(num_slots=4, num_free=4)}
+    assert reasons(line, capacities) == [
+        "experiment is paused",
+        "needs 2 slots; 1 of 2 are free in pool default",
+        "needs 1 slot; 1 trial is ahead of it",
+        "needs 8 slots; pool h200 has 4 in all: add agents or lower slots_per_trial",
+        "needs 1 slot; pool empty has no agent",
+    ]
+
+
+@pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1", "[::1]:8080", "10.1.2.3:80", "gateway:8080"])
+def test_our_own_names_and_addresses_are_served(host: str) -> None:
+    assert guard.complaint("GET", {"Host": host}, frozenset({"localhost", "gateway"})) is None
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "", "127.0.0.1.evil.example", "[::1"])
+def test_other_names_are_refused(host: str) -> None:
+    assert guard.complaint("GET", {"Host": host}, frozenset({"localhost"})) is not None

@@ -1,0 +1,203 @@
+"""What the gateway says to mistakes, strangers and the impatient."""
+
+import asyncio
+import hashlib
+import io
+import json
+import tarfile
+import time
+from pathlib import Path
+
+import aiohttp
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.gateway.openapi import document
+from services.gateway.routes import ROUTES
+from shared.events import CheckpointFile
+from shared.objectstore import ObjectStore, checkpoint_key, manifest_key
+from tests.gateway.conftest import Api, running, serve
+from tests.tracker import story
+
+DESCRIPTION = Path(__file__).parents[2] / "docs" / "openapi.json"
+PATHS = sorted(
+    {route.path for route in ROUTES if route.method == "GET" and route.answer != "text/event-stream"} - {"/readyz"}
+)
+PARAMETERS = [
+    "limit",
+    "cursor",
+    "after",
+    "min_seq",
+    "name",
+    "group",
+    "rank",
+    "since",
+    "until",
+    "max_points",
+    "trial",
+    "x",
+]
+TEXTS = st.text(max_size=30) | st.sampled_from(
+    ["-1", "9" * 30, "\0", "1e9", "NaN", "' OR 1=1", "2024-01-01", "%00", "../.."]
+)
+QUERIES = st.lists(st.tuples(st.sampled_from(PARAMETERS), TEXTS), max_size=4)
+IDS = st.sampled_from([story.EXPERIMENT, story.trial(), "none", "*", ">", "a.b", "%00", "x" * 300, "..", "é"])
+
+
+async def test_hostile_requests_are_the_clients_mistakes(api: Api) -> None:
+    await story.tell(api.log, story.whole_search())
+    loop = asyncio.get_running_loop()
+
+    async def status_of(path: str, query: list[tuple[str, str]]) -> int:
+        async with api.http.get(f"{api.url}{path}", params=query) as response:
+            body = await response.read()
+            if response.status >= 400:
+                assert json.loads(body)["status"] == response.status
+            return response.status
+
+    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(path=st.sampled_from(PATHS), name=IDS, query=QUERIES)
+    def attack(path: str, name: str, query: list[tuple[str, str]]) -> None:
+        path = path.replace("{id}", name).replace("{path:.+}", name)
+        query = [pair for pair in query if pair[0] != "min_seq" or not pair[1].isdecimal()]  # would only wait
+        status = asyncio.run_coroutine_threadsafe(status_of(path, query), loop).result(30)
+        assert status < 500, (path, query)
+
+    await asyncio.to_thread(attack)
+
+
+async def test_unknown_names_are_problems(api: Api) -> None:
+    for path in ("experiments/nope", "experiments/nope/trials", "experiments/nope/metrics", "trials/nope",
+                 "trials/nope/why", "trials/nope/logs", "trials/nope/metrics", "checkpoints/nope",
+                 "checkpoints/nope/archive", "checkpoints/nope/files/a", "no/such/route"):  # fmt: skip
+        problem = await api.get(f"/api/v1/{path}", 404)
+        assert problem["status"] == 404 and problem["title"] == "Not Found", path
+    await api.post("/api/v1/experiments/nope/pause", 404)
+    await api.post("/api/v1/agents", 405)
+
+
+async def test_every_mistake_in_a_query_is_named(api: Api) -> None:
+    problem = await api.get("/api/v1/experiments", 400, limit=0, cursor="x", order="up")
+    assert {error["path"] for error in problem["errors"]} == {"limit", "cursor", "order"}
+
+
+async def test_strangers_are_kept_out(api: Api) -> None:
+    await api.get("/api/v1/experiments")
+    for host in ("evil.example", "localhost.evil.example:80", "", "[::1"):
+        async with api.http.get(f"{api.url}/api/v1/experiments", headers={"Host": host}) as response:
+            assert response.status in (400, 403), host
+    shown = await api.submit()
+    pause = f"/api/v1/experiments/{shown['id']}/pause"
+    for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
+        await api.post(pause, 403, headers=headers)
+    await api.post(pause, headers={"Origin": api.url, "Sec-Fetch-Site": "same-origin"})
+
+
+async def test_browsers_are_told_to_run_nothing_but_our_scripts(api: Api) -> None:
+    for path in ("/", "/api/v1/experiments", "/nope", "/openapi.json"):
+        async with api.http.get(f"{api.url}{path}") as response:
+            assert "script-src 'self'" in response.headers["Content-Security-Policy"], path
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_a_reader_waits_for_what_it_knows_but_not_for_ever(api: Api) -> None:
+    for number in range(5):
+        seq = await story.tell(api.log, [story.submitted(story.ExperimentId(f"m000000{number}"))])
+        page = await api.get("/api/v1/experiments", limit=1, min_seq=seq)
+        assert page["items"][0]["id"] == f"m000000{number}"
+    begun_s = time.monotonic()
+    await api.get("/api/v1/experiments", min_seq=10**9)
+    assert 1.5 < time.monotonic() - begun_s < 5
+
+
+async def test_a_checkpoint_comes_back_as_it_was_saved(api: Api) -> None:
+    bodies = {"model.pt": b"w" * 100_000, "deep/er/state.json": b"{}", "empty": b""}
+    files = tuple(
+        CheckpointFile(path=path, size_bytes=len(body), sha256=hashlib.sha256(body).hexdigest())
+        for path, body in bodies.items()
+    )
+    store, checkpoint_id = ObjectStore(api.settings.s3), f"{story.trial()}-a1-s10"
+    for path, body in bodies.items():
+        await store.put(checkpoint_key(checkpoint_id, path), body)
+    seq = await story.tell(
+        api.log, [story.submitted(), story.requested(), story.allocated(), story.saved(10, files=files)]
+    )
+    path = f"/api/v1/checkpoints/{checkpoint_id}"
+    await api.get(f"{path}/archive", 404, min_seq=seq)  # there is no manifest yet
+    await store.put(manifest_key(checkpoint_id), b"{}")
+    async with api.http.get(f"{api.url}{path}/archive") as response:
+        body = await response.read()
+        assert response.content_length == len(body)
+    with tarfile.open(fileobj=io.BytesIO(body)) as tar:
+        found = {entry.name: tar.extractfile(entry) for entry in tar}
+        assert {name: file.read() for name, file in found.items() if file is not None} == bodies
+    for name, expected in bodies.items():
+        async with api.http.get(f"{api.url}{path}/files/{name}") as response:
+            assert await response.read() == expected
+    await api.get(f"{path}/files/manifest.json", 404)
+
+
+async def test_a_checkpoint_that_leads_out_of_its_folder_is_not_packed(api: Api) -> None:
+    evil = (CheckpointFile(path="../../evil", size_bytes=1, sha256="ab" * 32),)
+    seq = await story.tell(
+        api.log, [story.submitted(), story.requested(), story.allocated(), story.saved(10, files=evil)]
+    )
+    await api.get(f"/api/v1/checkpoints/{story.trial()}-a1-s10/archive", 409, min_seq=seq)
+
+
+async def test_a_broken_download_shows(api: Api) -> None:
+    files = (CheckpointFile(path="model.pt", size_bytes=10_000, sha256="ab" * 32),)
+    store, checkpoint_id = ObjectStore(api.settings.s3), f"{story.trial()}-a1-s10"
+    await store.put(checkpoint_key(checkpoint_id, "model.pt"), b"too short")
+    await store.put(manifest_key(checkpoint_id), b"{}")
+    events = [story.submitted(), story.requested(), story.allocated(), story.saved(10, files=files)]
+    seq = await story.tell(api.log, events)
+    path = f"/api/v1/checkpoints/{checkpoint_id}/archive?min_seq={seq}"
+    try:
+        async with api.http.get(f"{api.url}{path}") as response:
+            await response.read()
+    except aiohttp.ClientPayloadError:
+        return
+    raise AssertionError("a cut download looked whole")
+
+
+async def test_status_and_readiness_name_what_is_missing(api: Api) -> None:
+    seq = await story.tell(api.log, [story.submitted()])
+    status = await api.get("/api/v1/status", min_seq=seq)
+    alive = {service["name"]: service["alive"] for service in status["services"]}
+    assert alive == {"gateway": True, "tracker": True, "searcher": False, "scheduler": False}
+    assert status["log"]["last_seq"] == seq
+    readiness = await api.get("/readyz", 503)
+    assert readiness["reasons"] == ["the searcher is not running", "the scheduler is not running"]
+    assert await api.get("/healthz") == {"status": "up"}
+    assert "searcher" in (await api.get("/api/v1/schema/experiment"))["properties"]
+
+
+async def test_open_streams_do_not_delay_the_end(api: Api) -> None:
+    settings = api.settings
+    other = type(settings)(
+        nats_url=settings.nats_url, postgres_url=settings.postgres_url, s3=settings.s3, host="127.0.0.1",
+        port=settings.port + 1,
+    )  # fmt: skip
+    async with running(serve(other)):
+        url = f"http://127.0.0.1:{other.port}/api/v1/events/stream"
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    response = await api.http.get(url)
+                    break
+                except aiohttp.ClientConnectorError:
+                    await asyncio.sleep(0)
+        begun_s = time.monotonic()
+    assert time.monotonic() - begun_s < 2
+    response.close()
+
+
+def test_the_description_is_written_down() -> None:
+    described = json.loads(json.dumps(document()))
+    assert json.loads(DESCRIPTION.read_text()) == described, "python -m services.gateway.openapi > docs/openapi.json"
+
+
+async def test_the_description_is_served(api: Api) -> None:
+    served = await api.get("/openapi.json")
+    assert served["openapi"].startswith("3.1") and "/api/v1/trials/{id}/why" in served["paths"]

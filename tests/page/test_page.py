@@ -1,0 +1,188 @@
+"""Each page's main story: what somebody sees, and that it follows what happens without a reload."""
+
+import re
+
+from playwright.sync_api import Browser, Page, expect
+
+from tests.page.conftest import LEARNING, WAIT_MS, Complaints, Site
+
+expect.set_options(timeout=WAIT_MS)
+
+
+def test_the_list_shows_an_experiment_with_state_progress_and_best_metric(page: Page, finished: str) -> None:
+    page.goto("/")
+    row = page.locator("tbody tr", has_text=finished)
+    expect(row).to_contain_text("learning")
+    expect(row).to_contain_text("completed")
+    expect(row).to_contain_text("100 %")
+    expect(row).to_contain_text("3 / 3")
+    expect(row).to_contain_text(re.compile(r"0\.\d+ accuracy"))
+
+
+def test_an_experiment_that_is_submitted_elsewhere_appears_and_runs_without_a_reload(page: Page, site: Site) -> None:
+    page.goto("/")
+    expect(page.locator("[data-connection=open]")).to_be_visible()
+    page.evaluate("window.sameDocument = true")
+    experiment_id = site.submit("appearing", LEARNING)
+    row = page.locator("tbody tr", has_text=experiment_id)
+    expect(row).to_be_visible()
+    row.get_by_role("link", name="appearing").click()
+    expect(page.locator("h1 [data-state=COMPLETED]")).to_be_visible(timeout=120_000)
+    expect(page.get_by_role("region", name="Trials").locator("tbody tr")).to_have_count(3)
+    assert page.evaluate("window.sameDocument") is True
+
+
+def test_an_experiment_shows_its_chart_its_trials_and_its_best(page: Page, finished: str) -> None:
+    page.goto(f"/#/experiments/{finished}")
+    expect(page.locator(".plot canvas")).to_be_visible()
+    expect(page.locator(".plot")).to_have_attribute("aria-label", re.compile("3 trials; best 0"))
+    trials = page.get_by_role("region", name="Trials")
+    expect(trials.locator("tbody tr")).to_have_count(3)
+    expect(trials.locator("thead")).to_contain_text("lr")
+    expect(trials.locator("thead")).not_to_contain_text("width")
+    expect(page.get_by_text("width = 64")).to_be_visible()
+    expect(trials.locator(".best-row")).to_have_count(1)
+    expect(page.get_by_text(re.compile("tm checkpoint download"))).to_be_visible()
+
+
+def test_the_trial_table_sorts_by_any_column(page: Page, finished: str) -> None:
+    page.goto(f"/#/experiments/{finished}")
+    trials = page.get_by_role("region", name="Trials")
+    expect(trials.locator("tbody tr")).to_have_count(3)
+    trials.get_by_role("button", name="accuracy").click()
+    trials.get_by_role("button", name="accuracy").click()
+    expect(trials.locator("th", has_text="accuracy")).to_have_attribute("aria-sort", "descending")
+    expect(trials.locator("tbody tr").first).to_have_class("best-row")
+
+
+def test_another_metric_can_be_charted(page: Page, finished: str) -> None:
+    page.goto(f"/#/experiments/{finished}")
+    page.get_by_label("Metric", exact=True).select_option("training loss")
+    expect(page.locator(".plot")).to_have_attribute("aria-label", re.compile("^training loss.* 3 trials"))
+
+
+def test_cancelling_asks_back_shows_the_command_and_is_followed(page: Page, site: Site) -> None:
+    endless = LEARNING.replace('print("validated at", step)', "__import__('time').sleep(1)")
+    experiment_id = site.submit("endless", endless)
+    page.goto(f"/#/experiments/{experiment_id}")
+    page.get_by_role("button", name="Cancel…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(f"tm cancel {experiment_id}")
+    dialog.get_by_role("button", name="Cancel", exact=True).click()
+    expect(page.locator("h1 [data-state=CANCELED]")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel…")).to_have_count(0)
+    assert site.client.experiment(experiment_id)["state"] == "CANCELED"
+
+
+def test_a_trial_shows_its_hyperparameters_charts_checkpoint_and_output(page: Page, finished: str) -> None:
+    page.goto(f"/#/trials/{finished}-1")
+    expect(page.locator("h1")).to_contain_text("Trial 1")
+    expect(page.locator(".pairs")).to_contain_text("lr")
+    expect(page.locator(".small-chart canvas")).to_have_count(2)
+    expect(page.get_by_role("region", name="Attempts")).to_contain_text("completed")
+    archive = page.get_by_role("region", name="Checkpoints").get_by_role("link", name=re.compile("Download the checkpoint"))
+    expect(archive).to_have_count(1)
+    with page.expect_download() as download:
+        archive.click()
+    assert download.value.suggested_filename.endswith(".tar")
+    expect(page.get_by_role("log")).to_contain_text("learning begins")
+    expect(page.get_by_text("complete", exact=False).first).to_be_visible()
+
+
+def test_a_trial_tells_why_it_came_about(page: Page, finished: str) -> None:
+    page.goto(f"/#/trials/{finished}-1")
+    timeline = page.locator(".timeline").first
+    for name in ("ExperimentSubmitted", "TrialRequested", "GPUAllocated", "TrialStarted", "TrialExited", "TrialClosed"):
+        expect(timeline.get_by_role("link", name=name).first).to_be_visible()
+    timeline.get_by_role("link", name="GPUAllocated").first.click()
+    expect(page.locator("h1")).to_have_text("Events")
+    expect(page.locator("pre").first).to_contain_text(f'"trial_id": "{finished}-1"')
+
+
+def test_a_crashed_trial_shows_its_traceback_first_and_in_its_output(page: Page, crashed: str) -> None:
+    page.goto(f"/#/experiments/{crashed}")
+    expect(page.locator("h1 [data-state=FAILED]")).to_be_visible()
+    page.get_by_role("region", name="Trials").get_by_role("link", name="1", exact=True).click()
+    alert = page.get_by_role("alert", name="This trial failed")
+    expect(alert).to_contain_text("Traceback (most recent call last)")
+    expect(alert).to_contain_text("ZeroDivisionError")
+    expect(page.get_by_role("log")).to_contain_text("ZeroDivisionError")
+
+
+def test_events_are_filtered_and_open_to_their_fields_and_causes(page: Page, finished: str) -> None:
+    page.goto("/#/events")
+    expect(page.get_by_role("region", name="Events").locator("tr.event").first).to_be_visible()
+    page.get_by_label("Experiment").fill(finished)
+    page.get_by_label("Event", exact=True).fill("TrialRequested")
+    page.get_by_role("button", name="Filter").click()
+    rows = page.get_by_role("region", name="Events").locator("tr.event")
+    expect(rows).to_have_count(3)
+    rows.first.get_by_role("button").click()
+    detail = page.locator("tr.detail")
+    expect(detail).to_contain_text(f'"experiment_id": "{finished}"')
+    detail.get_by_role("link", name=re.compile(r"event \d+")).first.click()
+    expect(page.get_by_role("region", name=re.compile(r"^Event \d+"))).to_contain_text("ExperimentSubmitted")
+
+
+def test_new_events_appear_by_themselves_unless_paused(page: Page, site: Site) -> None:
+    page.goto("/#/events?name=ExperimentSubmitted")
+    expect(page.locator("[data-connection=open]")).to_be_visible()
+    expect(page.get_by_text("This is the beginning of the log.")).to_be_visible()
+    first = site.submit("watched", LEARNING)
+    events = page.get_by_role("region", name="Events")
+    expect(events.locator("tr.event", has_text=first)).to_have_count(1)
+    page.get_by_role("button", name="Pause").click()
+    second = site.submit("held-back", LEARNING)
+    expect(page.get_by_text("paused, 1 new")).to_be_visible()
+    expect(events.locator("tr.event", has_text=second)).to_have_count(0)
+    page.get_by_role("button", name="Go on").click()
+    expect(events.locator("tr.event", has_text=second)).to_have_count(1)
+
+
+def test_the_cluster_shows_slots_queue_and_services(page: Page) -> None:
+    page.goto("/#/cluster")
+    expect(page.locator(".agent .slot").first).to_be_visible()
+    expect(page.get_by_text(re.compile(r"of \d+ slots in use"))).to_be_visible()
+    services = page.get_by_role("region", name="Services")
+    for name in ("gateway", "scheduler", "searcher", "tracker", "worker"):
+        expect(services.locator("tr", has_text=name).first).to_contain_text("answers")
+
+
+def test_an_unknown_experiment_is_said_to_be_unknown(page: Page, complaints: Complaints) -> None:
+    page.goto("/#/experiments/k0000000")
+    expect(page.get_by_role("alert")).to_contain_text("There is no such experiment")
+    assert all("404" in message for message in complaints.messages)
+    complaints.messages.clear()
+
+
+def test_the_keyboard_reaches_an_experiment_from_the_list(page: Page, finished: str) -> None:
+    page.goto("/")
+    link = page.locator("tbody tr", has_text=finished).get_by_role("link")
+    link.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_contain_text("learning")
+    assert page.evaluate("location.hash") == f"#/experiments/{finished}"
+
+
+def test_no_page_is_wider_than_a_phone(browser: Browser, page_url: str, finished: str) -> None:
+    context = browser.new_context(base_url=page_url, viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    for place in ("", f"experiments/{finished}", f"trials/{finished}-1", "cluster", "events"):
+        page.goto(f"/#/{place}")
+        expect(page.locator("table").first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, place
+    context.close()
+
+
+def test_a_lost_server_is_said_and_the_page_catches_up(page: Page, complaints: Complaints, site: Site) -> None:
+    page.goto("/")
+    expect(page.locator("[data-connection=open]")).to_be_visible()
+    page.context.set_offline(True)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # the open stream outlives "offline"
+    expect(page.get_by_role("alert")).to_contain_text("reconnecting")
+    experiment_id = site.submit("missed", LEARNING)
+    page.context.set_offline(False)
+    expect(page.locator("tbody tr", has_text=experiment_id)).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    assert all("ERR_INTERNET_DISCONNECTED" in message for message in complaints.messages)
+    complaints.messages.clear()

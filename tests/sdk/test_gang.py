@@ -1,0 +1,72 @@
+"""A trial of two real ranks: it stops at one step on both, and goes on as if it had never stopped."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sdk.conftest import Start
+from tests.sdk.fake_agent import FakeAgent, Frame
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+NUM_STEPS = 40
+
+
+def trial_of_two(directory: Path, zero_stage: int, resume: Frame | None = None) -> FakeAgent:
+    directory.mkdir()
+    welcome: dict[str, Any] = {
+        "world_size": 2,
+        "local_world_size": 2,
+        "max_length": {"unit": "batches", "count": NUM_STEPS},
+        "deepspeed": {"zero_stage": zero_stage, "micro_batch_size": 7},
+        "resume": resume,
+    }
+    return FakeAgent(directory, **welcome)
+
+
+def resume_from(checkpoint: Frame) -> Frame:
+    return {"checkpoint_id": "checkpoint-1", "step": checkpoint["step"], "directory": checkpoint["directory"]}
+
+
+def curve(agent: FakeAgent) -> dict[int, float]:
+    return {frame["step"]: frame["metrics"]["loss"] for frame in agent.of_type("validation")}
+
+
+@pytest.mark.parametrize("zero_stage", [1, 3])
+def test_a_trial_continues_its_loss_curve_exactly(
+    start_gang: Start, scripts: Path, tmp_path: Path, zero_stage: int
+) -> None:
+    script = scripts / "curve.py"
+    with trial_of_two(tmp_path / "whole", zero_stage) as whole:
+        gang = start_gang(script, whole, 2)
+        assert gang.join() == [0, 0], gang.output
+    (at_ten,) = whole.of_type("checkpoint")
+    assert (at_ten["step"], at_ten["zero_stage"]) == (10, zero_stage)
+    assert sorted(curve(whole)) == list(range(1, NUM_STEPS + 1))
+
+    with trial_of_two(tmp_path / "resumed", zero_stage, resume_from(at_ten)) as resumed:
+        gang = start_gang(script, resumed, 2)
+        assert gang.join() == [0, 0], gang.output
+    assert curve(resumed) == {step: loss for step, loss in curve(whole).items() if step > 10}
+    assert "restored {'note': 'ten'}" in gang.output
+
+    with trial_of_two(tmp_path / "stopped", zero_stage) as stopped:
+        stopped.react = lambda rank, frame: (
+            stopped.stop() if frame["type"] == "validation" and frame["step"] == 17 else None
+        )
+        gang = start_gang(script, stopped, 2)
+        assert gang.join() == [0, 0], gang.output
+    farewells = stopped.wait_for("bye", rank=0) + stopped.wait_for("bye", rank=1)
+    last_step = farewells[0]["step"]
+    assert farewells == [{"type": "bye", "outcome": "preempted", "step": last_step}] * 2
+    assert 17 <= last_step < NUM_STEPS
+    at_stop = stopped.of_type("checkpoint")[-1]
+    assert at_stop["step"] == last_step
+    assert stopped.of_type("checkpoint", rank=1) == []
+
+    with trial_of_two(tmp_path / "continued", zero_stage, resume_from(at_stop)) as continued:
+        gang = start_gang(script, continued, 2)
+        assert gang.join() == [0, 0], gang.output
+    assert curve(stopped) | curve(continued) == curve(whole)
+    assert not curve(stopped).keys() & curve(continued).keys()

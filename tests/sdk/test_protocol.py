@@ -1,0 +1,218 @@
+"""What a trial of one rank says to its agent, and what it makes of the answers."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import torch
+
+import trainmaster as tm
+from tests.sdk.conftest import ROOT
+from tests.sdk.fake_agent import FakeAgent
+
+HELD_S = 0.3
+
+
+@pytest.fixture
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAgent]:
+    """An agent whose only rank is this process."""
+    with FakeAgent(tmp_path) as started:
+        monkeypatch.setenv("TM_SOCKET", started.path)
+        monkeypatch.setenv("RANK", "0")
+        yield started
+
+
+def resume_from(directory: Path, step: int) -> dict[str, Any]:
+    return {"checkpoint_id": "c-1", "step": step, "directory": str(directory / "checkpoints" / f"step-{step}")}
+
+
+def test_a_trial_says_hello_and_bye(agent: FakeAgent) -> None:
+    with tm.trial() as trial:
+        assert list(trial.steps()) == [1, 2, 3, 4, 5]
+    assert agent.wait_for("hello")[0]["rank"] == 0
+    assert agent.wait_for("bye") == [{"type": "bye", "outcome": "completed", "step": 5}]
+
+
+def test_the_assignment_overrides_the_scripts_defaults(agent: FakeAgent) -> None:
+    with tm.trial(hyperparameters={"lr": 1.0, "model": {"width": 8}}, max_length=99) as trial:
+        assert trial.hyperparameters == {"lr": 0.01, "model": {"width": 8}}
+        assert trial.hyperparameters.model.width == 8
+        assert (trial.id, trial.seed, trial.max_steps) == ("trial-1", 7, 5)
+        with pytest.raises(AttributeError, match='no hyperparameter "depth"; there are: lr, model'):
+            _ = trial.hyperparameters.depth
+
+
+def test_training_metrics_arrive_in_batches_complete_and_in_order(agent: FakeAgent) -> None:
+    with tm.trial() as trial:
+        for step in range(250):
+            trial.report(step, loss=step / 2)
+    agent.wait_for("bye")
+    batches = [frame["points"] for frame in agent.of_type("metrics")]
+    assert max(len(batch) for batch in batches) <= 100
+    assert [(step, metrics) for batch in batches for step, _, metrics in batch] == [
+        (step, {"loss": step / 2}) for step in range(250)
+    ]
+
+
+def test_a_single_training_point_arrives_soon(agent: FakeAgent) -> None:
+    with tm.trial() as trial:
+        trial.report(1, loss=0.5)
+        assert agent.wait_for("metrics")[0]["points"][0][2] == {"loss": 0.5}
+
+
+def test_a_validation_arrives_at_once_and_after_the_training_points_before_it(agent: FakeAgent) -> None:
+    with tm.trial() as trial:
+        trial.report(3, loss=0.5)
+        trial.report_validation(3, accuracy=numpy.float32(0.75), loss=torch.tensor([2.0]), count=3)
+        (validation,) = agent.wait_for("validation")
+        assert validation == {"type": "validation", "step": 3, "metrics": {"accuracy": 0.75, "loss": 2.0, "count": 3.0}}
+        assert [frame["type"] for _, frame in agent.frames] == ["hello", "metrics", "validation"]
+
+
+@pytest.mark.parametrize("value", ["0.5", None, [0.5], torch.zeros(2), numpy.zeros((2, 2)), 1j])
+def test_what_is_not_a_number_is_refused_by_name(agent: FakeAgent, value: object) -> None:
+    with tm.trial() as trial, pytest.raises(TypeError, match='metric "accuracy" must be one number'):
+        trial.report_validation(1, accuracy=value)
+
+
+def test_what_is_not_finite_is_left_out_and_said_once(agent: FakeAgent, capfd: pytest.CaptureFixture[str]) -> None:
+    with tm.trial() as trial:
+        trial.report_validation(1, accuracy=0.5, loss=float("nan"))
+        trial.report_validation(2, loss=float("inf"))
+        trial.report(3, loss=torch.tensor(float("-inf")))
+    agent.wait_for("bye")
+    assert [frame["metrics"] for frame in agent.of_type("validation")] == [{"accuracy": 0.5}]
+    assert agent.of_type("metrics") in ([], [{"type": "metrics", "points": []}])
+    assert capfd.readouterr().err.count('metric "loss" is nan at step 1') == 1
+
+
+def test_only_rank_0_reports(agent: FakeAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    with tm.trial() as trial:
+        trial.report(1, loss=1.0)
+        trial.report_validation(1, loss=1.0)
+    agent.wait_for("bye", rank=1)
+    assert [frame["type"] for _, frame in agent.frames] == ["hello", "bye"]
+
+
+def test_a_stop_ends_the_loop_between_two_steps_after_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    with FakeAgent(tmp_path, max_length=None) as agent:
+        monkeypatch.setenv("TM_SOCKET", agent.path)
+        with tm.trial() as trial:
+            for step in trial.steps(resume=torch.nn.Linear(2, 1)):
+                if step == 2:
+                    agent.stop()
+            assert trial.is_stopped
+        assert agent.wait_for("bye") == [{"type": "bye", "outcome": "preempted", "step": step}]
+    assert [frame["step"] for frame in agent.of_type("checkpoint")] == [step]
+    assert step >= 2
+
+
+def test_a_trial_resumes_what_it_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    before = {"model": torch.nn.Linear(2, 1), "optimizer": torch.optim.SGD([torch.zeros(1)], lr=0.5)}
+    with FakeAgent(tmp_path) as agent:
+        monkeypatch.setenv("TM_SOCKET", agent.path)
+        with tm.trial() as trial:
+            trial.checkpoint(before, 3, best=0.9)
+            expected = torch.rand(3), numpy.random.rand()
+    (tmp_path / "agent.sock").unlink()
+
+    after = {"model": torch.nn.Linear(2, 1), "optimizer": torch.optim.SGD([torch.zeros(1)], lr=0.1)}
+    with FakeAgent(tmp_path, resume=resume_from(tmp_path, 3)) as agent:
+        monkeypatch.setenv("TM_SOCKET", agent.path)
+        with tm.trial() as trial:
+            assert trial.steps_completed == 3
+            steps = trial.steps(resume=after)
+            assert next(steps) == 4
+            assert torch.equal(torch.rand(3), expected[0])
+            assert numpy.random.rand() == expected[1]
+            assert list(steps) == [5]
+    assert trial.restored_state == {"best": 0.9}
+    assert torch.equal(after["model"].weight, before["model"].weight)  # type: ignore[union-attr,arg-type]
+    assert after["optimizer"].param_groups[0]["lr"] == 0.5  # type: ignore[union-attr,index]
+
+
+def test_a_trial_that_resumes_must_say_into_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    with FakeAgent(tmp_path, resume=resume_from(tmp_path, 3)) as agent:
+        monkeypatch.setenv("TM_SOCKET", agent.path)
+        with tm.trial() as trial, pytest.raises(ValueError, match="continues from step 3"):
+            next(trial.steps())
+
+
+def test_a_step_is_saved_once(agent: FakeAgent) -> None:
+    with tm.trial() as trial:
+        trial.checkpoint(torch.nn.Linear(1, 1), 1)
+        trial.checkpoint(torch.nn.Linear(1, 1), 1)
+    agent.wait_for("bye")
+    (saved,) = agent.of_type("checkpoint")
+    assert sorted(path.name for path in Path(saved["directory"]).iterdir()) == ["rng-rank-0.pt", "state.pt"]
+    assert saved["zero_stage"] is None
+
+
+def test_a_checkpoint_waits_until_the_one_before_is_stored(agent: FakeAgent) -> None:
+    agent.stores_at_once = False
+    model = torch.nn.Linear(1, 1)
+    with tm.trial() as trial:
+        trial.checkpoint(model, 1)
+        second = threading.Thread(target=trial.checkpoint, args=(model, 2))
+        second.start()
+        agent.wait_for("checkpoint", count=1)
+        second.join(HELD_S)
+        assert second.is_alive()
+        assert len(agent.of_type("checkpoint")) == 1
+        agent.send(0, {"type": "checkpoint_stored", "step": 1})
+        agent.wait_for("checkpoint", count=2)
+        second.join()
+
+
+def test_only_what_can_be_saved_is_accepted(agent: FakeAgent) -> None:
+    with tm.trial() as trial, pytest.raises(TypeError, match="cannot checkpoint a int"):
+        trial.checkpoint(3, 1)
+
+
+def test_an_exception_propagates_without_a_farewell(agent: FakeAgent) -> None:
+    with pytest.raises(ZeroDivisionError), tm.trial() as trial:
+        trial.report(1, loss=0.25)
+        trial.report(1, loss=1 / 0)
+    assert agent.wait_for("metrics")[0]["points"][0][2] == {"loss": 0.25}
+    assert agent.of_type("bye") == []
+
+
+def test_a_rank_ends_when_its_agent_is_gone(tmp_path: Path) -> None:
+    script = "import threading, trainmaster as tm\nwith tm.trial() as t: threading.Event().wait()"
+    with FakeAgent(tmp_path) as agent:
+        environment = {"TM_SOCKET": agent.path, "RANK": "0", "PYTHONPATH": str(ROOT)}
+        rank = subprocess.Popen([sys.executable, "-c", script], env=environment, stderr=subprocess.PIPE, text=True)
+        agent.wait_for("hello")
+        agent.hang_up(0)
+        _, errors = rank.communicate(timeout=30)
+    assert rank.returncode == 1
+    assert errors == "trainmaster: the agent has closed the connection; nobody supervises this process, so it ends now\n"
+
+
+def test_an_agent_that_talks_nonsense_is_left(tmp_path: Path) -> None:
+    script = "import threading, trainmaster as tm\nwith tm.trial() as t: threading.Event().wait()"
+    with FakeAgent(tmp_path) as agent:
+        environment = {"TM_SOCKET": agent.path, "RANK": "0", "PYTHONPATH": str(ROOT)}
+        rank = subprocess.Popen([sys.executable, "-c", script], env=environment, stderr=subprocess.PIPE, text=True)
+        agent.wait_for("hello")
+        agent.send(0, [1, 2, 3])  # type: ignore[arg-type]
+        _, errors = rank.communicate(timeout=30)
+    assert rank.returncode == 1
+    assert "the thread trainmaster-reader failed" in errors
+
+
+def test_importing_trainmaster_imports_nothing_heavy() -> None:
+    script = "import sys, trainmaster; print(*{name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names)"
+    printed = subprocess.check_output([sys.executable, "-S", "-c", script], env={"PYTHONPATH": str(ROOT)}, text=True)
+    assert set(printed.split()) == {"__main__", "trainmaster"}

@@ -1,0 +1,54 @@
+"""A whole platform as a user starts it: `tm up` in a data directory of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+COMMAND_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningPlatform:
+    """A platform that is up; `tm` runs a command against it."""
+
+    url: str
+    data: Path
+
+    def tm(self, *words: str, timeout_s: float = COMMAND_TIMEOUT_S) -> subprocess.CompletedProcess[str]:
+        """Run a tm command and return how it ended, with what it printed."""
+        return run_tm(*words, env={"TM_DATA": str(self.data)}, timeout_s=timeout_s)
+
+
+def run_tm(
+    *words: str, env: Mapping[str, str] | None = None, cwd: Path | None = None, timeout_s: float = COMMAND_TIMEOUT_S
+) -> subprocess.CompletedProcess[str]:
+    """Run a tm command in an environment without TM_ variables but those given."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TM_")}
+    return subprocess.run(
+        (sys.executable, "-P", "-m", "trainmaster.cli", *words),
+        env=inherited | dict(env or {}),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+def start_platform(data: Path, *slots: str) -> RunningPlatform:
+    """Start a platform and return when it is ready; one agent for each value of `slots`."""
+    words = [word for value in slots for word in ("--slots", value)]
+    started = run_tm("up", "--detach", "--json", "--data", str(data), *words)
+    assert started.returncode == 0, started.stderr
+    return RunningPlatform(url=json.loads(started.stdout)["url"], data=data)
+
+
+def stop_platform(platform: RunningPlatform) -> None:
+    """Stop a platform and wait until it is down."""
+    stopped = platform.tm("down")
+    assert stopped.returncode == 0, stopped.stderr

@@ -1,0 +1,61 @@
+"""Events to statements: pure."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.tracker import rows
+from services.tracker.projection import Statement, in_waves, statements
+from shared.events import CATALOGUE
+from shared.log import Recorded, envelope_of
+from tests.shared.samples import SAMPLES
+from tests.tracker import story
+
+NOT_SHOWN = {"RendezvousOpened", "CheckpointShardUploaded", "GangMemberExited"}
+KEYS = st.lists(st.sampled_from("abc"), min_size=1, max_size=2, unique=True).map(tuple)
+BATCHES = st.lists(st.tuples(st.sampled_from(["A", "B", "C"]), KEYS))
+
+
+def recorded(event: object) -> Recorded:
+    """An event as if it were on the log."""
+    envelope = envelope_of(event, writer="test", actor="test", correlation="test")  # type: ignore[arg-type]
+    return Recorded(seq=7, envelope=envelope)
+
+
+def test_every_event_type_becomes_rows_or_is_known_not_to() -> None:
+    events = {type(event).__name__: event for event in (*SAMPLES, story.submitted())}
+    assert events.keys() == CATALOGUE.keys()
+    silent = {name for name, event in events.items() if not statements(recorded(event))}
+    assert silent == NOT_SHOWN
+
+
+@given(BATCHES)
+def test_waves_keep_the_order_of_statements_that_share_a_key(batch: list[tuple[str, tuple[str, ...]]]) -> None:
+    numbered = [Statement(sql, (number,), keys) for number, (sql, keys) in enumerate(batch)]
+    order = [args[0] for _, group in in_waves(numbered) for args in group]
+    assert sorted(map(int, map(str, order))) == list(range(len(batch)))
+    for key in "abc":
+        sharing = [number for number in order if key in batch[int(str(number))][1]]
+        assert sharing == sorted(sharing, key=lambda number: int(str(number)))
+
+
+def test_many_trials_take_few_round_trips() -> None:
+    lives = [[story.requested(n), story.allocated(n), story.started(n), story.exited(n)] for n in range(1, 101)]
+    batch = [statement for life in lives for event in life for statement in statements(recorded(event))]
+    assert len(batch) == 500 and len(list(in_waves(batch))) == 5
+
+
+def test_text_that_postgres_cannot_hold_is_mended() -> None:
+    assert rows.text("a\0b") == "a\ufffdb"
+    assert rows.json({"k\0": ["\0", 1, None]}) == '{"k\ufffd":["\ufffd",1,null]}'
+
+
+def test_the_number_of_trials_follows_from_the_config() -> None:
+    searcher = {"metric": "loss"}
+    grid = {
+        "entrypoint": "train.py",
+        "hyperparameters": {"a": {"type": "categorical", "vals": [1, 2, 3]}},
+        "searcher": searcher | {"name": "grid"},
+    }
+    assert rows.num_trials({"searcher": searcher | {"name": "single"}}) == 1
+    assert rows.num_trials({"searcher": searcher | {"name": "bayesian", "max_trials": 12}}) == 12
+    assert rows.num_trials(grid) == 3

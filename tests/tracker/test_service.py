@@ -1,0 +1,157 @@
+"""The tracker against a real log and a real database: everything is folded, and folded once."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+import asyncpg
+from nats.aio.client import Client
+
+from services.tracker.rebuild import rebuild
+from services.tracker.settings import Settings
+from shared import subjects, volume
+from shared.events import GPUReleased, ReleaseReason
+from shared.ids import AllocationId, PoolId
+from shared.volume import MetricBatch, MetricPoint
+from tests.support.eventually import eventually
+from tests.tracker import story
+from tests.tracker.conftest import running_tracker
+
+Database: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+TABLES = ("experiments", "trials", "trial_events", "allocations", "agents", "slots", "checkpoints", "metrics")
+
+
+async def folded(database: Database, position: int, name: str = "events") -> bool:
+    """Whether the read model stands at a position or beyond."""
+    try:
+        found = await database.fetchval("SELECT position FROM projections WHERE name = $1", name)
+    except asyncpg.UndefinedTableError:
+        return False
+    return isinstance(found, int) and found >= position
+
+
+async def reached(database: Database, position: int, name: str = "events") -> None:
+    """Wait until the read model stands at a position or beyond."""
+    await eventually(lambda: folded(database, position, name))
+
+
+async def contents(database: Database) -> dict[str, list[str]]:
+    """Every row of the read model."""
+    return {
+        table: [str(row) for row in await database.fetch(f"SELECT * FROM {table} ORDER BY 1, 2")] for table in TABLES
+    }
+
+
+def batch(*steps: int, epoch: int = 1) -> bytes:
+    """Training metrics of the first trial."""
+    points = tuple(MetricPoint(step=step, time=datetime.now(UTC), values={"loss": 1 / step}) for step in steps)
+    return volume.encode(
+        MetricBatch(trial_id=story.trial(), experiment_id=story.EXPERIMENT, epoch=epoch, points=points)
+    )
+
+
+async def test_a_search_becomes_rows(client: Client, database: Database, tracker: None) -> None:
+    seq = await story.tell(client, story.whole_search())
+    await reached(database, seq)
+    experiment = await database.fetchrow("SELECT * FROM experiments")
+    trials = await database.fetch("SELECT * FROM trials ORDER BY index")
+    assert experiment is not None
+    assert (experiment["state"], experiment["max_trials"], experiment["labels"]) == ("COMPLETED", 2, ["demo"])
+    assert [(row["state"], row["metric"], row["best_step"], row["step"]) for row in trials] == [
+        ("COMPLETED", 0.9, 20, 30),
+        ("COMPLETED", 0.6, 10, 15),
+    ]
+
+
+async def test_two_trackers_fold_each_event_once(
+    settings: Settings, client: Client, database: Database, tracker: None
+) -> None:
+    async with running_tracker(settings):
+        seq = await story.tell(client, story.whole_search())
+        await client.jetstream().publish(subjects.metrics_subject("a1", story.trial()), batch(1, 2, 3))
+        await reached(database, seq)
+        await reached(database, 1, "metrics")
+    assert await database.fetchval("SELECT count(*) FROM trial_events") == len(story.whole_search()) - 3
+    assert await database.fetchval("SELECT count(*) FROM metrics WHERE \"group\" = 'training'") == 3
+
+
+async def test_a_batch_that_is_delivered_again_changes_nothing(
+    client: Client, database: Database, tracker: None
+) -> None:
+    subject = subjects.metrics_subject("a1", story.trial())
+    body = batch(1, 2, 3)
+    for _ in range(3):
+        acknowledgement = await client.jetstream().publish(subject, body)
+    await reached(database, acknowledgement.seq, "metrics")
+    assert await database.fetchval("SELECT count(*) FROM metrics") == 3
+    assert await database.fetchval("SELECT step FROM training_steps") == 3
+
+
+async def test_a_rebuild_while_serving_gives_the_same_rows(
+    settings: Settings, client: Client, database: Database, tracker: None
+) -> None:
+    seq = await story.tell(client, story.whole_search())
+    await client.jetstream().publish(subjects.metrics_subject("a1", story.trial()), batch(1, 2))
+    await reached(database, seq)
+    await reached(database, 1, "metrics")
+    before = await contents(database)
+    await database.execute("UPDATE trials SET state = 'WRONG'")
+    await rebuild(settings)
+    await reached(database, seq)
+    await reached(database, 1, "metrics")
+    assert await contents(database) == before
+
+
+async def test_a_tracker_that_was_away_catches_up(settings: Settings, client: Client, database: Database) -> None:
+    whole = story.whole_search()
+    seq = await story.tell(client, whole[:9])
+    async with running_tracker(settings):
+        await reached(database, seq)
+    seq = await story.tell(client, whole[9:])
+    async with running_tracker(settings):
+        await reached(database, seq)
+    assert await database.fetchval("SELECT state FROM experiments") == "COMPLETED"
+
+
+async def test_a_lost_database_connection_is_made_again(client: Client, database: Database, tracker: None) -> None:
+    seq = await story.tell(client, story.whole_search()[:9])
+    await reached(database, seq)
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> $1"
+    await database.fetch(others, database.get_server_pid())
+    seq = await story.tell(client, story.whole_search()[9:])
+    await reached(database, seq)
+
+
+async def test_what_cannot_be_stored_is_set_aside_and_the_rest_goes_on(
+    client: Client, database: Database, tracker: None
+) -> None:
+    too_large = story.requested(2**63)
+    await client.jetstream().publish("tm.searcher.experiment.x.TrialRequested", b"no event")
+    seq = await story.tell(client, [story.submitted(), too_large, story.submitted(name="nul \0"), story.requested(1)])
+    await reached(database, seq)
+    assert await database.fetchval("SELECT count(*) FROM trials") == 1
+
+
+async def test_a_void_epoch_is_ignored(client: Client, database: Database, tracker: None) -> None:
+    lost = GPUReleased(
+        pool_id=PoolId("default"),
+        allocation_id=AllocationId(f"{story.trial()}-a1"),
+        trial_id=story.trial(),
+        epoch=1,
+        reason=ReleaseReason.AGENT_LOST,
+    )
+    events = [story.submitted(), story.requested(), story.allocated(), story.reported(5, 0.4), lost]
+    events += [story.allocated(epoch=2), story.reported(10, 0.99, epoch=1), story.exited(epoch=1)]
+    events += [story.reported(7, 0.5, epoch=2)]
+    seq = await story.tell(client, events)
+    await reached(database, seq)
+    row = await database.fetchrow("SELECT state, metric, best_step, outcome FROM trials")
+    assert row is not None and tuple(row) == ("RUNNING", 0.5, 7, None)
+
+
+async def test_a_reader_hears_of_each_commit(client: Client, database: Database, tracker: None) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    await database.add_listener("projection", lambda *told: heard.put_nowait(str(told[-1])))
+    seq = await story.tell(client, [story.submitted()])
+    async with asyncio.timeout(10):
+        assert await heard.get() == f"events {seq}"

@@ -1,0 +1,77 @@
+"""The table of commands. Each is imported only when it is asked for, so that `tm` answers at once."""
+
+from importlib import import_module
+
+import click
+
+from shared.errors import Rejected
+
+#: name -> (module in trainmaster.cli, what it does); in the order of `tm --help`.
+COMMANDS = {
+    "demo": ("demo", "Start a platform, run a real search, show the result"),
+    "up": ("platform", "Start the platform on this machine"),
+    "down": ("platform", "Stop the platform"),
+    "status": ("status", "Show the platform's processes, agents and log"),
+    "submit": ("submit", "Submit an experiment"),
+    "validate": ("validate", "Check an experiment file"),
+    "ls": ("experiments", "List the experiments"),
+    "show": ("experiments", "Show one experiment with its trials, or one trial"),
+    "pause": ("experiments", "Have an experiment's trials checkpoint and wait"),
+    "resume": ("experiments", "Let a paused experiment go on"),
+    "cancel": ("experiments", "End an experiment"),
+    "logs": ("trials", "Show what a trial wrote"),
+    "why": ("trials", "Show the events that led to where a trial is"),
+    "tap": ("tap", "Follow the event log"),
+    "checkpoint": ("checkpoints", "List and download checkpoints"),
+    "queue": ("cluster", "List the trials that wait for slots"),
+    "agents": ("cluster", "List the agents and their slots"),
+    "rebuild": ("rebuild", "Fold the read model again from the log"),
+    "check": ("testing", "Check format, lint, types and import rules"),
+    "test": ("testing", "Run the checks and all tests"),
+    "bench": ("bench", "Run a benchmark"),
+}
+
+
+class LazyGroup(click.Group):
+    """The commands of the table; their errors become one sentence on stderr and exit code 1."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all names."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"trainmaster.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was asked for; name the nearest one if there is none such."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib  # only for a typing mistake
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean `tm {near[0]}`?" if near else "see tm --help"
+            ctx.fail(f"there is no command {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table, importing nothing."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (Rejected, OSError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="trainmaster", message="trainmaster %(version)s")
+def tm() -> None:
+    """Trainmaster: queue, search, train, track; every fact on one log."""

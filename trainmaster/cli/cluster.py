@@ -1,0 +1,49 @@
+"""tm queue, agents."""
+
+import click
+
+from trainmaster.cli.options import data_option, json_option, platform_client
+from trainmaster.cli.output import clock, print_json, print_table
+
+
+@click.command()
+@data_option
+@json_option
+def queue(data: str | None, *, as_json: bool) -> None:
+    """List the trials that wait for slots, in the order they will be served."""
+    with platform_client(data) as client:
+        found = client.queue()
+    if as_json:
+        print_json(found)
+        return
+    rows = (
+        (
+            item["position"],
+            item["trial_id"],
+            item["experiment_name"],
+            item["slots"],
+            item["pool"],
+            clock(item["waiting_since"]),
+            item["reason"],
+        )
+        for item in found
+    )
+    print_table(("#", "TRIAL", "EXPERIMENT", "SLOTS", "POOL", "WAITING SINCE", "FOR"), rows)
+
+
+@click.command()
+@data_option
+@json_option
+def agents(data: str | None, *, as_json: bool) -> None:
+    """List the agents and what runs in their slots."""
+    with platform_client(data) as client:
+        found = client.agents()
+    if as_json:
+        print_json(found)
+        return
+    rows = (
+        (agent["id"], agent["state"], agent["pool"], slot["number"], slot["kind"], slot["name"], slot["trial_id"])
+        for agent in found
+        for slot in agent["slots"]
+    )
+    print_table(("AGENT", "STATE", "POOL", "SLOT", "KIND", "NAME", "TRIAL"), rows)

@@ -1,0 +1,109 @@
+"""tm ls, show, pause, resume, cancel."""
+
+from collections.abc import Callable
+from itertools import islice
+
+import click
+
+from trainmaster.cli.options import any_id, data_option, experiment_id, json_option, platform_client
+from trainmaster.cli.output import clock, console, figures, number, print_json, print_table
+from trainmaster.client import Client
+from trainmaster.client.shapes import Experiment, Trial
+
+TRIAL_COLUMNS = ("TRIAL", "STATE", "STEP", "METRIC", "RESTARTS", "ORIGIN", "HYPERPARAMETERS")
+
+
+@click.command()
+@click.option("-n", "--limit", default=50, show_default=True, help="At most so many, newest first.")
+@data_option
+@json_option
+def ls(data: str | None, limit: int, *, as_json: bool) -> None:
+    """List the experiments, newest first."""
+    with platform_client(data) as client:
+        found = list(islice(client.experiments(), limit))
+    if as_json:
+        print_json(found)
+        return
+    columns = ("EXPERIMENT", "NAME", "STATE", "SEARCH", "TRIALS", "BEST", "SUBMITTED")
+    print_table(columns, (_line(experiment) for experiment in found))
+
+
+@click.command()
+@click.argument("id_", metavar="ID")
+@data_option
+@json_option
+def show(id_: str, data: str | None, *, as_json: bool) -> None:
+    """Show an experiment with its trials, or one trial."""
+    with platform_client(data) as client:
+        if "-" in id_:
+            _show_trial(client.trial(any_id(client, id_)), as_json=as_json)
+            return
+        whole = experiment_id(client, id_)
+        experiment, trials = client.experiment(whole), list(client.trials(whole))
+    if as_json:
+        print_json({"experiment": experiment, "trials": trials})
+    else:
+        print_experiment(experiment, trials)
+
+
+def print_experiment(experiment: Experiment, trials: list[Trial]) -> None:
+    """Print an experiment with the table of its trials."""
+    print_table(("EXPERIMENT", "NAME", "STATE", "SEARCH", "TRIALS", "BEST", "SUBMITTED"), [_line(experiment)])
+    if experiment["reason"]:
+        click.echo(f"\n{experiment['reason']}")
+    click.echo()
+    print_table(TRIAL_COLUMNS, (trial_row(trial) for trial in trials))
+
+
+def trial_row(trial: Trial) -> tuple[object, ...]:
+    """Return a trial as a row below TRIAL_COLUMNS."""
+    hyperparameters = figures(trial["hyperparameters"])
+    progress = (trial["step"], trial["metric"], trial["restarts"] or None)
+    return (trial["id"], trial["state"], *progress, trial["origin"], hyperparameters)
+
+
+def _line(experiment: Experiment) -> tuple[object, ...]:
+    searcher, trials, best = experiment["searcher"], experiment["trials"], experiment["best"]
+    wanted = searcher["max_trials"] or trials["total"]
+    closed = trials["completed"] + trials["failed"] + trials["canceled"]
+    return (
+        experiment["id"],
+        experiment["name"],
+        experiment["state"],
+        f"{searcher['name']} on {searcher['metric']}",
+        f"{closed}/{wanted}",
+        f"{number(best['metric'])} ({best['trial_id']})" if best else None,
+        clock(experiment["submitted_at"]),
+    )
+
+
+def _show_trial(trial: Trial, *, as_json: bool) -> None:
+    if as_json:
+        print_json(trial)
+        return
+    print_table(TRIAL_COLUMNS, [trial_row(trial)])
+    if trial["reason"]:
+        click.echo(f"\n{trial['reason']}")
+    if trial["error"]:
+        console().print(f"\n{trial['error']}", markup=False)
+
+
+def _change(name: str, change: Callable[[Client, str], Experiment], text: str) -> click.Command:
+    @click.command(name=name, help=text)
+    @click.argument("experiment")
+    @data_option
+    @json_option
+    def command(experiment: str, data: str | None, *, as_json: bool) -> None:
+        with platform_client(data) as client:
+            changed = change(client, experiment_id(client, experiment))
+        if as_json:
+            print_json(changed)
+        else:
+            click.echo(f"{changed['id']} is {changed['state']}")
+
+    return command
+
+
+pause = _change("pause", Client.pause, "Have an experiment's trials checkpoint, give their slots back and wait.")
+resume = _change("resume", Client.resume, "Let a paused experiment go on.")
+cancel = _change("cancel", Client.cancel, "End an experiment; running trials checkpoint and stop.")

@@ -1,0 +1,72 @@
+"""Following one experiment to its end: a live table on a terminal, one line an event elsewhere. All on stderr."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from trainmaster.cli.experiments import TRIAL_COLUMNS, trial_row
+from trainmaster.cli.output import clock, console, number, table
+from trainmaster.client import Client
+from trainmaster.client.shapes import EventItem, Experiment, Trial
+
+ENDS = ("ExperimentCompleted", "ExperimentFailed", "ExperimentCanceled")
+TOLD = ("TrialRequested", "TrialStarted", "MetricReported", "TrialRetried", "TrialPreempted", "TrialClosed", *ENDS)
+
+
+class View(Protocol):
+    """Shows how an experiment goes on."""
+
+    def show(self, client: Client, experiment_id: str, event: EventItem) -> None:
+        """Show what an event has changed."""
+
+
+def follow(client: Client, experiment_id: str) -> Experiment:
+    """Show an experiment until it ends, and return it then."""
+    with _view() as view:
+        for event in client.follow_events({"experiment": experiment_id, "after": 0}):
+            view.show(client, experiment_id, event)
+            if event["name"] in ENDS:
+                return client.experiment(experiment_id, min_seq=event["seq"])
+    raise AssertionError("the event stream never ends by itself")
+
+
+@contextlib.contextmanager
+def _view() -> Iterator[View]:
+    screen = console(stderr=True)
+    if screen.is_terminal:
+        with Live(console=screen, auto_refresh=False) as live:
+            yield _LiveTable(live)
+    else:
+        yield _Lines(screen)
+
+
+class _LiveTable:
+    def __init__(self, live: Live) -> None:
+        self._live = live
+
+    def show(self, client: Client, experiment_id: str, event: EventItem) -> None:
+        if event["name"] not in TOLD:
+            return
+        experiment = client.experiment(experiment_id, min_seq=event["seq"])
+        self._live.update(_picture(experiment, list(client.trials(experiment_id))), refresh=True)
+
+
+class _Lines:
+    def __init__(self, screen: Console) -> None:
+        self._screen = screen
+
+    def show(self, client: Client, experiment_id: str, event: EventItem) -> None:
+        if event["name"] in TOLD:
+            self._screen.print(f"{clock(event['time'])}  {event['text']}", markup=False)
+
+
+def _picture(experiment: Experiment, trials: list[Trial]) -> Group:
+    best, counts = experiment["best"], experiment["trials"]
+    told = f"best {experiment['searcher']['metric']} {number(best['metric'])} by {best['trial_id']}" if best else ""
+    done = f"{counts['completed']} completed, {counts['running']} running"
+    line = f"{experiment['name']}  {experiment['state']}  {done}  {told}"
+    return Group(Text(line, style="bold"), table(TRIAL_COLUMNS, (trial_row(trial) for trial in trials)))

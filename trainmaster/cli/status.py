@@ -1,0 +1,71 @@
+"""tm status."""
+
+import time
+from typing import Any
+
+import click
+
+from trainmaster.cli.options import data_option, json_option, platform_client
+from trainmaster.cli.output import print_json, print_table, size
+from trainmaster.client.shapes import Agent, ServiceStatus, Status
+from trainmaster.embedded.directory import DataDirectory
+from trainmaster.embedded.memory import pss_bytes
+
+
+@click.command()
+@data_option
+@json_option
+def status(data: str | None, *, as_json: bool) -> None:
+    """Show processes with their memory, services with their place on the log, agents, slots."""
+    with platform_client(data) as client:
+        platform, agents, url = client.status(), client.agents(), client.url
+    processes = _processes(DataDirectory.named(data), url)
+    if as_json:
+        print_json({"url": url, "processes": processes} | platform | {"agents": agents})
+    else:
+        _print(url, processes, platform, agents)
+
+
+def _processes(directory: DataDirectory, url: str) -> list[dict[str, Any]]:
+    """Return the programs of a platform on this machine; nothing for one elsewhere."""
+    cluster = directory.cluster()
+    if cluster is None or cluster["url"] != url:
+        return []
+    supervisor = {"pid": cluster["pid"], "restarts": 0, "started_at": cluster["since"]}
+    found = {"supervisor": supervisor} | directory.processes()
+    others = {name: int(process["pid"]) for name, process in found.items() if name != "supervisor"}
+    memory = pss_bytes(others)
+    memory["supervisor"] = pss_bytes({"supervisor": cluster["pid"]})["supervisor"] - sum(memory.values())
+    return [{"name": name, **process, "pss_bytes": memory[name]} for name, process in found.items()]
+
+
+def _print(url: str, processes: list[dict[str, Any]], platform: Status, agents: list[Agent]) -> None:
+    log = platform["log"]
+    click.echo(f"{url}  log: {log['events']} events, {size(log['bytes'])}, last {log['last_seq']}")
+    if platform["undecodable"]:
+        click.echo(f"{platform['undecodable']} messages on the log could not be read")
+    click.echo()
+    columns = ("SERVICE", "INSTANCE", "ALIVE", "POSITION", "LAG")
+    print_table(columns, (_service_row(service) for service in platform["services"]))
+    click.echo()
+    print_table(("AGENT", "STATE", "SLOTS", "BUSY"), (_agent_row(agent) for agent in agents))
+    if processes:
+        click.echo()
+        print_table(("PROCESS", "PID", "RESTARTS", "UP", "MEMORY"), (_process_row(process) for process in processes))
+        click.echo(f"memory together: {size(sum(process['pss_bytes'] for process in processes))}")
+
+
+def _service_row(service: ServiceStatus) -> tuple[object, ...]:
+    alive = "yes" if service["alive"] else "NO"
+    return service["name"], service["instance"], alive, service["position"], service["lag"]
+
+
+def _agent_row(agent: Agent) -> tuple[object, ...]:
+    busy = sum(slot["trial_id"] is not None for slot in agent["slots"])
+    return agent["id"], agent["state"], len(agent["slots"]), busy
+
+
+def _process_row(process: dict[str, Any]) -> tuple[object, ...]:
+    up_s = int(time.time() - process["started_at"])
+    up = f"{up_s // 3600}:{up_s // 60 % 60:02}:{up_s % 60:02}"
+    return process["name"], process["pid"], process["restarts"], up, size(process["pss_bytes"])

@@ -1,0 +1,188 @@
+"""The client: one method for each thing the API does."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+import httpx
+
+from shared import archive
+from shared.errors import Problem
+from trainmaster.client import sse
+from trainmaster.client.errors import ApiError, Unreachable
+from trainmaster.client.shapes import (
+    Agent,
+    Checkpoint,
+    EventItem,
+    EventPage,
+    Experiment,
+    LogItem,
+    QueueItem,
+    Status,
+    Trial,
+)
+
+TIMEOUT_S = 30.0
+STREAM_SILENCE_S = 30.0  # the server says at least every 10 s that it is there
+CHUNK_BYTES = 1024 * 1024
+
+Query = dict[str, str | int | None]
+
+
+class Client:
+    """A connection to one platform. Methods raise ApiError and Unreachable."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx.Client(base_url=f"{self.url}/api/v1", timeout=TIMEOUT_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def submit(self, config: Path, code: Path) -> Experiment:
+        """Submit an experiment file with a code directory. Raises Rejected when the code cannot be packed."""
+        files = {"config": config.read_bytes(), "code": archive.pack(code)}
+        return cast("Experiment", self._json("POST", "/experiments", files=files))
+
+    def experiments(self) -> Iterator[Experiment]:
+        """Yield all experiments, newest first."""
+        return cast("Iterator[Experiment]", self._pages("/experiments"))
+
+    def experiment(self, experiment_id: str, *, min_seq: int | None = None) -> Experiment:
+        """Return one experiment; with `min_seq`, as it was no earlier than that event."""
+        return cast("Experiment", self._json("GET", f"/experiments/{experiment_id}", query={"min_seq": min_seq}))
+
+    def pause(self, experiment_id: str) -> Experiment:
+        """Have an experiment's trials checkpoint and give their slots back."""
+        return cast("Experiment", self._json("POST", f"/experiments/{experiment_id}/pause"))
+
+    def resume(self, experiment_id: str) -> Experiment:
+        """Let a paused experiment go on."""
+        return cast("Experiment", self._json("POST", f"/experiments/{experiment_id}/resume"))
+
+    def cancel(self, experiment_id: str) -> Experiment:
+        """End an experiment."""
+        return cast("Experiment", self._json("POST", f"/experiments/{experiment_id}/cancel"))
+
+    def trials(self, experiment_id: str, *, min_seq: int | None = None) -> Iterator[Trial]:
+        """Yield an experiment's trials by index."""
+        return cast("Iterator[Trial]", self._pages(f"/experiments/{experiment_id}/trials", {"min_seq": min_seq}))
+
+    def trial(self, trial_id: str) -> Trial:
+        """Return one trial."""
+        return cast("Trial", self._json("GET", f"/trials/{trial_id}"))
+
+    def why(self, trial_id: str) -> list[EventItem]:
+        """Return the events that led to where a trial is, by sequence."""
+        return cast("list[EventItem]", self._json("GET", f"/trials/{trial_id}/why")["chain"])
+
+    def checkpoints(self, *, experiment_id: str | None = None, trial_id: str | None = None) -> list[Checkpoint]:
+        """Return the checkpoints of an experiment or of a trial."""
+        owner = f"/trials/{trial_id}" if trial_id else f"/experiments/{experiment_id}"
+        return cast("list[Checkpoint]", self._json("GET", f"{owner}/checkpoints")["items"])
+
+    def checkpoint(self, checkpoint_id: str) -> Checkpoint:
+        """Return one checkpoint."""
+        return cast("Checkpoint", self._json("GET", f"/checkpoints/{checkpoint_id}"))
+
+    def checkpoint_file(self, checkpoint_id: str, path: str) -> Iterator[bytes]:
+        """Yield a file of a checkpoint in chunks."""
+        with self._open("GET", f"/checkpoints/{checkpoint_id}/files/{path}") as response:
+            yield from response.iter_bytes(CHUNK_BYTES)
+
+    def agents(self) -> list[Agent]:
+        """Return all agents by name."""
+        return cast("list[Agent]", self._json("GET", "/agents")["items"])
+
+    def queue(self) -> list[QueueItem]:
+        """Return the waiting trials in the order they will be served."""
+        return cast("list[QueueItem]", self._json("GET", "/queue")["items"])
+
+    def status(self) -> Status:
+        """Return how the platform is."""
+        return cast("Status", self._json("GET", "/status"))
+
+    def events(self, query: Query) -> EventPage:
+        """Return a page of the log; `query` takes after, limit, experiment, trial, name, writer, since, until."""
+        return cast("EventPage", self._json("GET", "/events", query=query))
+
+    def follow_events(self, query: Query) -> Iterator[EventItem]:
+        """Yield events as they come, for ever; `query` takes after, experiment, trial, name, writer, since."""
+        for event in sse.resumed(partial(self._stream, "/events/stream", query)):
+            yield cast("EventItem", json.loads(event.data))
+
+    def logs(self, trial_id: str, *, follow: bool, rank: int | None = None) -> Iterator[LogItem]:
+        """Yield the lines a trial wrote; with `follow`, until it is over and all lines are out."""
+        path, query = f"/trials/{trial_id}/logs", Query(rank=rank)
+        if follow:
+            for event in sse.resumed(partial(self._stream, path, query | {"follow": "true"})):
+                yield cast("LogItem", json.loads(event.data))
+        else:
+            with self._open("GET", path, query) as response:
+                for line in filter(None, response.iter_lines()):
+                    yield cast("LogItem", json.loads(line))
+
+    def _pages(self, path: str, query: Query | None = None) -> Iterator[dict[str, Any]]:
+        cursor: str | None = None
+        while True:
+            page = self._json("GET", path, query={"limit": 100, "cursor": cursor} | (query or {}))
+            yield from page["items"]
+            if (cursor := page["next_cursor"]) is None:
+                return
+
+    def _json(
+        self, method: str, path: str, *, query: Query | None = None, files: dict[str, bytes] | None = None
+    ) -> dict[str, Any]:
+        with self._reaching():
+            response = self._http.request(method, path, params=_given(query), files=files)
+            _check(response)
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    @contextlib.contextmanager
+    def _open(self, method: str, path: str, query: Query | None = None) -> Iterator[httpx.Response]:
+        with self._reaching(), self._http.stream(method, path, params=_given(query)) as response:
+            _check(response)
+            yield response
+
+    @contextlib.contextmanager
+    def _stream(self, path: str, query: Query, last_id: str | None) -> Iterator[httpx.Response]:
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
+        timeout = httpx.Timeout(TIMEOUT_S, read=STREAM_SILENCE_S)
+        with self._http.stream("GET", path, params=_given(query), headers=headers, timeout=timeout) as response:
+            _check(response)
+            yield response
+
+    @contextlib.contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TransportError as error:
+            message = f"the platform at {self.url} does not answer ({error}). Is it up? See: tm status"
+            raise Unreachable(message) from error
+
+
+def _given(query: Query | None) -> dict[str, str | int]:
+    return {name: value for name, value in (query or {}).items() if value is not None}
+
+
+def _check(response: httpx.Response) -> None:
+    if response.is_success:
+        return
+    body = response.read()
+    try:
+        problem = json.loads(body)
+        problems = tuple(Problem(e["path"], e["message"], e.get("suggestion")) for e in problem.get("errors", ()))
+        title, detail = problem["title"], problem.get("detail", "")
+    except (ValueError, KeyError, TypeError):
+        title, detail, problems = f"HTTP {response.status_code}", body[:500].decode(errors="replace"), ()
+    raise ApiError(response.status_code, title, detail, problems)

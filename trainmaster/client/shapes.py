@@ -1,0 +1,206 @@
+"""The JSON shapes of the API. /openapi.json of a running platform describes them in full."""
+
+from typing import Any, NotRequired, TypedDict
+
+
+class Searcher(TypedDict):
+    """The search method and the metric it looks at."""
+
+    name: str
+    metric: str
+    smaller_is_better: bool
+    max_trials: int | None
+
+
+class TrialCounts(TypedDict):
+    """How many trials are in which state."""
+
+    total: int
+    waiting: int
+    running: int
+    completed: int
+    failed: int
+    canceled: int
+
+
+class BestTrial(TypedDict):
+    """The trial with the best validation so far."""
+
+    trial_id: str
+    metric: float
+    step: int
+    hyperparameters: dict[str, Any]
+    checkpoint_id: str | None
+
+
+class Experiment(TypedDict):
+    """One search; `state` is ACTIVE, PAUSED, COMPLETED, FAILED or CANCELED. `config` comes with a single one."""
+
+    id: str
+    name: str
+    description: str
+    labels: list[str]
+    state: str
+    searcher: Searcher
+    slots_per_trial: int
+    progress: float
+    submitted_at: str
+    ended_at: str | None
+    reason: str | None
+    trials: TrialCounts
+    best: BestTrial | None
+    seq: int
+    config: NotRequired[dict[str, Any]]
+
+
+class AgentSlots(TypedDict):
+    """Slots of one agent that a trial holds, in rank order."""
+
+    agent_id: str
+    slots: list[int]
+
+
+class Trial(TypedDict):
+    """One configuration trained; `state` is WAITING, RUNNING, STOPPING, COMPLETED, FAILED or CANCELED."""
+
+    id: str
+    experiment_id: str
+    index: int
+    state: str
+    hyperparameters: dict[str, Any]
+    seed: int
+    slots: int
+    origin: str
+    restarts: int
+    requested_at: str
+    started_at: str | None
+    ended_at: str | None
+    step: int | None
+    metric: float | None
+    best_step: int | None
+    latest_checkpoint_id: str | None
+    best_checkpoint_id: str | None
+    agents: list[AgentSlots]
+    reason: str | None
+    error: str | None
+
+
+class CheckpointFile(TypedDict):
+    """One file of a checkpoint."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+class Checkpoint(TypedDict):
+    """A saved state of a trial."""
+
+    id: str
+    trial_id: str
+    experiment_id: str
+    step: int
+    saved_at: str
+    world_size: int
+    zero_stage: int | None
+    size_bytes: int
+    files: list[CheckpointFile]
+
+
+class Slot(TypedDict):
+    """One unit of scheduling, and the trial that holds it."""
+
+    number: int
+    kind: str
+    name: str
+    memory_bytes: int | None
+    trial_id: str | None
+
+
+class Agent(TypedDict):
+    """A machine that offers slots; `state` is UP, LOST or LEFT."""
+
+    id: str
+    incarnation: str
+    pool: str
+    address: str
+    state: str
+    joined_at: str
+    slots: list[Slot]
+
+
+class QueueItem(TypedDict):
+    """A trial that waits for slots, and what for."""
+
+    position: int
+    trial_id: str
+    experiment_id: str
+    experiment_name: str
+    slots: int
+    pool: str
+    waiting_since: str
+    reason: str
+
+
+class EventItem(TypedDict):
+    """An event as the log holds it; `text` says it in a sentence."""
+
+    seq: int
+    time: str
+    name: str
+    version: int
+    writer: str
+    actor: str
+    correlation: str
+    causes: list[int]
+    id: str
+    aggregate: str
+    aggregate_id: str
+    text: str
+    event: dict[str, Any]
+
+
+class EventPage(TypedDict):
+    """Events, oldest first."""
+
+    items: list[EventItem]
+    next_after: int
+    at_head: bool
+
+
+class LogItem(TypedDict):
+    """One line of a trial's output."""
+
+    time: str
+    rank: int
+    epoch: int
+    stream: str
+    text: str
+
+
+class ServiceStatus(TypedDict):
+    """What a process last said of itself."""
+
+    name: str
+    instance: str
+    alive: bool
+    last_heard: str | None
+    position: int | None
+    lag: int | None
+    facts: dict[str, Any]
+
+
+class LogStatus(TypedDict):
+    """The log as a whole."""
+
+    last_seq: int
+    events: int
+    bytes: int
+
+
+class Status(TypedDict):
+    """How the platform is."""
+
+    services: list[ServiceStatus]
+    log: LogStatus
+    undecodable: int

