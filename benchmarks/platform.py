@@ -95,8 +95,8 @@ def platform(slots: str) -> Iterator[Platform]:
 
 
 def _tm(*words: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "trainmaster.cli", *words], stdout=subprocess.PIPE, text=True, check=True)
-    return done.stdout
+    command = [sys.executable, "-m", "trainmaster.cli", *words]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def _wait(condition: Callable[[], T | None], timeout_s: float) -> T:

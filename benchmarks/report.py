@@ -31,6 +31,6 @@ def show(title: str, rows: Sequence[Row], *, as_json: bool) -> None:
     table = Table("", "median", "lowest", "highest", "runs", "× first row", title=title)
     for row in rows:
         figures = (f"{value:.3g} {row.unit}" for value in (row.median, min(row.values), max(row.values)))
-        same_unit = row.unit == rows[0].unit
-        table.add_row(row.what, *figures, str(len(row.values)), f"{row.median / rows[0].median:.2f}" if same_unit else "")
+        ratio = f"{row.median / rows[0].median:.2f}" if row.unit == rows[0].unit else ""
+        table.add_row(row.what, *figures, str(len(row.values)), ratio)
     Console().print(table)

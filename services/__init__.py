@@ -1,0 +1,1 @@
+"""The five services. They share contracts (shared) and meet in events; none imports another."""

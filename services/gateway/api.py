@@ -1,4 +1,4 @@
-"""Routes as values: what each takes, does and answers with. The server and its description are made of the same list."""
+"""Routes as values: what each takes, does and answers with. The server and its description share the list."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

@@ -5,6 +5,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
@@ -34,7 +35,7 @@ def document(routes: Iterable[Route] = ROUTES) -> dict[str, Any]:
         "info": {
             "title": "Trainmaster",
             "version": "1",
-            "description": "Errors are problem documents (RFC 9457). Answers carry TM-Seq: the log's sequence they show.",
+            "description": "Errors are problem documents (RFC 9457). TM-Seq is the log's sequence an answer shows.",
         },
         "paths": paths,
         "components": {"schemas": dict(sorted(schemas.items()))},
@@ -90,4 +91,4 @@ def _present(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(document(), indent=2))
+    sys.stdout.write(json.dumps(document(), indent=2) + "\n")

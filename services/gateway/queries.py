@@ -41,7 +41,8 @@ LEFT JOIN LATERAL (
 _BEST_CHECKPOINT = """
 LEFT JOIN LATERAL (
     SELECT k.id FROM checkpoints k WHERE k.trial_id = {0}.id
-    ORDER BY k.step <= {0}.best_step DESC, CASE WHEN k.step > {0}.best_step THEN -k.step ELSE k.step END DESC, k.seq DESC
+    ORDER BY k.step <= {0}.best_step DESC,
+             CASE WHEN k.step > {0}.best_step THEN -k.step ELSE k.step END DESC, k.seq DESC
     LIMIT 1
 ) k ON true
 """

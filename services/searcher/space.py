@@ -63,7 +63,10 @@ def value_at(range_: Range, unit: float) -> Any:
 
 
 def grid_value(range_: Range, number: int) -> Any:
-    """Return point `number` of the range's grid, counted from 0: evenly spaced with both ends; a single one is the middle."""
+    """Return point `number` of the range's grid, counted from 0: evenly spaced, both ends included.
+
+    A single point is the middle.
+    """
     if isinstance(range_, Categorical):
         return range_.vals[number]
     last = range_.num_points - 1

@@ -6,6 +6,7 @@ import asyncpg
 import msgspec
 
 from services.tracker import projection
+from services.tracker.projection import At
 from shared import log
 from shared.codec import Undecodable
 from shared.errors import Rejected
@@ -36,12 +37,13 @@ class EventFold:
         for message in messages:
             try:
                 recorded = log.decode_recorded(message)
-                batch += projection.statements(recorded)
+                event, at = recorded.event, At(recorded.seq, recorded.envelope.time)
+                batch += [] if event is None else projection.statements(event, at)
             except (Undecodable, Rejected, ValueError, msgspec.ValidationError) as error:
                 self.set_aside(message, error)
             else:
                 told += _of_trial(recorded)
-                self.num_unknown += recorded.event is None
+                self.num_unknown += event is None
         for sql, rows in projection.in_waves(batch):
             if len(rows) == 1:
                 await connection.execute(sql, *rows[0])

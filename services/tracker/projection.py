@@ -83,7 +83,7 @@ ON CONFLICT (id) DO NOTHING
 
 
 @statements.register
-def _experiment_submitted(event: ExperimentSubmitted, at: At) -> Statement:
+def _experiment_submitted(event: ExperimentSubmitted, at: At) -> list[Statement]:
     config = rows.read_config(event.config)
     args = (
         event.experiment_id,
@@ -103,7 +103,7 @@ def _experiment_submitted(event: ExperimentSubmitted, at: At) -> Statement:
         at.time,
         at.seq,
     )
-    return Statement(_EXPERIMENT_SUBMITTED, args, (event.experiment_id,))
+    return [Statement(_EXPERIMENT_SUBMITTED, args, (event.experiment_id,))]
 
 
 _EXPERIMENT_MOVED = "UPDATE experiments SET state = $2, seq = $4 WHERE id = $1 AND state = $3"
@@ -113,6 +113,16 @@ def _experiment_moved(experiment_id: str, state: str, was: str, at: At) -> State
     return Statement(_EXPERIMENT_MOVED, (experiment_id, state, was, at.seq), (experiment_id,))
 
 
+@statements.register
+def _experiment_paused(event: ExperimentPaused, at: At) -> list[Statement]:
+    return [_experiment_moved(event.experiment_id, "PAUSED", "ACTIVE", at)]
+
+
+@statements.register
+def _experiment_resumed(event: ExperimentResumed, at: At) -> list[Statement]:
+    return [_experiment_moved(event.experiment_id, "ACTIVE", "PAUSED", at)]
+
+
 _EXPERIMENT_CANCELED = """
 UPDATE experiments SET state = 'CANCELED', reason = 'canceled by a user', seq = $2
 WHERE id = $1 AND state IN ('ACTIVE', 'PAUSED')
@@ -120,8 +130,8 @@ WHERE id = $1 AND state IN ('ACTIVE', 'PAUSED')
 
 
 @statements.register
-def _experiment_canceled(event: ExperimentCanceled, at: At) -> Statement:
-    return Statement(_EXPERIMENT_CANCELED, (event.experiment_id, at.seq), (event.experiment_id,))
+def _experiment_canceled(event: ExperimentCanceled, at: At) -> list[Statement]:
+    return [Statement(_EXPERIMENT_CANCELED, (event.experiment_id, at.seq), (event.experiment_id,))]
 
 
 # A search may complete while a user cancels it: what came first counts.
@@ -138,6 +148,21 @@ def _experiment_ended(experiment_id: str, state: str, reason: str | None, best: 
     return Statement(_EXPERIMENT_ENDED, args, (experiment_id,))
 
 
+@statements.register
+def _experiment_completed(event: ExperimentCompleted, at: At) -> list[Statement]:
+    return [_experiment_ended(event.experiment_id, "COMPLETED", None, event.best_trial_id, at)]
+
+
+@statements.register
+def _experiment_failed(event: ExperimentFailed, at: At) -> list[Statement]:
+    return [_experiment_ended(event.experiment_id, "FAILED", event.reason, None, at)]
+
+
+@statements.register
+def _experiment_stopped(event: ExperimentStopped, at: At) -> list[Statement]:
+    return [_experiment_ended(event.experiment_id, "CANCELED", None, None, at)]
+
+
 _TRIAL_REQUESTED = """
 INSERT INTO trials (id, experiment_id, index, state, hyperparameters, seed, slots, pool_id, origin, requested_at,
                     requested_seq, waiting_since, seq)
@@ -146,7 +171,7 @@ VALUES ($1, $2, $3, 'WAITING', $4, $5, $6, $7, $8, $9, $10, $9, $10) ON CONFLICT
 
 
 @statements.register
-def _trial_requested(event: TrialRequested, at: At) -> Statement:
+def _trial_requested(event: TrialRequested, at: At) -> list[Statement]:
     args = (
         event.trial_id,
         event.experiment_id,
@@ -159,7 +184,7 @@ def _trial_requested(event: TrialRequested, at: At) -> Statement:
         at.time,
         at.seq,
     )
-    return Statement(_TRIAL_REQUESTED, args, (event.trial_id, event.experiment_id))
+    return [Statement(_TRIAL_REQUESTED, args, (event.trial_id, event.experiment_id))]
 
 
 # The retry may stand before or after the release of the slots of the attempt that failed.
@@ -171,18 +196,18 @@ WHERE id = $1 AND ended_at IS NULL
 
 
 @statements.register
-def _trial_retried(event: TrialRetried, at: At) -> Statement:
+def _trial_retried(event: TrialRetried, at: At) -> list[Statement]:
     args = (event.trial_id, event.restarts, rows.text(event.reason), at.time, at.seq)
-    return Statement(_TRIAL_RETRIED, args, (event.trial_id,))
+    return [Statement(_TRIAL_RETRIED, args, (event.trial_id,))]
 
 
 _TRIAL_CLOSED = "UPDATE trials SET state = $2, reason = $3, ended_at = $4, seq = $5 WHERE id = $1 AND ended_at IS NULL"
 
 
 @statements.register
-def _trial_closed(event: TrialClosed, at: At) -> Statement:
+def _trial_closed(event: TrialClosed, at: At) -> list[Statement]:
     args = (event.trial_id, event.end.value, rows.text(event.reason), at.time, at.seq)
-    return Statement(_TRIAL_CLOSED, args, (event.trial_id,))
+    return [Statement(_TRIAL_CLOSED, args, (event.trial_id,))]
 
 
 _ALLOCATED = """
@@ -212,8 +237,8 @@ _TRIAL_STOPPING = (
 
 
 @statements.register
-def _preemption_requested(event: PreemptionRequested, at: At) -> Statement:
-    return Statement(_TRIAL_STOPPING, (event.trial_id, event.allocation_id, at.seq), (event.trial_id,))
+def _preemption_requested(event: PreemptionRequested, at: At) -> list[Statement]:
+    return [Statement(_TRIAL_STOPPING, (event.trial_id, event.allocation_id, at.seq), (event.trial_id,))]
 
 
 _RELEASED = "UPDATE allocations SET released_at = $2 WHERE id = $1 AND released_at IS NULL"
@@ -275,12 +300,22 @@ def _agent_gone(agent_id: str, incarnation: str, state: str) -> Statement:
     return Statement(_AGENT_GONE, (agent_id, incarnation, state), (f"agent {agent_id}",))
 
 
+@statements.register
+def _agent_left(event: AgentLeft, at: At) -> list[Statement]:
+    return [_agent_gone(event.agent_id, event.incarnation, "LEFT")]
+
+
+@statements.register
+def _agent_lost(event: AgentLost, at: At) -> list[Statement]:
+    return [_agent_gone(event.agent_id, event.incarnation, "LOST")]
+
+
 _TRIAL_STARTED = "UPDATE trials SET started_at = COALESCE(started_at, $3), seq = $4 WHERE id = $1 AND epoch = $2"
 
 
 @statements.register
-def _trial_started(event: TrialStarted, at: At) -> Statement:
-    return Statement(_TRIAL_STARTED, (event.trial_id, event.epoch, at.time, at.seq), (event.trial_id,))
+def _trial_started(event: TrialStarted, at: At) -> list[Statement]:
+    return [Statement(_TRIAL_STARTED, (event.trial_id, event.epoch, at.time, at.seq), (event.trial_id,))]
 
 
 # The first of equally good validations is the best one.
@@ -300,16 +335,17 @@ WITH reported AS (
     FROM reported r WHERE t.id = r.id
 )
 INSERT INTO metrics (trial_id, "group", name, step, epoch, value, time)
-SELECT r.id, 'validation', m.name, $3, $2, m.value, $4 FROM reported r, unnest($5::text[], $6::float8[]) AS m (name, value)
+SELECT r.id, 'validation', m.name, $3, $2, m.value, $4
+FROM reported r, unnest($5::text[], $6::float8[]) AS m (name, value)
 ON CONFLICT (trial_id, "group", name, step, epoch) DO UPDATE SET value = EXCLUDED.value, time = EXCLUDED.time
 """
 
 
 @statements.register
-def _metric_reported(event: MetricReported, at: At) -> Statement:
+def _metric_reported(event: MetricReported, at: At) -> list[Statement]:
     metrics = {rows.text(name): value for name, value in event.metrics.items()}
     args = (event.trial_id, event.epoch, event.step, at.time, [*metrics], [*metrics.values()], at.seq)
-    return Statement(_METRIC_REPORTED, args, (event.trial_id,))
+    return [Statement(_METRIC_REPORTED, args, (event.trial_id,))]
 
 
 _CHECKPOINT_SAVED = """
@@ -341,9 +377,9 @@ _TRIAL_EXITED = "UPDATE trials SET outcome = $3, error = $4, seq = $5 WHERE id =
 
 
 @statements.register
-def _trial_exited(event: TrialExited, at: At) -> Statement:
+def _trial_exited(event: TrialExited, at: At) -> list[Statement]:
     args = (event.trial_id, event.epoch, event.outcome.value, rows.text(event.error), at.seq)
-    return Statement(_TRIAL_EXITED, args, (event.trial_id,))
+    return [Statement(_TRIAL_EXITED, args, (event.trial_id,))]
 
 
 _TRIAL_STEPPED = "UPDATE trials SET step = GREATEST(step, $3::bigint), seq = $4 WHERE id = $1 AND epoch = $2"
@@ -351,3 +387,8 @@ _TRIAL_STEPPED = "UPDATE trials SET step = GREATEST(step, $3::bigint), seq = $4 
 
 def _trial_stepped(trial_id: str, epoch: int, step: int | None, at: At) -> Statement:
     return Statement(_TRIAL_STEPPED, (trial_id, epoch, step, at.seq), (trial_id,))
+
+
+@statements.register
+def _trial_preempted(event: TrialPreempted, at: At) -> list[Statement]:
+    return [_trial_stepped(event.trial_id, event.epoch, event.step, at)]

@@ -17,8 +17,9 @@ MAX_ERROR_CHARS = 8 * 1024
 
 _TRACEBACK = "Traceback (most recent call last):"
 _PEER_LOSS = re.compile(
-    r"connection (was )?(closed|reset|refused|aborted)|broken pipe|remote process exited|socket timeout|recvValue failed"
-    r"|failed to recv|NCCL.*(remote|timeout|timed out|aborted)|DistNetworkError|DistStoreError|nobody supervises",
+    r"connection (was )?(closed|reset|refused|aborted)|broken pipe|remote process exited|socket timeout"
+    r"|recvValue failed|failed to recv|NCCL.*(remote|timeout|timed out|aborted)|DistNetworkError|DistStoreError"
+    r"|nobody supervises",
     re.IGNORECASE,
 )
 

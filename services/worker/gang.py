@@ -20,7 +20,7 @@ from services.worker.state import Allocation
 from services.worker.uploads import Uploads
 from shared.events import Event, GangMemberExited, Outcome, RendezvousOpened, TrialExited, TrialPreempted
 
-LOG_DRAIN_S = 5.0
+LOG_DRAIN_S = 15.0
 
 
 class Gang:

@@ -123,7 +123,7 @@ def _defaults(place: Place, rendezvous: Rendezvous) -> dict[str, str]:
 
 
 def _devices(place: Place) -> dict[str, str]:
-    """All GPUs of this agent's share are visible to each of its ranks, LOCAL_RANK chooses: peers reach each other so."""
+    """Let each rank see all GPUs of this agent's share; LOCAL_RANK chooses, and peers reach each other directly."""
     if place.slots[0].kind is SlotKind.CPU:
         return {}
     return {"CUDA_VISIBLE_DEVICES": ",".join(slot.device_uuid or str(slot.number) for slot in place.slots)}

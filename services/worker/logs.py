@@ -31,7 +31,7 @@ _LINE_OVERHEAD_BYTES = 200  # what a short line costs in memory besides its text
 
 
 class LineSplitter:
-    """Cuts a stream of bytes into lines of text. A longer line than MAX_LINE_BYTES is cut; what is not UTF-8 is replaced."""
+    """Cuts a stream of bytes into lines of text, cuts those longer than MAX_LINE_BYTES, replaces what is not UTF-8."""
 
     def __init__(self) -> None:
         self._rest = b""

@@ -1,4 +1,4 @@
-"""What an allocation needs before its ranks can start: code, checkpoint, command line, and what a rank is welcomed with."""
+"""What an allocation needs before its ranks can start: code, checkpoint, command line; and how ranks are welcomed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from services.worker import launch
 from services.worker.endings import Bye
+from services.worker.facilities import Facilities
 from services.worker.frames import (
     CheckpointWritten,
     Farewell,
@@ -16,13 +18,9 @@ from services.worker.frames import (
     Validation,
     split_finite,
 )
-from services.worker.launch import Place
-from services.worker.metrics import Metrics
-from services.worker.outbox import Outbox
 from services.worker.state import Allocation
 from services.worker.uploads import Uploads, Written
 from shared.events import MetricReported, Outcome
-from shared.ids import AgentId
 from shared.volume import MetricBatch, MetricPoint
 
 
@@ -31,25 +29,20 @@ class Reports:
 
     def __init__(
         self,
+        facilities: Facilities,
         allocation: Allocation,
-        place: Place,
         *,
-        agent_id: AgentId,
         checkpoint_directory: Path,
         started: "asyncio.Future[int]",
-        outbox: Outbox,
-        metrics: Metrics,
         uploads: Uploads,
         say: Callable[[str], None],
         fail: Callable[[str], None],
     ) -> None:
+        self._facilities = facilities
         self._allocation = allocation
-        self._place = place
-        self._agent_id = agent_id
+        self._first_rank = launch.place_of(allocation, facilities.agent_id, facilities.slots).first_rank
         self._checkpoint_directory = checkpoint_directory
         self._started = started
-        self._outbox = outbox
-        self._metrics = metrics
         self._uploads = uploads
         self._say = say
         self._fail = fail
@@ -62,7 +55,7 @@ class Reports:
                 self._report_training(frame)
             case Validation() if rank == 0:
                 await self._report_validation(frame)
-            case CheckpointWritten() if rank == self._place.first_rank:
+            case CheckpointWritten() if rank == self._first_rank:
                 await self._save(frame)
             case Farewell():
                 self.byes[rank] = Bye(outcome=Outcome(frame.outcome), step=frame.step)
@@ -77,7 +70,7 @@ class Reports:
                 points.append(MetricPoint(step=step, time=_time(time_s), values=finite))
         if points:
             allocation = self._allocation
-            self._metrics.add(
+            self._facilities.metrics.add(
                 MetricBatch(
                     trial_id=allocation.trial_id,
                     experiment_id=allocation.experiment_id,
@@ -91,10 +84,10 @@ class Reports:
         if not metrics:
             return
         allocation = self._allocation
-        spoken = allocation.spoken_by(self._agent_id)
+        spoken = allocation.spoken_by(self._facilities.agent_id)
         event = MetricReported(**spoken, step=frame.step, metrics=metrics)
         cause = await asyncio.shield(self._started)
-        await self._outbox.put(event, causes=(cause,), correlation=allocation.experiment_id)
+        await self._facilities.outbox.put(event, causes=(cause,), correlation=allocation.experiment_id)
 
     async def _save(self, frame: CheckpointWritten) -> None:
         directory = Path(frame.directory).resolve()

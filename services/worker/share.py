@@ -183,13 +183,10 @@ class Share:
 
     def _reports(self, prepared: Prepared) -> Reports:
         return Reports(
+            self._facilities,
             self._allocation,
-            self._place,
-            agent_id=self._facilities.agent_id,
             checkpoint_directory=prepared.checkpoint_directory,
             started=self.started,
-            outbox=self._facilities.outbox,
-            metrics=self._facilities.metrics,
             uploads=self._uploads,
             say=self.log.say,
             fail=self._control.fail,

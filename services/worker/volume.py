@@ -8,7 +8,7 @@ from nats.aio.client import Client
 
 from services.worker.backoff import Backoff
 
-PUBLISH_TIMEOUT_S = 5.0
+PUBLISH_TIMEOUT_S = 2.0
 
 _MESSAGE_ID = "Nats-Msg-Id"  # a repetition with the same id is dropped by the broker
 _log = logging.getLogger(__name__)

@@ -216,7 +216,8 @@ def _run_python(argv: list[str]) -> NoReturn:
     except SystemExit as end:
         code = _exit_code(end.code)
     except BaseException as error:  # noqa: BLE001 # the user's program is over, as at the interpreter's top level
-        sys.excepthook(type(error), error, _beyond_us(error.__traceback__))
+        error.__traceback__ = _beyond_us(error.__traceback__)
+        sys.excepthook(type(error), error, error.__traceback__)
         code = 1
     _end_interpreter(code)
 
@@ -261,7 +262,7 @@ def _beyond_us(trace: Any) -> Any:
     beyond = trace
     while beyond is not None and beyond.tb_frame.f_code.co_filename in ours:
         beyond = beyond.tb_next
-    return beyond or trace
+    return beyond
 
 
 def _serve_store(address: str, port: int, listening_fd: int) -> NoReturn:

@@ -76,7 +76,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _read_yaml(text: str, problems: list[Problem]) -> object:
     try:
-        _refuse_depth(text)
+        _refuse_excess(text)
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
@@ -89,16 +89,18 @@ def _read_yaml(text: str, problems: list[Problem]) -> object:
     return None if node is None else _Builder(problems).build(node, ())
 
 
-def _refuse_depth(text: str) -> None:
-    """Look at the nesting without building anything: composing is recursive, this is not."""
+def _refuse_excess(text: str) -> None:
+    """Look at size and nesting without building anything: composing is recursive, this is not."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for number, event in enumerate(yaml.parse(text, Loader=_Loader)):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > MAX_DEPTH:
             raise Rejected(_TOO_DEEP)
+        if number > 2 * MAX_VALUES:  # a value in a mapping has a key
+            raise Rejected(_TOO_MUCH)
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:

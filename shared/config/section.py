@@ -1,4 +1,4 @@
-"""What all sections of the experiment file have in common: unknown keys are errors, types are strict, null is absent."""
+"""What the sections of the experiment file have in common: unknown keys are errors, types strict, null means absent."""
 
 from pydantic import BaseModel, ConfigDict, model_validator
 

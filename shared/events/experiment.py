@@ -95,6 +95,6 @@ class ExperimentStopped(ExperimentEvent, frozen=True, kw_only=True):
 
 
 class ExperimentFailed(ExperimentEvent, frozen=True, kw_only=True):
-    """Every trial is closed, and none completed."""
+    """Every trial is closed, and none completed, or the search method could not go on; `reason` says which."""
 
     reason: str

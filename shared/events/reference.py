@@ -1,6 +1,7 @@
 """The event reference, generated from the catalogue: `python -m shared.events.reference > docs/reference/events.md`."""
 
 import inspect
+import sys
 import typing
 
 import msgspec
@@ -11,11 +12,11 @@ _HEAD = """# Event reference
 
 Generated from `shared/events` by `python -m shared.events.reference`; do not edit.
 
-A fact is one message on the stream `EVENTS`, subject `tm.<writer>.<aggregate>.<id>.<EventName>`. Its body is one msgpack
-map with the attributes of CloudEvents 1.0: `id`, `source` (the writer), `type` (the event's name), `subject`, `time` (UTC),
-`tmversion` (the version of the event's shape), `actor`, `correlation` (the experiment), `causes` (the stream sequences of
-the events that made this one necessary), `traceparent` and `data` (the fields below). The broker lets each service publish
-under its own writer only.
+A fact is one message on the stream `EVENTS`, subject `tm.<writer>.<aggregate>.<id>.<EventName>`. Its body is one
+msgpack map with the attributes of CloudEvents 1.0: `id`, `source` (the writer), `type` (the event's name), `subject`,
+`time` (UTC), `tmversion` (the version of the event's shape), `actor`, `correlation` (the experiment), `causes` (the
+stream sequences of the events that made this one necessary), `traceparent` and `data` (the fields below). The broker
+lets each service publish under its own writer only, and readers set aside what its writer may not say.
 """
 
 
@@ -29,7 +30,8 @@ def _section(name: str, event: type[Event]) -> str:
     described = inspect.cleandoc(event.__doc__ or "").replace("\n", " ")
     writer = "worker-<agent_id>" if event.writer == "worker" else event.writer
     subject = f"tm.{writer}.{event.aggregate}.<{event.aggregate_field}>.{name}"
-    return f"## {name}\n\n{described}\n\nSubject `{subject}`, version {event.version}.\n\n| field | type |\n|---|---|\n{fields}\n"
+    table = f"| field | type |\n|---|---|\n{fields}\n"
+    return f"## {name}\n\n{described}\n\nSubject `{subject}`, version {event.version}.\n\n{table}"
 
 
 def _row(field: msgspec.structs.FieldInfo, event: type[Event]) -> str:
@@ -45,4 +47,4 @@ def _type_name(annotation: object) -> str:
 
 
 if __name__ == "__main__":
-    print(render(), end="")
+    sys.stdout.write(render())

@@ -124,7 +124,7 @@ def bomb(opening: str) -> str:
         ("- " * 100_000, "nested more than"),
         ('{"a":' * 100_000, "nested more than"),
         ('{"a":' + "[" * 60 + "]" * 60 + "}", "nested more than"),
-        ("a: [" + "1," * 200_000 + "]", "more than 100,000 values"),
+        ("a: [" + "1," * 500_000 + "]", "more than 100,000 values"),
         ('{"a": [' + "1," * 200_000 + "1]}", "more than 100,000 values"),
     ],
     ids=[

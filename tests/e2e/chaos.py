@@ -7,8 +7,6 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
-
 from shared import broker, subjects
 from shared.decisions import Fold
 from shared.events import Event
@@ -33,16 +31,18 @@ async def kill_and_await_restart(platform: RunningPlatform, program: str) -> Non
     await eventually(lambda: pid_of(platform, program) != killed, timeout_s=30)
 
 
-def rank_pids(platform: RunningPlatform, agent: str = "worker-local") -> list[int]:
-    """The pids of all training ranks below an agent: they run in an allocation's code directory."""
-    pids = []
-    for process in psutil.Process(pid_of(platform, agent)).children(recursive=True):
-        try:
-            if Path(process.cwd()).name == "code":
-                pids.append(process.pid)
-        except psutil.NoSuchProcess:
-            continue
-    return pids
+def rank_pids(platform: RunningPlatform) -> list[int]:
+    """The pids of all training ranks of a platform: they run in an allocation's code directory."""
+    agents = platform.data / "agents"
+    return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _is_rank(entry, agents)]
+
+
+def _is_rank(entry: Path, agents: Path) -> bool:
+    try:
+        directory = (entry / "cwd").readlink()
+    except OSError:  # it has just ended
+        return False
+    return directory.name == "code" and directory.is_relative_to(agents)
 
 
 class LogReader:
@@ -53,7 +53,9 @@ class LogReader:
         passwords = json.loads((platform.data / "credentials.json").read_text())["nats"]
         self._url = user_url(ports["nats"], "tracker", passwords["tracker"])
 
-    async def until(self, condition: Callable[[list[Event]], bool], *, timeout_s: float = READ_TIMEOUT_S) -> list[Event]:
+    async def until(
+        self, condition: Callable[[list[Event]], bool], *, timeout_s: float = READ_TIMEOUT_S
+    ) -> list[Event]:
         """All events from the first, as soon as the condition holds for them."""
         events: list[Event] = []
         folded = Fold(lambda recorded: events.append(recorded.event) if recorded.event else None)

@@ -40,7 +40,13 @@ with tm.trial() as trial:
 SEARCH = {
     "name": "kill",
     "entrypoint": "python train.py",
-    "searcher": {"name": "bayesian", "metric": "loss", "max_trials": NUM_TRIALS, "max_length": 120, "initial_trials": 3},
+    "searcher": {
+        "name": "bayesian",
+        "metric": "loss",
+        "max_trials": NUM_TRIALS,
+        "max_length": 120,
+        "initial_trials": 3,
+    },
     "hyperparameters": {"x": {"type": "double", "minval": 0.1, "maxval": 1.0}},
     "resources": {"slots_per_trial": 1},
 }

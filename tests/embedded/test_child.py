@@ -12,12 +12,14 @@ from trainmaster.embedded.directory import DataDirectory
 from trainmaster.embedded.program import Program
 
 SLEEPER = (sys.executable, "-S", "-c", "import signal; signal.pause()")
-STUBBORN = (
-    sys.executable,
-    "-S",
-    "-c",
-    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True)\nwhile True: signal.pause()",
-)
+DEAF = """
+import signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("deaf", flush=True)
+while True:
+    signal.pause()
+"""
+STUBBORN = (sys.executable, "-S", "-c", DEAF)
 
 
 def _child(directory: Path, argv: tuple[str, ...]) -> Child:

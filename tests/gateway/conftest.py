@@ -60,8 +60,8 @@ class Api:
 def form(config: str, code: bytes, name: str = "code") -> aiohttp.FormData:
     """A submission as a browser would send it."""
     data = aiohttp.FormData()
-    data.add_field("config", config, filename="search.yaml")
-    data.add_field(name, code, filename="code.tar.gz")
+    data.add_field("config", io.BytesIO(config.encode()), filename="search.yaml")
+    data.add_field(name, io.BytesIO(code), filename="code.tar.gz")
     return data
 
 

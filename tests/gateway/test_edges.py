@@ -12,11 +12,13 @@ import aiohttp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.gateway.app import serve
 from services.gateway.openapi import document
 from services.gateway.routes import ROUTES
 from shared.events import CheckpointFile
+from shared.ids import ExperimentId
 from shared.objectstore import ObjectStore, checkpoint_key, manifest_key
-from tests.gateway.conftest import Api, running, serve
+from tests.gateway.conftest import Api, running
 from tests.tracker import story
 
 DESCRIPTION = Path(__file__).parents[2] / "docs" / "openapi.json"
@@ -102,7 +104,7 @@ async def test_browsers_are_told_to_run_nothing_but_our_scripts(api: Api) -> Non
 
 async def test_a_reader_waits_for_what_it_knows_but_not_for_ever(api: Api) -> None:
     for number in range(5):
-        seq = await story.tell(api.log, [story.submitted(story.ExperimentId(f"m000000{number}"))])
+        seq = await story.tell(api.log, [story.submitted(ExperimentId(f"m000000{number}"))])
         page = await api.get("/api/v1/experiments", limit=1, min_seq=seq)
         assert page["items"][0]["id"] == f"m000000{number}"
     begun_s = time.monotonic()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared import subjects, volume
-from shared.ids import AllocationId
+from shared.ids import AllocationId, ExperimentId
 from shared.volume import LogBatch, LogLine
 from tests.gateway.conftest import Api
 from tests.tracker import story
@@ -34,7 +34,8 @@ async def read_stream(api: Api, path: str, count: int, **headers: str) -> list[t
 async def test_the_log_is_read_in_pages(api: Api) -> None:
     whole = story.whole_search()
     last = await story.tell(api.log, whole)
-    items, after, at_head = [], 0, False
+    items: list[Any] = []
+    after, at_head = 0, False
     while not at_head:
         page = await api.get("/api/v1/events", limit=5, after=after)
         items, after, at_head = items + page["items"], page["next_after"], page["at_head"]
@@ -44,11 +45,11 @@ async def test_the_log_is_read_in_pages(api: Api) -> None:
 
 async def test_the_tap_filters(api: Api) -> None:
     await story.tell(api.log, story.whole_search())
-    other = story.submitted(story.ExperimentId("m0000000"))
+    other = story.submitted(ExperimentId("m0000000"))
     await story.tell(api.log, [other])
 
-    async def names(**query: object) -> set[str]:
-        return {item["name"] for item in (await api.get("/api/v1/events", **query))["items"]}
+    async def names(**query: str) -> set[str]:
+        return {item["name"] for item in (await api.get("/api/v1/events", 200, **query))["items"]}
 
     assert await names(experiment="m0000000") == {"ExperimentSubmitted"}
     assert await names(writer="scheduler") == {"GPUAllocated", "GPUReleased"}

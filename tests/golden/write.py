@@ -1,5 +1,6 @@
 """Write the golden bytes of event versions that have none yet; existing ones are never touched."""
 
+import sys
 from pathlib import Path
 
 from shared import codec
@@ -12,7 +13,7 @@ def main() -> None:
         path = Path(__file__).parent / f"{type(event).__name__}.v{event.version}.msgpack"
         if not path.exists():
             path.write_bytes(codec.encode(envelope(event)))
-            print("wrote", path.name)
+            sys.stdout.write(f"wrote {path.name}\n")
 
 
 if __name__ == "__main__":

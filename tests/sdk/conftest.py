@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+# Torch's store looks up the name of everybody who connects. Without this, a slow name server slows the tests.
+os.environ["RES_OPTIONS"] = "attempts:0"
 import torch.distributed
 
 from tests.sdk.fake_agent import FakeAgent

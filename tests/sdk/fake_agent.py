@@ -1,5 +1,6 @@
 """An agent's side of the trial socket, spoken by the test: a real unix socket, and a memory of what was said."""
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable
@@ -47,9 +48,8 @@ class FakeAgent:
 
     def hang_up(self, rank: int) -> None:
         """Close the connection to a rank, as a dying agent would."""
-        connection = self._connections.pop(rank)
-        connection.shutdown(socket.SHUT_RDWR)
-        connection.close()
+        with contextlib.suppress(OSError):  # the rank may have gone first
+            self._connections.pop(rank).shutdown(socket.SHUT_RDWR)
 
     def of_type(self, kind: str, rank: int = 0) -> list[Frame]:
         """Return the frames of a type that a rank has sent so far."""
@@ -83,6 +83,7 @@ class FakeAgent:
                     self._connections[rank] = connection
                     self.send(rank, self._welcome | {"rank": rank, "local_rank": rank})
                 self._remember(rank, frame)
+        connection.close()
 
     def _remember(self, rank: int, frame: Frame) -> None:
         if frame["type"] == "checkpoint" and self.stores_at_once:

@@ -43,7 +43,7 @@ def test_all_ranks_stop_after_the_same_step(seed: int) -> None:
     stop_at = chance.choice([1, 2, 15, NUM_STEPS - 1, NUM_STEPS])
     master = new_store(is_master=True)
     agreements = [
-        StopAgreement(rank=rank, world_size=num_ranks, begun=0, open_store=lambda: new_store(master.port))
+        StopAgreement(rank=rank, world_size=num_ranks, begun=0, store=lambda: new_store(master.port))
         for rank in range(num_ranks)
     ]
     collective, stop = threading.Barrier(num_ranks), threading.Event()
@@ -65,7 +65,7 @@ def test_all_ranks_stop_after_the_same_step(seed: int) -> None:
 def test_ranks_stop_though_one_of_them_has_left_its_loop() -> None:
     master = new_store(is_master=True)
     late, done = (
-        StopAgreement(rank=rank, world_size=2, begun=0, open_store=lambda: new_store(master.port)) for rank in range(2)
+        StopAgreement(rank=rank, world_size=2, begun=0, store=lambda: new_store(master.port)) for rank in range(2)
     )
     for agreement in (late, done):
         assert agreement.begin(1)
@@ -75,7 +75,7 @@ def test_ranks_stop_though_one_of_them_has_left_its_loop() -> None:
 
 
 def test_a_single_rank_stops_before_its_next_step() -> None:
-    agreement = StopAgreement(rank=0, world_size=1, begun=4, open_store=refuse)
+    agreement = StopAgreement(rank=0, world_size=1, begun=4, store=refuse)
     assert agreement.begin(5)
     agreement.request()
     assert not agreement.begin(6)

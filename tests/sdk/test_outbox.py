@@ -30,7 +30,12 @@ def test_a_full_outbox_thins_out_older_points_and_counts_them(num_points: int, m
 
 def test_a_frame_waits_for_room_and_is_not_dropped() -> None:
     outbox = Outbox(max_frames=2)
-    writer = threading.Thread(target=lambda: [outbox.add_frame({"number": number}) for number in range(50)])
+
+    def add_all() -> None:
+        for number in range(50):
+            outbox.add_frame({"number": number})
+
+    writer = threading.Thread(target=add_all)
     writer.start()
     taken: list[int] = []
     while len(taken) < 50:

@@ -1,5 +1,6 @@
 """What a trial of one rank says to its agent, and what it makes of the answers."""
 
+import random
 import subprocess
 import sys
 import threading
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy
+import numpy as np
 import pytest
 import torch
 
@@ -68,13 +69,13 @@ def test_a_single_training_point_arrives_soon(agent: FakeAgent) -> None:
 def test_a_validation_arrives_at_once_and_after_the_training_points_before_it(agent: FakeAgent) -> None:
     with tm.trial() as trial:
         trial.report(3, loss=0.5)
-        trial.report_validation(3, accuracy=numpy.float32(0.75), loss=torch.tensor([2.0]), count=3)
+        trial.report_validation(3, accuracy=np.float32(0.75), loss=torch.tensor([2.0]), count=3)
         (validation,) = agent.wait_for("validation")
         assert validation == {"type": "validation", "step": 3, "metrics": {"accuracy": 0.75, "loss": 2.0, "count": 3.0}}
         assert [frame["type"] for _, frame in agent.frames] == ["hello", "metrics", "validation"]
 
 
-@pytest.mark.parametrize("value", ["0.5", None, [0.5], torch.zeros(2), numpy.zeros((2, 2)), 1j])
+@pytest.mark.parametrize("value", ["0.5", None, [0.5], torch.zeros(2), np.zeros((2, 2)), 1j])
 def test_what_is_not_a_number_is_refused_by_name(agent: FakeAgent, value: object) -> None:
     with tm.trial() as trial, pytest.raises(TypeError, match='metric "accuracy" must be one number'):
         trial.report_validation(1, accuracy=value)
@@ -118,27 +119,27 @@ def test_a_stop_ends_the_loop_between_two_steps_after_a_checkpoint(
 
 def test_a_trial_resumes_what_it_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "0")
-    before = {"model": torch.nn.Linear(2, 1), "optimizer": torch.optim.SGD([torch.zeros(1)], lr=0.5)}
+    old_model, old_optimizer = torch.nn.Linear(2, 1), torch.optim.SGD([torch.zeros(1)], lr=0.5)
     with FakeAgent(tmp_path) as agent:
         monkeypatch.setenv("TM_SOCKET", agent.path)
         with tm.trial() as trial:
-            trial.checkpoint(before, 3, best=0.9)
-            expected = torch.rand(3), numpy.random.rand()
+            trial.checkpoint({"model": old_model, "optimizer": old_optimizer}, 3, best=0.9)
+            expected = torch.rand(3), random.random()
     (tmp_path / "agent.sock").unlink()
 
-    after = {"model": torch.nn.Linear(2, 1), "optimizer": torch.optim.SGD([torch.zeros(1)], lr=0.1)}
+    model, optimizer = torch.nn.Linear(2, 1), torch.optim.SGD([torch.zeros(1)], lr=0.1)
     with FakeAgent(tmp_path, resume=resume_from(tmp_path, 3)) as agent:
         monkeypatch.setenv("TM_SOCKET", agent.path)
         with tm.trial() as trial:
             assert trial.steps_completed == 3
-            steps = trial.steps(resume=after)
+            steps = trial.steps(resume={"model": model, "optimizer": optimizer})
             assert next(steps) == 4
             assert torch.equal(torch.rand(3), expected[0])
-            assert numpy.random.rand() == expected[1]
+            assert random.random() == expected[1]
             assert list(steps) == [5]
     assert trial.restored_state == {"best": 0.9}
-    assert torch.equal(after["model"].weight, before["model"].weight)  # type: ignore[union-attr,arg-type]
-    assert after["optimizer"].param_groups[0]["lr"] == 0.5  # type: ignore[union-attr,index]
+    assert torch.equal(model.weight, old_model.weight)
+    assert optimizer.param_groups[0]["lr"] == 0.5
 
 
 def test_a_trial_that_resumes_must_say_into_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +182,7 @@ def test_only_what_can_be_saved_is_accepted(agent: FakeAgent) -> None:
 
 
 def test_an_exception_propagates_without_a_farewell(agent: FakeAgent) -> None:
-    with pytest.raises(ZeroDivisionError), tm.trial() as trial:
+    with pytest.raises(ZeroDivisionError), tm.trial() as trial:  # noqa: PT012  # the block is what is tested
         trial.report(1, loss=0.25)
         trial.report(1, loss=1 / 0)
     assert agent.wait_for("metrics")[0]["points"][0][2] == {"loss": 0.25}
@@ -197,7 +198,9 @@ def test_a_rank_ends_when_its_agent_is_gone(tmp_path: Path) -> None:
         agent.hang_up(0)
         _, errors = rank.communicate(timeout=30)
     assert rank.returncode == 1
-    assert errors == "trainmaster: the agent has closed the connection; nobody supervises this process, so it ends now\n"
+    assert (
+        errors == "trainmaster: the agent has closed the connection; nobody supervises this process, so it ends now\n"
+    )
 
 
 def test_an_agent_that_talks_nonsense_is_left(tmp_path: Path) -> None:
@@ -213,6 +216,8 @@ def test_an_agent_that_talks_nonsense_is_left(tmp_path: Path) -> None:
 
 
 def test_importing_trainmaster_imports_nothing_heavy() -> None:
-    script = "import sys, trainmaster; print(*{name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names)"
+    script = (
+        "import sys, trainmaster; print(*{name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names)"
+    )
     printed = subprocess.check_output([sys.executable, "-S", "-c", script], env={"PYTHONPATH": str(ROOT)}, text=True)
     assert set(printed.split()) == {"__main__", "trainmaster"}

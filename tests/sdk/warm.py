@@ -11,12 +11,12 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-import deepspeed  # noqa: F401  # type: ignore[import-untyped]
-import deepspeed.runtime.zero.muon.muon_optimizer  # noqa: F401  # type: ignore[import-untyped]
+import deepspeed
+import deepspeed.runtime.zero.muon.muon_optimizer
 import torch
 
 import trainmaster.sdk.agent
-import trainmaster.sdk.deepspeed  # noqa: F401
+import trainmaster.sdk.deepspeed
 
 
 def run(request: dict[str, Any]) -> list[int]:
@@ -44,7 +44,7 @@ def become(script: str) -> NoReturn:
     code = 0
     try:
         runpy.run_path(script, run_name="__main__")
-    except BaseException:
+    except BaseException:  # noqa: BLE001  # whatever it is, the interpreter would print it and exit with 1
         traceback.print_exc()
         code = 1
     sys.stdout.flush()
@@ -52,7 +52,13 @@ def become(script: str) -> NoReturn:
     os._exit(code)
 
 
+def answer(text: str) -> None:
+    """Write a line for the test."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
 if __name__ == "__main__":
-    print("ready", flush=True)
+    answer("ready")
     for line in sys.stdin:
-        print(json.dumps(run(json.loads(line))), flush=True)
+        answer(json.dumps(run(json.loads(line))))

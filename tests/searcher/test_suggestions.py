@@ -20,7 +20,12 @@ from tests.support.eventually import eventually
 ONE, TWO = ExperimentId("one"), ExperimentId("two")
 
 #: Answers each request with its own pid; `{}` runs first, for each request.
-SCRIPT = "import sys, os, json, pathlib\nfor line in sys.stdin:\n    {}\n    print(json.dumps({{'point': [os.getpid()]}}), flush=True)"
+SCRIPT = """
+import sys, os, json, pathlib
+for line in sys.stdin:
+    {}
+    print(json.dumps({{'point': [os.getpid()]}}), flush=True)
+"""
 
 
 @dataclass(frozen=True)

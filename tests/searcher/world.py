@@ -66,8 +66,8 @@ class World(History[State]):
 
 def submitted(searcher: str = RANDOM, *, space: str = SPACE, more: str = "", experiment_id: str = EXPERIMENT) -> Event:
     """Return the submission of an experiment; `more` holds other lines of its file."""
-    text = f"entrypoint: x\nsearcher: {searcher}\nhyperparameters: {space}\nreproducibility: {{experiment_seed: 7}}\n{more}"
-    return stored(parse_experiment(text).model_dump(mode="json"), experiment_id)
+    text = f"entrypoint: x\nsearcher: {searcher}\nhyperparameters: {space}\n{more}"
+    return stored(parse_experiment(text).with_seed(7).model_dump(mode="json"), experiment_id)
 
 
 def stored(config: Mapping[str, Any], experiment_id: str = EXPERIMENT) -> Event:

@@ -108,7 +108,7 @@ SAMPLES: tuple[Event, ...] = (
     TrialStarted(**_SPEAKING, world_size=2, warm=True, resumed_from=CHECKPOINT),  # type: ignore[arg-type]
     MetricReported(**_SPEAKING, step=120, metrics={"accuracy": 0.97, "loss": 0.1}),  # type: ignore[arg-type]
     CheckpointShardUploaded(**_SPEAKING, checkpoint_id=CHECKPOINT, step=120, files=_FILES),  # type: ignore[arg-type]
-    CheckpointSaved(  # type: ignore[misc]
+    CheckpointSaved(
         **_SPEAKING,  # type: ignore[arg-type]
         checkpoint_id=CHECKPOINT,
         step=120,

@@ -1,5 +1,6 @@
 """The wire format: every stored version decodes for ever, and nothing hostile gets through."""
 
+import contextlib
 from pathlib import Path
 
 import msgspec
@@ -49,9 +50,7 @@ def test_a_field_from_a_newer_minor_version_is_ignored() -> None:
     assert codec.decode(_tampered(data=msgspec.Raw(data))).event == SAMPLES[1]
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"\xc1", b"not msgpack", b"\x80", b"\xff" * 100], ids=["empty", "reserved", "text", "no fields", "junk"]
-)
+@pytest.mark.parametrize("body", [b"", b"\xc1", b"not msgpack", b"\x80", b"\xff" * 100])
 def test_bytes_that_are_no_event_are_undecodable(body: bytes) -> None:
     with pytest.raises(Undecodable):
         codec.decode(body)
@@ -69,18 +68,15 @@ def test_a_missing_field_is_undecodable() -> None:
 
 @given(st.binary(max_size=200))
 def test_no_bytes_crash_the_decoder(body: bytes) -> None:
-    try:
+    with contextlib.suppress(Undecodable):
         codec.decode(body)
-    except Undecodable:
-        pass
 
 
 def test_a_body_that_lies_about_its_writer_is_set_aside() -> None:
     event = SAMPLES[1]
     honest = envelope(event)
-    message = Message(
-        seq=1, subject="tm.searcher.experiment.k3f9x2ab.ExperimentPaused", body=codec.encode(honest), stored_at=honest.time
-    )
+    subject = "tm.searcher.experiment.k3f9x2ab.ExperimentPaused"
+    message = Message(seq=1, subject=subject, body=codec.encode(honest), stored_at=honest.time)
     with pytest.raises(Undecodable, match="subject says"):
         decode_recorded(message)
 
@@ -103,5 +99,7 @@ def test_an_agent_cannot_speak_for_another() -> None:
 
 def _tampered(**changes: object) -> bytes:
     wire = msgspec.msgpack.decode(codec.encode(envelope(SAMPLES[1])), type=dict[str, msgspec.Raw])
-    raw = {key: value if isinstance(value, msgspec.Raw) else msgspec.Raw(msgspec.msgpack.encode(value)) for key, value in changes.items()}
-    return msgspec.msgpack.encode(wire | raw)
+    encode = msgspec.msgpack.encode
+    for name, value in changes.items():
+        wire[name] = value if isinstance(value, msgspec.Raw) else msgspec.Raw(encode(value))
+    return encode(wire)

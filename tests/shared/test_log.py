@@ -103,9 +103,7 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed(nats_serve
         assert [message.seq for message in seen] == acknowledged == list(range(1, 11))
 
 
-async def test_an_unreachable_broker_is_unavailable(
-    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_unreachable_broker_is_unavailable(nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "APPEND_TIMEOUT_S", 0.2)
     async with broker.connect(nats_server.url_as("gateway"), "test") as client:
         await asyncio.to_thread(nats_server.server.kill)

@@ -8,6 +8,7 @@ stored. In the end the faults stop, and the experiment must end.
 
 import random
 from dataclasses import dataclass, field
+from typing import Any
 
 from services.scheduler import decide as scheduler_decide
 from services.scheduler import state as scheduler_state
@@ -113,13 +114,13 @@ class Cluster:
 
     def _serve(self) -> None:
         """A service folds some of the log and decides, up to date or not."""
-        service = self.random.choice([*self.schedulers, *self.searchers])
+        service = self.random.choice(self._services())
         service.fold(self.random.choice([None, None, 0, 1, 3]))
         service.act(lose_after=self.random.choice([None, None, None, 0, 1]))
 
     def _crash(self) -> None:
         self.num_faults += 1
-        self.random.choice([*self.schedulers, *self.searchers]).crash()
+        self.random.choice(self._services()).crash()
 
     def _work(self) -> None:
         """An agent reads some of the log, or moves one of its trials on."""
@@ -180,7 +181,7 @@ class Cluster:
     def _calm_turn(self) -> bool:
         """Everybody reads everything and acts once; say whether anything is still going on."""
         wanted = 0
-        for service in (*self.schedulers[:1], *self.searchers[:1]):
+        for service in self._services()[::2]:  # one instance of each
             service.fold()
             wanted += service.act()
         for agent in self.agents:
@@ -247,6 +248,9 @@ class Cluster:
             agent_id=agent.agent_id, incarnation=agent.incarnation, pool_id=POOL, address="127.0.0.1", slots=slots
         )
         self.log.say(f"worker-{agent.agent_id}", joined)
+
+    def _services(self) -> "list[SimulatedService[Any]]":
+        return [*self.schedulers, *self.searchers]
 
     def _submitted(self) -> Event:
         return ExperimentSubmitted(

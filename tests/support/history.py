@@ -12,7 +12,9 @@ StateT = TypeVar("StateT")
 class History(Generic[StateT]):
     """A state and the events folded into it; sequences count from 1."""
 
-    def __init__(self, state: StateT, evolve: Callable[[StateT, Recorded], None], check: Callable[[StateT], None]) -> None:
+    def __init__(
+        self, state: StateT, evolve: Callable[[StateT, Recorded], None], check: Callable[[StateT], None]
+    ) -> None:
         self.state = state
         self.events: list[Event] = []
         self._evolve = evolve

@@ -1,30 +1,26 @@
 """Events to statements: pure."""
 
+from datetime import UTC, datetime
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.tracker import rows
-from services.tracker.projection import Statement, in_waves, statements
+from services.tracker.projection import At, Statement, in_waves, statements
 from shared.events import CATALOGUE
-from shared.log import Recorded, envelope_of
 from tests.shared.samples import SAMPLES
 from tests.tracker import story
 
+AT = At(7, datetime(2026, 1, 1, tzinfo=UTC))
 NOT_SHOWN = {"RendezvousOpened", "CheckpointShardUploaded", "GangMemberExited"}
 KEYS = st.lists(st.sampled_from("abc"), min_size=1, max_size=2, unique=True).map(tuple)
 BATCHES = st.lists(st.tuples(st.sampled_from(["A", "B", "C"]), KEYS))
 
 
-def recorded(event: object) -> Recorded:
-    """An event as if it were on the log."""
-    envelope = envelope_of(event, writer="test", actor="test", correlation="test")  # type: ignore[arg-type]
-    return Recorded(seq=7, envelope=envelope)
-
-
 def test_every_event_type_becomes_rows_or_is_known_not_to() -> None:
     events = {type(event).__name__: event for event in (*SAMPLES, story.submitted())}
     assert events.keys() == CATALOGUE.keys()
-    silent = {name for name, event in events.items() if not statements(recorded(event))}
+    silent = {name for name, event in events.items() if not statements(event, AT)}
     assert silent == NOT_SHOWN
 
 
@@ -40,7 +36,7 @@ def test_waves_keep_the_order_of_statements_that_share_a_key(batch: list[tuple[s
 
 def test_many_trials_take_few_round_trips() -> None:
     lives = [[story.requested(n), story.allocated(n), story.started(n), story.exited(n)] for n in range(1, 101)]
-    batch = [statement for life in lives for event in life for statement in statements(recorded(event))]
+    batch = [statement for life in lives for event in life for statement in statements(event, AT)]
     assert len(batch) == 500 and len(list(in_waves(batch))) == 5
 
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import hashlib
 import os
+import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -85,7 +87,13 @@ class Cluster:
         return self._expected[key]
 
     async def submit(
-        self, files: dict[str, str], *, slots: int = 1, entrypoint: str = "python main.py", more: str = ""
+        self,
+        files: dict[str, str],
+        *,
+        slots: int = 1,
+        entrypoint: str = "python main.py",
+        more: str = "",
+        store_code: bool = True,
     ) -> None:
         """Submit an experiment of one trial with the given code."""
         code = self.directory / "code"
@@ -94,8 +102,9 @@ class Cluster:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         body = archive.pack(code)
-        sha256 = __import__("hashlib").sha256(body).hexdigest()
-        await self.store.put(objectstore.code_key(sha256), body)
+        sha256 = hashlib.sha256(body).hexdigest()
+        if store_code:
+            await self.store.put(objectstore.code_key(sha256), body)
         config = parse_experiment(
             f"entrypoint: {entrypoint}\nsearcher: {{name: single, metric: loss, max_length: {{batches: 10}}}}\n"
             f"resources: {{slots_per_trial: {slots}}}\nhyperparameters: {{lr: 0.1}}\n{more}"
@@ -227,6 +236,15 @@ class Cluster:
                         await running
         finally:
             os.close(lock_fd)
+
+    def light_agent(self) -> list[str]:
+        """Return the command line of an agent process whose warm parent imports nothing."""
+        program = [
+            "import services.worker.service as s",
+            "s.TRAINING_MODULES = ()",
+            "import services.worker.__main__ as m",
+        ]
+        return [sys.executable, "-c", "; ".join([*program, "m.main()"])]
 
     def environment(self, agent_id: AgentId = AGENT, slots: int = 2) -> dict[str, str]:
         """Return the environment of an agent that runs as a process of its own."""

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-import msgpack  # type: ignore[import-untyped]  # ships no types
+import msgpack
 
 from trainmaster.sdk.assignment import Assignment, Frame
 from trainmaster.sdk.metrics import Captured, FiniteFilter
 from trainmaster.sdk.outbox import POINTS_PER_BATCH, Outbox, Point
+from trainmaster.sdk.terminal import warn
 
 MAX_BUFFER_BYTES = 16 * 1024 * 1024
 RECEIVE_BYTES = 64 * 1024
@@ -82,7 +83,7 @@ class AgentSession:
         if self._sender.is_alive():
             _exit(f"the agent did not take this rank's last messages within {FAREWELL_TIMEOUT_S:.0f} s")
         if self._outbox.num_dropped:
-            _say(f"the agent was slow: {self._outbox.num_dropped} training metric points were left out")
+            warn(f"the agent was slow: {self._outbox.num_dropped} training metric points were left out")
         self._socket.shutdown(socket.SHUT_WR)
 
     def say_bye(self, outcome: str, step: int) -> None:
@@ -95,10 +96,11 @@ class AgentSession:
         for frame in self._frames:
             match frame["type"]:
                 case "stop":
-                    _say(f"asked to stop: {frame['reason']}")
+                    warn(f"asked to stop: {frame['reason']}")
                     start_thread("trainmaster-stop", on_stop)
                 case "checkpoint_stored" if frame["step"] == self._uploading_step:
                     self._uploaded.set()
+        self._socket.close()
         if not self._leaving:
             _exit("the agent has closed the connection; nobody supervises this process, so it ends now")
 
@@ -147,11 +149,7 @@ def _receive(connection: socket.socket) -> bytes:
         return b""
 
 
-def _say(text: str) -> None:
-    print(f"trainmaster: {text}", file=sys.stderr, flush=True)
-
-
 def _exit(text: str) -> NoReturn:
-    _say(text)
+    warn(text)
     sys.stdout.flush()
     os._exit(1)

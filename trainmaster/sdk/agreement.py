@@ -12,11 +12,11 @@ Holding the loop is done by the main thread, publishing and gathering by another
 operation, waiting for a peer that holds, can still publish.
 """
 
-import os
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Protocol
+from functools import cache
+from typing import Protocol, Self
 
 AGREEMENT_TIMEOUT_S = 600.0
 
@@ -32,15 +32,19 @@ class Store(Protocol):
         """Wait for a value."""
         ...
 
+    def clone(self) -> Self:
+        """Open another connection to the same store."""
+        ...
+
 
 class StopAgreement:
     """One rank's part in the agreement. A trial of a single rank just stops before its next step."""
 
-    def __init__(self, *, rank: int, world_size: int, begun: int, open_store: Callable[[], Store]) -> None:
-        """`begun` is the last step already trained; `open_store` connects to the rendezvous store."""
+    def __init__(self, *, rank: int, world_size: int, begun: int, store: Callable[[], Store]) -> None:
+        """`begun` is the last step already trained; `store` returns the rendezvous store."""
         self._rank = rank
         self._world_size = world_size
-        self._open_store = open_store
+        self._store = store
         self._changed = threading.Condition()
         self._begun = begun
         self._is_requested = False
@@ -76,25 +80,22 @@ class StopAgreement:
         with self._changed:
             begun, was_requested = self._begun, self._is_requested
         if not was_requested:
-            self._open_store().set(_key(self._rank), str(begun))
+            self._store().set(_key(self._rank), str(begun))
 
     def _gather(self, begun: int) -> int:
-        store = self._open_store()
+        store = self._store().clone()  # waiting on a connection keeps others from using it
         store.set(_key(self._rank), str(begun))
         return max(int(store.get(_key(rank))) for rank in range(self._world_size))
 
 
-def open_rendezvous_store() -> Store:
-    """Connect to the store that MASTER_ADDR and MASTER_PORT name, apart from the process group's own connection."""
+@cache
+def rendezvous_store() -> Store:
+    """Return this process's connection to the rendezvous store that MASTER_ADDR and MASTER_PORT name."""
     import torch.distributed as dist
 
-    store: Store = dist.TCPStore(  # type: ignore[attr-defined]  # torch does not list it as exported
-        os.environ["MASTER_ADDR"],
-        int(os.environ["MASTER_PORT"]),
-        is_master=False,
-        timeout=timedelta(seconds=AGREEMENT_TIMEOUT_S),
-    )
-    return store
+    store, _, _ = next(dist.rendezvous("env://", timeout=timedelta(seconds=AGREEMENT_TIMEOUT_S)))  # type: ignore[attr-defined]
+    joined: Store = store
+    return joined
 
 
 def _key(rank: int) -> str:

@@ -11,6 +11,7 @@ import torch.distributed
 from torch.utils.data import DataLoader, Dataset
 
 from trainmaster.sdk import rng
+from trainmaster.sdk.agreement import rendezvous_store
 from trainmaster.sdk.engine_config import engine_config
 from trainmaster.sdk.sampler import Shuffle
 from trainmaster.sdk.trial import Trial
@@ -127,9 +128,13 @@ def _join_process_group(deepspeed: Any, trial: Trial) -> None:
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     else:
         accelerator.set_device(trial.local_rank)
-    if trial.world_size == 1 and not torch.distributed.is_initialized():
-        store = torch.distributed.HashStore()  # type: ignore[attr-defined]  # torch does not list it as exported
-        backend = accelerator.communication_backend_name()
-        torch.distributed.init_process_group(backend, store=store, rank=0, world_size=1)
+    if not torch.distributed.is_initialized():
+        alone = trial.world_size == 1
+        torch.distributed.init_process_group(
+            accelerator.communication_backend_name(),
+            store=torch.distributed.HashStore() if alone else rendezvous_store(),  # type: ignore[attr-defined,arg-type]
+            rank=trial.rank,
+            world_size=trial.world_size,
+        )
     os.environ.setdefault("LOCAL_RANK", str(trial.local_rank))
     deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)

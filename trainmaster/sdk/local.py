@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trainmaster.sdk.assignment import Assignment
 from trainmaster.sdk.metrics import Captured, FiniteFilter
+from trainmaster.sdk.terminal import show
 
 PRINT_INTERVAL_S = 0.5
 
@@ -25,15 +26,15 @@ class LocalSession:
         """Print training metrics, unless some were printed just before."""
         if time.monotonic() >= self._print_at:
             self._print_at = time.monotonic() + PRINT_INTERVAL_S
-            self._print("training", step, metrics)
+            self._show("training", step, metrics)
 
     def report_validation(self, step: int, metrics: dict[str, Captured]) -> None:
         """Print validation metrics."""
-        self._print("validation", step, metrics)
+        self._show("validation", step, metrics)
 
     def checkpoint_written(self, step: int, directory: Path, zero_stage: int | None) -> None:
         """Print where the checkpoint is."""
-        print(f"checkpoint  step {step:>6}  {directory}", flush=True)
+        show(f"checkpoint  step {step:>6}  {directory}")
 
     def leave(self) -> None:
         """There is nobody to tell."""
@@ -41,9 +42,9 @@ class LocalSession:
     def say_bye(self, outcome: str, step: int) -> None:
         """Print how it ended."""
         if self.assignment.rank == 0:
-            print(f"{outcome} after step {step}", flush=True)
+            show(f"{outcome} after step {step}")
 
-    def _print(self, group: str, step: int, metrics: dict[str, Captured]) -> None:
+    def _show(self, group: str, step: int, metrics: dict[str, Captured]) -> None:
         values = self._finite.fetch(step, metrics)
         text = "  ".join(f"{name} {value:.5g}" for name, value in values.items())
-        print(f"{group:<10}  step {step:>6}  {text}", flush=True)
+        show(f"{group:<10}  step {step:>6}  {text}")

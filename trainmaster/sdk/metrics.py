@@ -1,12 +1,15 @@
 """Turning what users report into finite numbers: Python and numpy scalars, and tensors on any device."""
 
 import math
-import sys
 from collections.abc import Callable, Mapping
 from numbers import Real
+from operator import index
 from typing import Any
 
-type_error = 'metric "{}" must be one number; got {}'
+from trainmaster.sdk.terminal import warn
+
+MAX_METRICS = 1000
+MAX_NAME_LENGTH = 256
 
 Captured = float | Callable[[], Any]
 """A metric's value, or how to fetch it from an accelerator."""
@@ -17,7 +20,17 @@ def capture(metrics: Mapping[str, object]) -> dict[str, Captured]:
 
     Raises TypeError, naming the metric, for anything that is not a single number.
     """
+    if len(metrics) > MAX_METRICS or not all(0 < len(name) <= MAX_NAME_LENGTH for name in metrics):
+        raise ValueError(f"a report holds up to {MAX_METRICS} metrics, with names of 1 to {MAX_NAME_LENGTH} characters")
     return {name: _capture(name, value) for name, value in metrics.items()}
+
+
+def check_step(step: object) -> int:
+    """Return a step as an int. Raises TypeError or ValueError when it is none, or negative."""
+    number = index(step)  # type: ignore[arg-type]  # that is the check
+    if number < 0:
+        raise ValueError(f"a step is 0 or more; got {number}")
+    return number
 
 
 def _capture(name: str, value: object) -> Captured:
@@ -25,20 +38,21 @@ def _capture(name: str, value: object) -> Captured:
         return float(value)
     array: Any = value
     if not hasattr(value, "item") or math.prod(getattr(value, "shape", ())) != 1:
-        raise TypeError(type_error.format(name, _describe(value)))
+        raise _not_a_number(name, value)
     if getattr(getattr(value, "device", None), "type", "cpu") != "cpu":
         kept = array.detach().clone()  # the loop may add to this tensor in place before we read it
-        return lambda: kept.item()
+        fetch: Callable[[], Any] = kept.item
+        return fetch
     number = array.item()
     if not isinstance(number, Real):
-        raise TypeError(type_error.format(name, _describe(value)))
+        raise _not_a_number(name, value)
     return float(number)
 
 
-def _describe(value: object) -> str:
+def _not_a_number(name: str, value: object) -> TypeError:
     shape = getattr(value, "shape", None)
-    kind = type(value).__name__
-    return kind if shape is None else f"{kind} of shape {tuple(shape)}"
+    kind = type(value).__name__ if shape is None else f"{type(value).__name__} of shape {tuple(shape)}"
+    return TypeError(f'metric "{name}" must be one number; got {kind}')
 
 
 class FiniteFilter:
@@ -53,6 +67,5 @@ class FiniteFilter:
         for name in values.keys() - self._named:
             if not math.isfinite(values[name]):
                 self._named.add(name)
-                print(f'trainmaster: metric "{name}" is {values[name]} at step {step}; '
-                      "values that are not finite are not recorded", file=sys.stderr, flush=True)  # fmt: skip
+                warn(f'metric "{name}" is {values[name]} at step {step}; it is left out when it is not finite')
         return {name: value for name, value in values.items() if math.isfinite(value)}

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from trainmaster.sdk import checkpoint, metrics, rng
-from trainmaster.sdk.agreement import StopAgreement, open_rendezvous_store
+from trainmaster.sdk.agreement import StopAgreement, rendezvous_store
 from trainmaster.sdk.assignment import Length
 from trainmaster.sdk.hyperparameters import Hyperparameters
 from trainmaster.sdk.local import LocalSession
@@ -39,7 +39,7 @@ def trial(
         rank=assignment.rank,
         world_size=assignment.world_size,
         begun=assignment.resume.step if assignment.resume else 0,
-        open_store=open_rendezvous_store,
+        store=rendezvous_store,
     )
     session.start(on_stop=agreement.request)
     rng.seed(assignment.seed)
@@ -147,7 +147,7 @@ class Trial:
         end. Values that are not finite are left out, with a warning.
         """
         if self.is_chief:
-            self._session.report(step, metrics.capture(training_metrics))
+            self._session.report(metrics.check_step(step), metrics.capture(training_metrics))
 
     def report_validation(self, step: int, **validation_metrics: object) -> None:
         """Report validation metrics: what the search decides on. Only rank 0's count, so aggregate over ranks first.
@@ -155,7 +155,7 @@ class Trial:
         None is ever dropped, except values that are not finite. Waits only if hundreds of them are unsent.
         """
         if self.is_chief:
-            self._session.report_validation(step, metrics.capture(validation_metrics))
+            self._session.report_validation(metrics.check_step(step), metrics.capture(validation_metrics))
 
     def checkpoint(self, engine: Any, step: int, **extra_state: Any) -> None:
         """Save what `engine` holds after `step`, with the random generators and any picklable `extra_state`.
@@ -163,6 +163,7 @@ class Trial:
         Every rank must call it, at the same step. Returns when all ranks have written their files to local disk; the
         upload goes on behind. Waits only if the upload of the checkpoint before is not over. A step is saved once.
         """
+        step = metrics.check_step(step)
         if step == self._saved_step:
             return
         directory = self._assignment.checkpoint_directory / f"step-{step}"

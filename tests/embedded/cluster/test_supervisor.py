@@ -15,6 +15,7 @@ from trainmaster.embedded.directory import DataDirectory
 pytestmark = pytest.mark.timeout(240)
 
 RECOVERY_S = 30.0
+PROCESSES = ("nats", "postgres", "s3", "gateway", "searcher", "scheduler", "tracker", "worker-local")
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +26,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
     stop_platform(running)
 
 
-@pytest.mark.parametrize(
-    "name", ["nats", "postgres", "s3", "gateway", "searcher", "scheduler", "tracker", "worker-local"]
-)
+@pytest.mark.parametrize("name", PROCESSES)
 def test_a_killed_process_is_back_and_the_platform_ready(own: RunningPlatform, name: str) -> None:
     directory = DataDirectory(own.data)
     killed = directory.processes()[name]
@@ -46,8 +45,7 @@ def test_two_platforms_run_side_by_side(own: RunningPlatform, tmp_path: Path) ->
     other = start_platform(tmp_path / "other", "cpu:1", "cpu:1")
     try:
         assert other.url != own.url
-        agents = httpx.get(f"{other.url}/api/v1/agents", timeout=10).json()["items"]
-        assert [agent["id"] for agent in agents] == ["local", "local-2"]
+        eventually_sync(lambda: _agents(other.url) == ["local", "local-2"], timeout_s=RECOVERY_S)
         assert _is_ready(own.url)
     finally:
         stop_platform(other)
@@ -83,6 +81,10 @@ def _is_ready(url: str) -> bool:
         return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
     except httpx.TransportError:
         return False
+
+
+def _agents(url: str) -> list[str]:
+    return [agent["id"] for agent in httpx.get(f"{url}/api/v1/agents", timeout=10).json()["items"]]
 
 
 def _last_seq(url: str) -> int:

@@ -1,5 +1,7 @@
 """Trains a tiny network and reports every step's loss, so that two runs can be compared float by float."""
 
+import sys
+
 import torch
 from torch import nn
 from torch.utils.data import TensorDataset
@@ -22,4 +24,4 @@ with tm.trial() as trial:
         if step == 10:
             trial.checkpoint(engine, step, note="ten")
     if trial.restored_state:
-        print("restored", trial.restored_state)
+        sys.stdout.write(f"restored {trial.restored_state}\n")

@@ -60,7 +60,7 @@ export function MetricChart({ experiment, trials }) {
   return html`<section aria-labelledby="chart-title">
     <header class="bar">
       <h2 id="chart-title">Metric</h2>
-      <label><span class="unseen">Metric</span><select value=${choice} onChange=${(change) => setChosen(change.target.value)}>
+      <label><span class="unseen">Metric to draw</span><select value=${choice} onChange=${(change) => setChosen(change.target.value)}>
         ${choices.map((each) => html`<option key=${each} value=${each}>${each}</option>`)}
       </select></label>
       <label><input type="checkbox" checked=${isLog} disabled=${!canLog} onChange=${() => setLog(!isLog)} /> log scale</label>

@@ -29,7 +29,7 @@ function Heading({ column, order, onSort }) {
 
 /** The frame every table stands in: wide ones scroll there, by keyboard too, and not the page. */
 export function Frame({ label, children }) {
-  return html`<div class="frame" role="region" aria-label=${label} tabindex="0">${children}</div>`;
+  return html`<div class="frame" role="group" aria-label=${label} tabindex="0">${children}</div>`;
 }
 
 /** columns: [{name, title, cell(row), value(row) to sort by, class}]; `rowClass(row)` marks a row. */

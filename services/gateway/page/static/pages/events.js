@@ -19,12 +19,19 @@ const FILTERS = [
 const tapCommand = (filters) =>
   ["tm tap", ...FILTERS.filter(({ name }) => filters[name]).map(({ name }) => `--${name} ${filters[name]}`)].join(" ");
 
+/** The form keeps what is being typed to itself until it is submitted: events that come meanwhile draw the page anew. */
 function Filters({ filters, rows, onChange }) {
+  const [draft, setDraft] = useState(filters);
+  useEffect(() => setDraft(filters), [filters]);
+  const onSubmit = (submit) => {
+    submit.preventDefault();
+    onChange(draft);
+  };
   const seen = (name) => [...new Set(rows.map((row) => row[name]))].sort();
-  return html`<form class="bar filters" role="search" aria-label="Filter events" onSubmit=${(submit) => submit.preventDefault()}>
+  return html`<form class="bar filters" role="search" aria-label="Filter events" onSubmit=${onSubmit}>
     ${FILTERS.map(({ name, title, example }) => html`<label key=${name}>${title}
-      <input type="search" name=${name} value=${filters[name] ?? ""} placeholder=${example} list=${`seen-${name}`} spellcheck="false" autocomplete="off"
-        onChange=${(change) => onChange({ ...filters, [name]: change.target.value.trim() })} />
+      <input type="search" name=${name} value=${draft[name]} placeholder=${example} list=${`seen-${name}`} spellcheck="false" autocomplete="off"
+        onInput=${(input) => setDraft({ ...draft, [name]: input.target.value.trim() })} />
     </label>`)}
     ${["name", "writer"].map((name) => html`<datalist key=${name} id=${`seen-${name}`}>${seen(name).map((value) => html`<option key=${value} value=${value} />`)}</datalist>`)}
     <button type="submit">Filter</button>

@@ -1,0 +1,106 @@
+"""Gangs over two agents. Their ranks do not meet: the store that they would meet in has its own test."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from shared.events import (
+    AgentLost,
+    CheckpointSaved,
+    CheckpointShardUploaded,
+    GangMemberExited,
+    Outcome,
+    RendezvousOpened,
+    TrialExited,
+    TrialPreempted,
+    TrialStarted,
+)
+from shared.ids import AgentId
+from tests.worker.cluster import AGENT, POOL, Cluster
+from tests.worker.scripts import script
+
+OTHER = AgentId("a2")
+GANG = ((AGENT, (0,)), (OTHER, (1, 0)))
+
+
+@pytest.fixture
+async def two(tm: Cluster) -> AsyncIterator[Cluster]:
+    """A cluster with two agents."""
+    async with AsyncExitStack() as stack:
+        for agent_id in (AGENT, OTHER):
+            await stack.enter_async_context(tm.agent(agent_id))
+        yield tm
+
+
+async def test_ranks_are_numbered_over_the_gang_and_one_speaks_for_all(two: Cluster) -> None:
+    body = 'names = ("LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")\nprint([os.environ[name] for name in names])\n'
+    await two.submit(script(body), slots=3)
+    await two.allocate(*GANG)
+    exited = await two.wait_for(TrialExited)
+    member = await two.wait_for(GangMemberExited)
+    assert (exited.agent_id, exited.outcome) == (AGENT, Outcome.COMPLETED)
+    assert (member.agent_id, member.outcome) == (OTHER, Outcome.COMPLETED)
+    assert [(event.agent_id, event.world_size) for event in two.events(TrialStarted)] == [(AGENT, 3)]
+    printed = sorted((rank, text) for rank, stream, text in two.lines if stream == "stdout")
+    assert printed == [(0, "['0', '3', '1']"), (1, "['0', '3', '2']"), (2, "['1', '3', '2']")]
+    assert two.recorded_of(GangMemberExited).seq in two.recorded_of(TrialExited).envelope.causes
+
+
+async def test_a_rank_that_fails_on_another_agent_is_the_cause(two: Cluster) -> None:
+    await two.submit(script('if RANK == 2: raise RuntimeError("rank two is the culprit")\nsignal.pause()'), slots=3)
+    await two.allocate(*GANG)
+    exited = await two.wait_for(TrialExited)
+    assert (exited.outcome, exited.exit_code) == (Outcome.FAILED, 1)
+    assert exited.error is not None
+    assert exited.error.startswith("agent a2: rank 2 exited with code 1")
+    assert exited.error.endswith("RuntimeError: rank two is the culprit")
+
+
+async def test_when_the_chiefs_rank_fails_the_others_are_killed(two: Cluster) -> None:
+    await two.submit(script('if RANK == 0: sys.exit("rank zero is the culprit")\nsignal.pause()'), slots=3)
+    await two.allocate(*GANG)
+    exited = await two.wait_for(TrialExited)
+    assert exited.error == "rank 0 exited with code 1\nrank zero is the culprit"
+    assert two.events(GangMemberExited)[0].outcome is Outcome.INTERRUPTED
+
+
+async def test_a_chief_that_cannot_prepare_does_not_leave_the_others_waiting(two: Cluster) -> None:
+    await two.submit(script("signal.pause()"), slots=3, store_code=False)
+    await two.allocate(*GANG)
+    exited = await two.wait_for(TrialExited)
+    assert exited.outcome is Outcome.FAILED and "is not in the object store" in (exited.error or "")
+    assert len(two.events(RendezvousOpened)) == len(two.events(GangMemberExited)) == 1
+
+
+async def test_a_checkpoint_is_whole_when_every_agent_has_stored_its_part(two: Cluster) -> None:
+    body = """
+if os.environ["LOCAL_RANK"] == "0":
+    save(3, **{f"shard-{RANK}": f"of rank {RANK}"})
+hear("checkpoint_stored")
+say("bye", outcome="completed", step=3)
+"""
+    await two.submit(script(body), slots=3)
+    await two.allocate(*GANG)
+    assert (await two.wait_for(TrialExited)).outcome is Outcome.COMPLETED
+    (shard,), (saved,) = two.events(CheckpointShardUploaded), two.events(CheckpointSaved)
+    assert [file.path for file in shard.files] == ["shard-1"]
+    assert ([file.path for file in saved.files], saved.world_size) == (["shard-0", "shard-1"], 3)
+
+
+async def test_a_gang_that_loses_an_agent_ends_as_preempted(tm: Cluster) -> None:
+    await tm.submit(script('print("up")\nsignal.pause()'), slots=3)
+    async with tm.agent(AGENT):
+        process = await asyncio.create_subprocess_exec(
+            *tm.light_agent(), env=tm.environment(OTHER), stdout=asyncio.subprocess.DEVNULL, start_new_session=True
+        )
+        joined = await tm.joined(OTHER)
+        await tm.allocate(*GANG)
+        await tm.wait_for_line("up")
+        process.kill()
+        await process.wait()
+        lost = AgentLost(pool_id=POOL, agent_id=OTHER, incarnation=joined.incarnation, silent_s=11.0)
+        seq = await tm.say("scheduler", lost)
+        assert (await tm.wait_for(TrialPreempted)).step is None
+    assert seq in tm.recorded_of(TrialPreempted).envelope.causes
