@@ -35,7 +35,7 @@ class Control:
             case Start():
                 pass
             case Rendezvous():
-                self.rendezvous.set_result(order)
+                _settle(self.rendezvous, order)
             case Stop():
                 _settle(self.stop, order)
                 self._interrupt()

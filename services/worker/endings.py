@@ -15,7 +15,8 @@ from shared.events import Outcome
 
 MAX_ERROR_CHARS = 8 * 1024
 
-_TRACEBACK = "Traceback (most recent call last):"
+_TRACEBACK = re.compile(r"(?:\[rank\d+\]: )?Traceback \(most recent call last\):")
+_TORCH_PREFIX = re.compile(r"^\[rank\d+\]: ")  # torch.distributed marks an uncaught exception so
 _PEER_LOSS = re.compile(
     r"connection (was )?(closed|reset|refused|aborted)|broken pipe|remote process exited|socket timeout"
     r"|recvValue failed|failed to recv|NCCL.*(remote|timeout|timed out|aborted)|DistNetworkError|DistStoreError"
@@ -129,8 +130,8 @@ def error_of(ended: RankExit) -> str:
 
 def traceback_in(lines: Sequence[str]) -> tuple[str, ...]:
     """Return the last traceback in the lines, to their end; empty if there is none."""
-    starts = [number for number, line in enumerate(lines) if line.startswith(_TRACEBACK)]
-    return tuple(lines[starts[-1] :]) if starts else ()
+    starts = [number for number, line in enumerate(lines) if _TRACEBACK.match(line)]
+    return tuple(_TORCH_PREFIX.sub("", line) for line in lines[starts[-1] :]) if starts else ()
 
 
 def _stopped_at(exits: Sequence[RankExit], byes: Mapping[int, Bye]) -> int | None:

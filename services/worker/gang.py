@@ -85,7 +85,7 @@ class Gang:
 
     async def _report(self, ending: Ending, share: Share) -> None:
         if ending.error:
-            share.log.say(ending.error)
+            share.log.say(ending.error.partition("\n")[0])  # the rest is the rank's own output
         with contextlib.suppress(TimeoutError):  # the broker is away: the lines stay queued, and so will the event
             async with asyncio.timeout(LOG_DRAIN_S):
                 await share.drain_logs()

@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 async def serve(settings: Settings) -> None:
     """Run an agent until it is cancelled."""
     slots = discover(settings.slots)
-    lock_fd = workspace.lock(settings.work_directory)
+    lock_fd = await asyncio.to_thread(workspace.lock, settings.work_directory)
     writer = subjects.agent_writer(settings.agent_id)
     async with broker.connect(settings.nats_url, writer) as client:
         modules = TRAINING_MODULES if slots[0].kind is SlotKind.CPU else STORE_MODULES
@@ -135,12 +135,14 @@ class Agent:
             self._no_gangs.clear()
             task = self._begin(gang.run(), f"allocation {allocation_id}")
             task.add_done_callback(lambda _: self._forget(allocation_id))
+            _log.info("allocation started", extra={"allocation_id": allocation_id})
         elif gang_ := self._gangs.get(allocation_id):
             gang_.tell(order)
         self._told.setdefault(allocation_id, set()).add(order)
 
     def _forget(self, allocation_id: AllocationId) -> None:
         del self._gangs[allocation_id]
+        _log.info("allocation ended", extra={"allocation_id": allocation_id})
         if not self._gangs:
             self._no_gangs.set()
         self._follower.poke()

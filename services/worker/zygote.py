@@ -3,7 +3,7 @@
 `python -m services.worker.zygote SOCKET_FD AGENT_PID MODULE…`, started by services.worker.parent and talking to it in
 msgpack packets over a SOCK_SEQPACKET pair. To us: spawn, store, signal. From us: ready, spawned, refused, exited.
 
-* It has one thread whenever it forks, and never touches CUDA: forking is safe then. The imports run at the lowest
+* It has one thread whenever it forks, and never touches CUDA: forking is safe then. The imports run at low
   priority in a thread of their own (on Linux niceness belongs to a thread), which is gone before the first fork.
 * A rank leads a session and a process group of its own. When the rank ends, what is left of its group is killed before
   its pid is given back; so no signal ever meets a stranger who was given the same number.
@@ -44,7 +44,7 @@ TRAINING_MODULES = (
 MAX_PACKET_BYTES = 256 * 1024
 EXIT_NOT_FOUND = 127
 
-_LOWEST_PRIORITY = 19
+_BACKGROUND_NICENESS = 10
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
@@ -162,7 +162,7 @@ def preload(modules: list[str]) -> None:
 
 
 def _import_all(modules: list[str]) -> None:
-    os.nice(_LOWEST_PRIORITY)
+    os.nice(_BACKGROUND_NICENESS)
     for module in modules:
         try:
             importlib.import_module(module)

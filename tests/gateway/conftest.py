@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import io
 import tarfile
 from collections.abc import AsyncIterator
@@ -68,7 +69,7 @@ def form(config: str, code: bytes, name: str = "code") -> aiohttp.FormData:
 def archive(name: str = "train.py", body: bytes = b"print('training')\n", kind: bytes = tarfile.REGTYPE) -> bytes:
     """A code archive with one entry."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w") as tar:
         entry = tarfile.TarInfo(name)
         entry.type, entry.size, entry.linkname = kind, len(body), "/etc/passwd"
         tar.addfile(entry, io.BytesIO(body))

@@ -1,6 +1,8 @@
 """What the gateway says to mistakes, strangers and the impatient."""
 
 import asyncio
+import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -9,17 +11,28 @@ import time
 from pathlib import Path
 
 import aiohttp
+import pytest
+from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.gateway.app import serve
+from services.gateway import sse
+from services.gateway.api import Parts
+from services.gateway.app import make_app, serve
 from services.gateway.openapi import document
+from services.gateway.position import Position
+from services.gateway.pulse import Pulse
 from services.gateway.routes import ROUTES
+from shared import broker, postgres
 from shared.events import CheckpointFile
 from shared.ids import ExperimentId
 from shared.objectstore import ObjectStore, checkpoint_key, manifest_key
+from shared.settings import S3Settings
 from tests.gateway.conftest import Api, running
+from tests.support.eventually import eventually
+from tests.support.servers import NatsServer
 from tests.tracker import story
+from trainmaster.embedded.program import free_port
 
 DESCRIPTION = Path(__file__).parents[2] / "docs" / "openapi.json"
 PATHS = sorted(
@@ -176,23 +189,39 @@ async def test_status_and_readiness_name_what_is_missing(api: Api) -> None:
 
 
 async def test_open_streams_do_not_delay_the_end(api: Api) -> None:
-    settings = api.settings
-    other = type(settings)(
-        nats_url=settings.nats_url, postgres_url=settings.postgres_url, s3=settings.s3, host="127.0.0.1",
-        port=settings.port + 1,
-    )  # fmt: skip
+    other = dataclasses.replace(api.settings, port=free_port())
+
+    async def follow() -> aiohttp.ClientResponse | None:
+        with contextlib.suppress(aiohttp.ClientConnectorError):
+            return await api.http.get(f"http://127.0.0.1:{other.port}/api/v1/events/stream")
+        return None
+
     async with running(serve(other)):
-        url = f"http://127.0.0.1:{other.port}/api/v1/events/stream"
-        async with asyncio.timeout(10):
-            while True:
-                try:
-                    response = await api.http.get(url)
-                    break
-                except aiohttp.ClientConnectorError:
-                    await asyncio.sleep(0)
+        response = await eventually(follow)
         begun_s = time.monotonic()
     assert time.monotonic() - begun_s < 2
+    assert response is not None
     response.close()
+
+
+async def test_a_client_that_does_not_read_is_dropped(
+    nats_server: NatsServer, postgres_url: str, s3: S3Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sse, "SLOW_S", 0.2)
+    async with broker.connect(nats_server.url, "test") as log, postgres.pool(postgres_url, max_size=1) as database:
+        for index in range(1, 41):
+            await story.tell(log, [story.exited(index, error="x" * 500_000)])
+        parts = Parts(client=log, database=database, store=ObjectStore(s3), position=Position(), pulse=Pulse())
+        app = make_app(parts, "127.0.0.1")
+        runner, port = web.AppRunner(app, access_log=None), free_port()
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /api/v1/events/stream?after=0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        await eventually(lambda: bool(app[sse.STREAMS]))
+        await eventually(lambda: not app[sse.STREAMS])
+        writer.close()
+        await runner.cleanup()
 
 
 def test_the_description_is_written_down() -> None:

@@ -5,6 +5,7 @@ import tarfile
 
 from shared import codec, log, subjects
 from shared.events import ExperimentSubmitted
+from shared.objectstore import ObjectStore, code_key
 from tests.gateway.conftest import CONFIG, Api, archive, form
 from tests.tracker import story
 
@@ -22,9 +23,17 @@ async def test_a_submission_is_on_the_log_in_the_store_and_in_the_answer(api: Ap
     assert detail["config"] == envelope.event.config
 
 
-async def test_the_same_code_is_stored_once(api: Api) -> None:
-    first, second = await api.submit(), await api.submit()
-    assert first["id"] != second["id"]
+async def test_code_that_is_stored_already_is_not_sent_again(api: Api) -> None:
+    first = await api.submit()
+    message = await log.last_of(api.log, subjects.event_filter("gateway", "experiment", first["id"]))
+    assert message is not None
+    event = codec.decode(message.body).event
+    assert isinstance(event, ExperimentSubmitted)
+    store = ObjectStore(api.settings.s3)
+    assert await store.get(code_key(event.code_sha256)) == archive()
+    await store.put(code_key(event.code_sha256), b"marked")
+    assert (await api.submit())["id"] != first["id"]
+    assert await store.get(code_key(event.code_sha256)) == b"marked"
 
 
 async def test_a_bad_file_is_refused_with_every_mistake_and_its_path(api: Api) -> None:

@@ -88,7 +88,7 @@ class Site:
         return eventually_sync(state, timeout_s=SEARCH_S) or ""
 
 
-@dataclass(slots=True)
+@dataclass  # without slots: Playwright keeps a note on the object whose method it calls
 class Complaints:
     """What the browser complained about: errors on the console, violations of the security policy among them."""
 
@@ -164,7 +164,7 @@ def page(browser: Browser, page_url: str, complaints: Complaints) -> Iterator[Pa
     context = browser.new_context(base_url=page_url, viewport={"width": 1360, "height": 900})
     context.set_default_timeout(WAIT_MS)
     tab = context.new_page()
-    tab.on("console", lambda message: complaints.hear(message))  # Playwright cannot write to a slotted object
+    tab.on("console", complaints.hear)
     tab.on("pageerror", lambda error: complaints.messages.append(str(error)))
     yield tab
     context.close()

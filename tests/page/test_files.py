@@ -8,7 +8,9 @@ import pytest
 
 STATIC = Path(__file__).parents[2] / "services" / "gateway" / "page" / "static"
 VENDOR = STATIC / "vendor"
-LISTED = re.findall(r"^\| \S+ \| [\d.]+ \| (\S+) \|.*\| ([0-9a-f]{64}) \|$", (VENDOR / "VENDOR.md").read_text(), re.MULTILINE)
+LISTED = re.findall(
+    r"^\| \S+ \| [\d.]+ \| (\S+) \|.*\| ([0-9a-f]{64}) \|$", (VENDOR / "VENDOR.md").read_text(), re.MULTILINE
+)
 OURS = sorted(path for path in STATIC.rglob("*.js") if VENDOR not in path.parents)
 IMPORT = re.compile(r'^(?:import|export) .*?from "([^"]+)";$', re.MULTILINE)
 

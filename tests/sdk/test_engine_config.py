@@ -32,7 +32,10 @@ ADAMW = {"type": "AdamW", "params": {"lr": 0.1}}
         ({"micro_batch_size": 4}, {"train_micro_batch_size_per_gpu": 4}),
         ({"precision": "fp32"}, {"fp16": {"enabled": False}, "bf16": {"enabled": False}}),
         ({"precision": "bf16"}, {"fp16": {"enabled": False}, "bf16": {"enabled": True}}),
-        ({"gradient_clipping": 1.0, "zero_stage": None}, {"gradient_clipping": 1.0}),
+        (
+            {"gradient_clipping": 1.0, "gradient_accumulation_steps": None, "zero_stage": None},
+            {"gradient_clipping": 1.0},
+        ),
         (
             {"zero_stage": 2, "zero_optimization": {"overlap_comm": True}},
             {"zero_optimization": {"overlap_comm": True, "stage": 2}},

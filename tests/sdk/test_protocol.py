@@ -137,6 +137,7 @@ def test_a_trial_resumes_what_it_saved(tmp_path: Path, monkeypatch: pytest.Monke
             assert torch.equal(torch.rand(3), expected[0])
             assert random.random() == expected[1]
             assert list(steps) == [5]
+            assert list(trial.steps()) == []
     assert trial.restored_state == {"best": 0.9}
     assert torch.equal(model.weight, old_model.weight)
     assert optimizer.param_groups[0]["lr"] == 0.5

@@ -4,6 +4,7 @@ A request is a line of JSON on stdin: {"script": path, "output": path, "environm
 line on stdout, is the list of exit codes. Torch takes seconds to import; this way the tests wait for it once.
 """
 
+import importlib
 import json
 import os
 import runpy
@@ -11,12 +12,14 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-import deepspeed
-import deepspeed.runtime.zero.muon.muon_optimizer
 import torch
 
-import trainmaster.sdk.agent
-import trainmaster.sdk.deepspeed
+PRELOADED = (
+    "deepspeed",
+    "deepspeed.runtime.zero.muon.muon_optimizer",
+    "trainmaster.sdk.agent",
+    "trainmaster.sdk.deepspeed",
+)
 
 
 def run(request: dict[str, Any]) -> list[int]:
@@ -59,6 +62,8 @@ def answer(text: str) -> None:
 
 
 if __name__ == "__main__":
+    for module in PRELOADED:
+        importlib.import_module(module)
     answer("ready")
     for line in sys.stdin:
         answer(json.dumps(run(json.loads(line))))

@@ -94,6 +94,7 @@ class Cluster:
         entrypoint: str = "python main.py",
         more: str = "",
         store_code: bool = True,
+        max_batches: int = 10,
     ) -> None:
         """Submit an experiment of one trial with the given code."""
         code = self.directory / "code"
@@ -106,7 +107,7 @@ class Cluster:
         if store_code:
             await self.store.put(objectstore.code_key(sha256), body)
         config = parse_experiment(
-            f"entrypoint: {entrypoint}\nsearcher: {{name: single, metric: loss, max_length: {{batches: 10}}}}\n"
+            f"entrypoint: {entrypoint}\nsearcher: {{name: single, metric: loss, max_length: {{batches: {max_batches}}}}}\n"
             f"resources: {{slots_per_trial: {slots}}}\nhyperparameters: {{lr: 0.1}}\n{more}"
         ).model_dump(mode="json")
         await self.say(

@@ -1,7 +1,8 @@
 """Brings the platform up in one data directory, keeps it up, and takes it down in order.
 
-Up: the three servers at once; when the broker answers, the streams, then every service at once. Down: the agents
-first, so that their trials checkpoint while everything they need still runs; then the services; the servers last.
+Up: the three servers at once; when the broker answers, the streams, then every service at once; when they are
+ready, the agents. Down: the agents first, so that their trials checkpoint while everything they need still runs;
+then the services; the servers last.
 """
 
 import asyncio
@@ -107,10 +108,11 @@ class Platform:
             await broker.create_streams(client)
         for program in service_programs(self._ports, self._credentials):
             self._keep(program, self._services)
+        await self._wait_ready()
+        # Last: what an agent imports ahead of need keeps a core busy for seconds.
         for agent_id, slots in zip(agent_ids(len(self._plan.slots)), self._plan.slots, strict=True):
             work_dir = self._directory.path / "agents" / agent_id
             self._keep(agent_program(agent_id, slots, work_dir, self._ports, self._credentials), self._agents)
-        await self._wait_ready()
 
     async def _wait_ready(self) -> None:
         while True:

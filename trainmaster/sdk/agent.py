@@ -31,6 +31,8 @@ UPLOAD_TIMEOUT_S = 6 * 3600.0
 class AgentSession:
     """A session with the agent that started this process."""
 
+    may_ask_to_stop = True
+
     def __init__(self, path: str, rank: int) -> None:
         """Connect, say hello and wait for the welcome."""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

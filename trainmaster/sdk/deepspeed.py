@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
@@ -114,7 +115,8 @@ class Loader:
 
 
 def _import_deepspeed() -> Any:
-    """Import DeepSpeed after telling it where there is no GPU; left to find out, it warns."""
+    """Import DeepSpeed, without the warnings about which nobody who reads a trial's log can do anything."""
+    warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)  # DeepSpeed uses them
     if torch.cuda.device_count() == 0:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     return import_module("deepspeed")

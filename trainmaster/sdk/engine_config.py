@@ -32,18 +32,19 @@ def engine_config(section: Mapping[str, Any], config: Mapping[str, Any]) -> dict
 
 
 def expand(section: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `section` with the short form written out in DeepSpeed's keys."""
-    expanded = {name: value for name, value in section.items() if name not in SHORT_FORM}
-    stage = section.get("zero_stage")
+    """Return `section` with the short form written out in DeepSpeed's keys; what is None is not said."""
+    said = {name: value for name, value in section.items() if value is not None}
+    expanded = {name: value for name, value in said.items() if name not in SHORT_FORM}
+    stage = said.get("zero_stage")
     if stage is not None:
         expanded = merge(expanded, {"zero_optimization": {"stage": stage}})
-    if section.get("offload") == "cpu":
+    if said.get("offload") == "cpu":
         places = ("offload_optimizer", "offload_param") if stage == 3 else ("offload_optimizer",)
         expanded = merge(expanded, {"zero_optimization": {place: {"device": "cpu"} for place in places}})
-    if section.get("micro_batch_size") is not None:
-        expanded["train_micro_batch_size_per_gpu"] = section["micro_batch_size"]
-    if section.get("precision") is not None:
-        expanded = merge(expanded, {name: {"enabled": section["precision"] == name} for name in ("fp16", "bf16")})
+    if "micro_batch_size" in said:
+        expanded["train_micro_batch_size_per_gpu"] = said["micro_batch_size"]
+    if "precision" in said:
+        expanded = merge(expanded, {name: {"enabled": said["precision"] == name} for name in ("fp16", "bf16")})
     return expanded
 
 

@@ -14,6 +14,8 @@ PRINT_INTERVAL_S = 0.5
 class LocalSession:
     """A session with the terminal. Training metrics are printed at most twice a second."""
 
+    may_ask_to_stop = False
+
     def __init__(self) -> None:
         self.assignment = Assignment.outside_a_cluster()
         self._finite = FiniteFilter()

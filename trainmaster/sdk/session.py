@@ -16,6 +16,11 @@ class Session(Protocol):
         """What this rank was told at the start."""
         ...
 
+    @property
+    def may_ask_to_stop(self) -> bool:
+        """Whether a stop can ever come, so that ranks must be ready to agree on one."""
+        ...
+
     def start(self, on_stop: Callable[[], None]) -> None:
         """Begin to listen. `on_stop` is called, in a thread of its own, when the trial is to stop."""
         ...

@@ -37,7 +37,7 @@ def trial(
     default_length = None if max_length is None else Length.parse(max_length)
     agreement = StopAgreement(
         rank=assignment.rank,
-        world_size=assignment.world_size,
+        world_size=assignment.world_size if session.may_ask_to_stop else 1,
         begun=assignment.resume.step if assignment.resume else 0,
         store=rendezvous_store,
     )
@@ -178,7 +178,7 @@ class Trial:
 
     def _restore(self, engine: Any) -> None:
         resume = self._assignment.resume
-        if resume is None:
+        if resume is None or self.step > 0:  # in a second loop there is nothing to go back to
             return
         if engine is None:
             raise ValueError(f"the trial continues from step {resume.step}: tell steps(resume=…) what to load it into")

@@ -65,7 +65,9 @@ function Top({ room, state }) {
       document.getElementById("main").focus();
     }}>Skip to the content</a>
     <a class="brand" href="#/">Trainmaster</a>
-    <nav aria-label="Pages">${WAYS.map(({ name, href, title }) => html`<a key=${name} href=${href} aria-current=${name === room ? "page" : null}>${title}</a>`)}</nav>
+    <nav aria-label="Pages">
+      ${WAYS.map(({ name, href, title }) => html`<a key=${name} href=${href} aria-current=${name === room ? "page" : null}>${title}</a>`)}
+    </nav>
     <span class="connection ${state}" role="status" data-connection=${state}>${SAID[state]}</span>
   </header>`;
 }

@@ -75,7 +75,8 @@ function receive(message) {
 
 async function reread() {
   const { log } = await get("/status").catch(() => ({ log: { last_seq: received } }));
-  if (log.last_seq < received) location.reload(); // another log stands behind this address now
+  if (log.last_seq < received)
+    location.reload(); // another log stands behind this address now
   else tell(null);
 }
 

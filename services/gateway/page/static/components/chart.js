@@ -51,8 +51,14 @@ function optionsOf({ lines, isLog, width, height, onFocus }) {
     cursor: { focus: { prox: REACH_PX }, points: { size: 8 }, drag: { x: true, y: false } },
     scales: { x: { time: false }, y: { distr: isLog ? 3 : 1 } },
     axes: [
-      axis({ size: 36, values: (_, marks) => marks.map((mark) => (Number.isInteger(mark) ? mark.toLocaleString("en-US") : "")) }),
-      axis({ size: 58, values: (_, marks) => marks.map((mark) => (mark === null ? "" : formatValue(Number(mark.toPrecision(6))))) }),
+      axis({
+        size: 36,
+        values: (_, marks) => marks.map((mark) => (Number.isInteger(mark) ? mark.toLocaleString("en-US") : "")),
+      }),
+      axis({
+        size: 58,
+        values: (_, marks) => marks.map((mark) => (mark === null ? "" : formatValue(Number(mark.toPrecision(6))))),
+      }),
     ],
     series: [{}, ...(lines.length ? lines.map(seriesOf) : [{}])],
     hooks: { setCursor: [onFocus] },
@@ -61,7 +67,11 @@ function optionsOf({ lines, isLog, width, height, onFocus }) {
 
 /** What uPlot must be built anew for; anything else is only new data. */
 const shapeOf = ({ lines, isLog, height }) =>
-  JSON.stringify([isLog, height, ...lines.map((l) => [l.key, l.colour, l.isStrong, l.isFaint, l.points.length <= FEW_POINTS])]);
+  JSON.stringify([
+    isLog,
+    height,
+    ...lines.map((l) => [l.key, l.colour, l.isStrong, l.isFaint, l.points.length <= FEW_POINTS]),
+  ]);
 
 /** The line nearest to the pointer and the index of its point there, or null. */
 function pointed(plot) {
@@ -113,10 +123,13 @@ class Plot {
 
   tell() {
     const found = this.plot && pointed(this.plot);
-    const { lines, idle } = this.properties;
-    this.readout.textContent = found
-      ? `${lines[found.number - 1].label} · step ${this.plot.data[0][found.index].toLocaleString("en-US")} · ${formatValue(this.plot.data[found.number][found.index])}`
-      : idle;
+    this.readout.textContent = found ? this.describe(found) : this.properties.idle;
+  }
+
+  describe({ number, index }) {
+    const { data } = this.plot;
+    const step = data[0][index].toLocaleString("en-US");
+    return `${this.properties.lines[number - 1].label} · step ${step} · ${formatValue(data[number][index])}`;
   }
 
   pick() {

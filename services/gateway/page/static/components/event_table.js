@@ -1,7 +1,7 @@
 /** Events as rows that open to their fields and causes. */
 import { formatCount } from "../format.js";
 import { link, linkToEvents } from "../router.js";
-import { Fragment, html } from "../view.js";
+import { Fragment, html, useEffect, useRef } from "../view.js";
 import { Frame } from "./table.js";
 import { Time } from "./time.js";
 
@@ -9,9 +9,11 @@ function Links({ event }) {
   const { experiment_id: experiment, trial_id: trial } = event.event ?? {};
   const search = experiment ?? (/^[a-z0-9]{8}$/.test(event.correlation) ? event.correlation : null);
   return html`<p class="links">
-    ${event.causes.length > 0
-      ? html`<span>Because of ${event.causes.map((seq) => html`<a key=${seq} href=${linkToEvents({ seq })}>event ${seq}</a> `)}</span>`
-      : html`<span class="soft">No cause on the log: it came from outside.</span>`}
+    ${
+      event.causes.length > 0
+        ? html`<span>Because of ${event.causes.map((seq) => html`<a key=${seq} href=${linkToEvents({ seq })}>event ${seq}</a> `)}</span>`
+        : html`<span class="soft">No cause on the log: it came from outside.</span>`
+    }
     ${search && html`<a href=${link("experiments", search)}>experiment ${search}</a>`}
     ${trial && html`<a href=${link("trials", trial)}>trial ${trial}</a>`}
   </p>`;
@@ -38,9 +40,15 @@ function isOnRow(click) {
 
 function Row({ event, isOpen, onOpen }) {
   const toggle = () => onOpen(isOpen ? null : event.seq);
+  const row = useRef(null);
+  useEffect(() => {
+    if (isOpen) row.current.scrollIntoView({ block: "nearest" }); // a link to a cause may lead far down
+  }, [isOpen]);
   return html`<${Fragment}>
-    <tr class="event ${isOpen ? "open" : ""}" onClick=${(click) => isOnRow(click) && toggle()}>
-      <td class="number"><button type="button" class="quiet" aria-expanded=${isOpen} aria-label=${`Event ${event.seq}`} onClick=${toggle}>${event.seq}</button></td>
+    <tr ref=${row} class="event ${isOpen ? "open" : ""}" onClick=${(click) => isOnRow(click) && toggle()}>
+      <td class="number">
+        <button type="button" class="quiet" aria-expanded=${isOpen} aria-label=${`Event ${event.seq}`} onClick=${toggle}>${event.seq}</button>
+      </td>
       <td><${Time} at=${event.time} /></td>
       <td class="mono">${event.name}</td>
       <td class="wide"><span class="writer ${event.writer.split("-")[0]}">${event.writer}</span></td>
@@ -54,7 +62,10 @@ export function EventTable({ rows, opened, onOpen }) {
   return html`<${Frame} label="Events">
     <table class="events">
       <caption class="unseen">Events, newest first</caption>
-      <thead><tr><th scope="col" class="number">Seq</th><th scope="col">Time</th><th scope="col">Event</th><th scope="col" class="wide">Writer</th><th scope="col">What happened</th></tr></thead>
+      <thead><tr>
+        <th scope="col" class="number">Seq</th><th scope="col">Time</th><th scope="col">Event</th>
+        <th scope="col" class="wide">Writer</th><th scope="col">What happened</th>
+      </tr></thead>
       <tbody>${rows.map((event) => html`<${Row} key=${event.seq} event=${event} isOpen=${event.seq === opened} onOpen=${onOpen} />`)}</tbody>
     </table>
   <//>`;

@@ -84,10 +84,19 @@ function follow(trialId, rank, screen, onState) {
   });
 }
 
-const SAID = { open: "following", lost: "reconnecting…", asleep: "paused", ended: "complete", connecting: "connecting…" };
+const SAID = {
+  open: "following",
+  lost: "reconnecting…",
+  asleep: "paused",
+  ended: "complete",
+  connecting: "connecting…",
+};
 
 function describe(numLines, state) {
-  const kept = numLines > MOST_LINES ? `newest ${MOST_LINES.toLocaleString("en-US")} of ${numLines.toLocaleString("en-US")} lines` : `${numLines} lines`;
+  const kept =
+    numLines > MOST_LINES
+      ? `newest ${MOST_LINES.toLocaleString("en-US")} of ${numLines.toLocaleString("en-US")} lines`
+      : `${numLines} lines`;
   return `${kept} · ${SAID[state]}`;
 }
 
@@ -109,10 +118,13 @@ export function Logs({ trial }) {
   return html`<section aria-labelledby="logs-title">
     <header class="bar">
       <h2 id="logs-title">Logs</h2>
-      ${ranks.length > 1 && html`<label>Rank <select value=${rank} onChange=${(change) => setRank(change.target.value)}>
+      ${
+        ranks.length > 1 &&
+        html`<label>Rank <select value=${rank} onChange=${(change) => setRank(change.target.value)}>
         <option value="">all</option>
         ${ranks.map((each) => html`<option key=${each} value=${each}>${each}</option>`)}
-      </select></label>`}
+      </select></label>`
+      }
       <span class="soft" data-lines=${numLines}>${describe(numLines, state)}</span>
       <${Command} text=${`tm logs -f ${trial.id}`} />
     </header>

@@ -20,7 +20,13 @@ function useChoices(experiment, trials) {
   const { data } = useTrialMetrics(witness, FEWEST_POINTS, CHANGING);
   const own = `validation ${experiment.searcher.metric}`;
   const names = (data ?? []).filter(({ points }) => points.length > 0).map(({ group, name }) => `${group} ${name}`);
-  return [own, ...[...new Set(names)].filter((name) => name !== own).sort().reverse()];
+  return [
+    own,
+    ...[...new Set(names)]
+      .filter((name) => name !== own)
+      .sort()
+      .reverse(),
+  ];
 }
 
 /** Lines for the chart: at most MOST_LINES, the newest trials and always the best, which comes last. */
@@ -54,6 +60,7 @@ export function MetricChart({ experiment, trials }) {
   const { data, error } = usePath(path, (event) => CHANGING.has(event.name) && touchesExperiment(event, experiment.id));
   const bestId = experiment.best?.trial_id;
   const lines = useMemo(() => linesOf(data?.series ?? [], bestId), [data, bestId]);
+  const numDrawable = (data?.series ?? []).filter(({ points }) => points.length > 0).length;
   const canLog = lines.every(({ points }) => points.every(([, value]) => value > 0));
   const isSilent = data !== null && lines.length === 0 && experiment.ended_at !== null;
   const onPick = useMemo(() => (line) => location.assign(link("trials", line.key)), []);
@@ -64,12 +71,15 @@ export function MetricChart({ experiment, trials }) {
         ${choices.map((each) => html`<option key=${each} value=${each}>${each}</option>`)}
       </select></label>
       <label><input type="checkbox" checked=${isLog} disabled=${!canLog} onChange=${() => setLog(!isLog)} /> log scale</label>
+      ${numDrawable > lines.length && html`<span class="soft">${lines.length} of ${numDrawable} trials are drawn: the newest and the best</span>`}
     </header>
     ${error && html`<p class="soft" role="note">The chart could not be read: ${error.message}</p>`}
     <div class="plot-frame">
       <${Chart} label=${describe(lines, choice, experiment.best)} lines=${lines} height=${isSilent ? 90 : 320} isLog=${isLog && canLog} onPick=${onPick}
         idle=${lines.length ? "Point at a line to read it, click to open its trial, drag to zoom, double-click to zoom out." : " "} />
-      ${data && lines.length === 0 && html`<p class="soft overlay">${isSilent ? `No trial reported ${choice}.` : `No ${choice} yet: it appears with the first report.`}</p>`}
+      ${data && lines.length === 0 && html`<p class="soft overlay">
+        ${isSilent ? `No trial reported ${choice}.` : `No ${choice} yet: it appears with the first report.`}
+      </p>`}
     </div>
   </section>`;
 }

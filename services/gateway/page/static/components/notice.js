@@ -22,16 +22,21 @@ export function Failure({ error, refresh, what }) {
   return html`<div class="notice failure" role="alert">
     <h2>${isMissing ? `There is no such ${what}` : `Reading the ${what} failed`}</h2>
     <p>${error.message}</p>
-    ${isMissing
-      ? html`<p><a href="#/">All experiments</a></p>`
-      : html`<button type="button" onClick=${refresh}>Try again</button>`}
+    ${
+      isMissing
+        ? html`<p><a href="#/">All experiments</a></p>`
+        : html`<button type="button" onClick=${refresh}>Try again</button>`
+    }
   </div>`;
 }
 
 /** Show `children(data)` of a resource, or why not yet. */
 export function Shown({ resource, what, children }) {
   const { data, error, refresh } = resource;
-  if (data === null) return error ? html`<${Failure} error=${error} refresh=${refresh} what=${what} />` : html`<${Loading} what=${what} />`;
+  if (data === null)
+    return error
+      ? html`<${Failure} error=${error} refresh=${refresh} what=${what} />`
+      : html`<${Loading} what=${what} />`;
   const isStale = error && error.status !== 0;
   return html`${isStale && html`<${Failure} error=${error} refresh=${refresh} what=${what} />`} ${children(data)}`;
 }

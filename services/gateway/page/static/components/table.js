@@ -7,7 +7,10 @@ const FIRST_ROWS = 200;
 function compare(a, b, isDescending) {
   const isMissing = [a, b].map((value) => value === null || value === undefined);
   if (isMissing[0] || isMissing[1]) return isMissing[0] - isMissing[1];
-  const order = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
+  const order =
+    typeof a === "number" && typeof b === "number"
+      ? a - b
+      : String(a).localeCompare(String(b), "en", { numeric: true });
   return isDescending ? -order : order;
 }
 
@@ -46,13 +49,17 @@ export function Table({ label, columns, rows, rowKey, rowClass = () => "", first
         <caption class="unseen">${label}</caption>
         <thead><tr>${columns.map((each) => html`<${Heading} key=${each.name} column=${each} order=${order} onSort=${onSort} />`)}</tr></thead>
         <tbody>
-          ${shown.map((row) => html`<tr key=${rowKey(row)} class=${rowClass(row)}>
+          ${shown.map(
+            (row) => html`<tr key=${rowKey(row)} class=${rowClass(row)}>
             ${columns.map((each) => html`<td key=${each.name} class=${each.class}>${each.cell(row)}</td>`)}
-          </tr>`)}
+          </tr>`,
+          )}
         </tbody>
       </table>
     <//>
-    ${shown.length < sorted.length &&
-    html`<p><button type="button" onClick=${() => setWhole(true)}>Show all ${sorted.length} rows</button></p>`}
+    ${
+      shown.length < sorted.length &&
+      html`<p><button type="button" onClick=${() => setWhole(true)}>Show all ${sorted.length} rows</button></p>`
+    }
   `;
 }

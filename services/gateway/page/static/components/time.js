@@ -43,6 +43,9 @@ export function Age({ at }) {
 /** The span from `from` to `to`, or to now while `to` is not there. */
 export function Duration({ from, to }) {
   const end = (now) => (to ? new Date(to) : now);
-  const text = useTicking((now) => (from ? formatDuration((end(now) - new Date(from)) / 1000) : "–"), Boolean(from && !to));
+  const text = useTicking(
+    (now) => (from ? formatDuration((end(now) - new Date(from)) / 1000) : "–"),
+    Boolean(from && !to),
+  );
   return html`<span class="number">${text}</span>`;
 }

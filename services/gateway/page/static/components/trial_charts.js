@@ -15,7 +15,8 @@ export function useTrialMetrics(id, maxPoints, changing) {
   return useResource(
     id && `${id} ${maxPoints}`,
     async (options) => {
-      const read = (group) => get(to`/trials/${id}/metrics`, { ...options, parameters: { group, max_points: maxPoints } });
+      const read = (group) =>
+        get(to`/trials/${id}/metrics`, { ...options, parameters: { group, max_points: maxPoints } });
       return (await Promise.all(GROUPS.map(read))).flatMap(({ series }) => series);
     },
     (event) => changing.has(event.name) && event.event.trial_id === id,
@@ -25,14 +26,22 @@ export function useTrialMetrics(id, maxPoints, changing) {
 /** Series of one name belong together, whichever group reported them; validated ones come first. */
 function groupByName(series) {
   const groups = new Map();
-  for (const each of series.filter(({ points }) => points.length > 0)) groups.set(each.name, [...(groups.get(each.name) ?? []), each]);
+  for (const each of series.filter(({ points }) => points.length > 0))
+    groups.set(each.name, [...(groups.get(each.name) ?? []), each]);
   const isValidated = ([, members]) => members.some(({ group }) => group === "validation");
   return [...groups].sort((a, b) => isValidated(b) - isValidated(a) || a[0].localeCompare(b[0]));
 }
 
 function MetricOfTrial({ name, members }) {
   const lines = useMemo(
-    () => members.map(({ group, points }) => ({ key: group, label: `${group} ${name}`, points, colour: COLOURS[group] ?? "--line-2", isStrong: group === "validation" })),
+    () =>
+      members.map(({ group, points }) => ({
+        key: group,
+        label: `${group} ${name}`,
+        points,
+        colour: COLOURS[group] ?? "--line-2",
+        isStrong: group === "validation",
+      })),
     [members],
   );
   return html`<div class="small-chart">
@@ -47,7 +56,10 @@ export function TrialCharts({ trial }) {
   return html`<section aria-labelledby="metrics-title">
     <h2 id="metrics-title">Metrics</h2>
     ${error && html`<p class="soft" role="note">The metrics could not be read: ${error.message}</p>`}
-    ${data && groups.length === 0 && html`<p class="soft">Nothing reported. In the training script: <code>trial.report(step, loss=loss)</code> and <code>trial.report_validation(step, accuracy=accuracy)</code>.</p>`}
+    ${data && groups.length === 0 && html`<p class="soft">
+      Nothing reported. In the training script: <code>trial.report(step, loss=loss)</code> and${" "}
+      <code>trial.report_validation(step, accuracy=accuracy)</code>.
+    </p>`}
     <div class="charts">${groups.slice(0, MOST_CHARTS).map(([name, members]) => html`<${MetricOfTrial} key=${name} name=${name} members=${members} />`)}</div>
     ${groups.length > MOST_CHARTS && html`<p class="soft">${groups.length - MOST_CHARTS} more metrics are not drawn.</p>`}
   </section>`;

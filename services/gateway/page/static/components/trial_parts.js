@@ -11,7 +11,8 @@ import { Duration, Time } from "./time.js";
 const placesOf = (members) => members.map(({ agent_id: id, slots }) => `${id}: ${slots.join(", ")}`).join("; ");
 
 function outcomeOf(attempt) {
-  if (attempt.outcome === "failed") return html`<span class="bad-text">failed, exit code ${attempt.exitCode ?? "unknown"}</span>`;
+  if (attempt.outcome === "failed")
+    return html`<span class="bad-text">failed, exit code ${attempt.exitCode ?? "unknown"}</span>`;
   return attempt.outcome ?? attempt.release ?? (attempt.startedAt ? "running" : "starting");
 }
 
@@ -19,8 +20,20 @@ const ATTEMPT_COLUMNS = [
   { name: "epoch", title: "#", class: "number", cell: (row) => row.epoch },
   { name: "slots", title: "Slots", cell: (row) => placesOf(row.members) },
   { name: "started", title: "Started", cell: (row) => html`<${Time} at=${row.startedAt} />` },
-  { name: "took", title: "Took", class: "number", cell: (row) => html`<${Duration} from=${row.startedAt} to=${row.endedAt ?? row.releasedAt} />` },
-  { name: "resumed", title: "From", cell: (row) => (row.resumedFrom ? html`<span title=${row.resumedFrom}>step ${row.resumedFrom.split("-s").at(-1)}</span>` : "the start") },
+  {
+    name: "took",
+    title: "Took",
+    class: "number",
+    cell: (row) => html`<${Duration} from=${row.startedAt} to=${row.endedAt ?? row.releasedAt} />`,
+  },
+  {
+    name: "resumed",
+    title: "From",
+    cell: (row) =>
+      row.resumedFrom
+        ? html`<span title=${row.resumedFrom}>step ${row.resumedFrom.split("-s").at(-1)}</span>`
+        : "the start",
+  },
   { name: "outcome", title: "Outcome", cell: outcomeOf },
 ];
 
@@ -28,22 +41,30 @@ const ATTEMPT_COLUMNS = [
 export function Attempts({ attempts }) {
   return html`<section aria-labelledby="attempts-title">
     <h2 id="attempts-title">Attempts</h2>
-    ${attempts.length === 0
-      ? html`<p class="soft">None yet: the trial waits for its slots. <a href="#/cluster">See the queue</a></p>`
-      : html`<${Table} label="Attempts" columns=${ATTEMPT_COLUMNS} rows=${attempts} rowKey=${(row) => row.epoch} />
-          ${attempts.filter(({ error }) => error).map(({ epoch, error }) => html`<details key=${epoch}>
+    ${
+      attempts.length === 0
+        ? html`<p class="soft">None yet: the trial waits for its slots. <a href="#/cluster">See the queue</a></p>`
+        : html`<${Table} label="Attempts" columns=${ATTEMPT_COLUMNS} rows=${attempts} rowKey=${(row) => row.epoch} />
+          ${attempts
+            .filter(({ error }) => error)
+            .map(
+              ({ epoch, error }) => html`<details key=${epoch}>
             <summary>Error of attempt ${epoch}</summary><pre tabindex="0">${error}</pre>
-          </details>`)}`}
+          </details>`,
+            )}`
+    }
   </section>`;
 }
 
 function Files({ checkpoint }) {
   return html`<details>
     <summary>${checkpoint.files.length} ${checkpoint.files.length === 1 ? "file" : "files"}</summary>
-    <ul class="files">${checkpoint.files.map((file) => html`<li key=${file.path}>
+    <ul class="files">${checkpoint.files.map(
+      (file) => html`<li key=${file.path}>
       <a href=${urlOf(to`/checkpoints/${checkpoint.id}/files/` + file.path.split("/").map(encodeURIComponent).join("/"))} download>${file.path}</a>${" "}
       <span class="soft" title=${`sha256 ${file.sha256}`}>${formatBytes(file.size_bytes)}</span>
-    </li>`)}</ul>
+    </li>`,
+    )}</ul>
   </details>`;
 }
 
@@ -51,28 +72,56 @@ const marksOf = (checkpoint, trial) =>
   [
     [trial.best_checkpoint_id, "best"],
     [trial.latest_checkpoint_id, "newest"],
-  ].filter(([id]) => id === checkpoint.id).map(([, mark]) => html` <span key=${mark} class="label ${mark === "best" ? "good" : ""}">${mark}</span>`);
+  ]
+    .filter(([id]) => id === checkpoint.id)
+    .map(([, mark]) => html` <span key=${mark} class="label ${mark === "best" ? "good" : ""}">${mark}</span>`);
 
 function checkpointColumns(trial) {
   return [
     { name: "step", title: "Step", class: "number", value: (row) => row.step, cell: (row) => formatCount(row.step) },
-    { name: "saved", title: "Saved", value: (row) => row.saved_at, cell: (row) => html`<${Time} at=${row.saved_at} />${marksOf(row, trial)}` },
-    { name: "size", title: "Size", class: "number", value: (row) => row.size_bytes, cell: (row) => formatBytes(row.size_bytes) },
-    { name: "ranks", title: "Ranks", class: "number", cell: (row) => html`${row.world_size}${row.zero_stage !== null && html` <span class="soft">ZeRO-${row.zero_stage}</span>`}` },
+    {
+      name: "saved",
+      title: "Saved",
+      value: (row) => row.saved_at,
+      cell: (row) => html`<${Time} at=${row.saved_at} />${marksOf(row, trial)}`,
+    },
+    {
+      name: "size",
+      title: "Size",
+      class: "number",
+      value: (row) => row.size_bytes,
+      cell: (row) => formatBytes(row.size_bytes),
+    },
+    {
+      name: "ranks",
+      title: "Ranks",
+      class: "number",
+      cell: (row) =>
+        html`${row.world_size}${row.zero_stage !== null && html` <span class="soft">ZeRO-${row.zero_stage}</span>`}`,
+    },
     { name: "files", title: "Files", cell: (row) => html`<${Files} checkpoint=${row} />` },
-    { name: "download", title: "Download", cell: (row) => html`<a href=${urlOf(to`/checkpoints/${row.id}/archive`)} download aria-label=${`Download the checkpoint at step ${row.step}`}>archive</a>` },
+    {
+      name: "download",
+      title: "Download",
+      cell: (row) =>
+        html`<a href=${urlOf(to`/checkpoints/${row.id}/archive`)} download aria-label=${`Download the checkpoint at step ${row.step}`}>archive</a>`,
+    },
   ];
 }
 
 /** The checkpoints, newest first, each with its files. */
 export function Checkpoints({ trial }) {
-  const resource = usePath(to`/trials/${trial.id}/checkpoints`, (event) => event.name === "CheckpointSaved" && event.event.trial_id === trial.id);
+  const resource = usePath(
+    to`/trials/${trial.id}/checkpoints`,
+    (event) => event.name === "CheckpointSaved" && event.event.trial_id === trial.id,
+  );
   const chosen = trial.best_checkpoint_id ?? trial.latest_checkpoint_id;
   return html`<section aria-labelledby="checkpoints-title">
     <header class="bar"><h2 id="checkpoints-title">Checkpoints</h2>${chosen && html`<${Command} text=${`tm checkpoint download ${chosen}`} />`}</header>
     <${Shown} resource=${resource} what="checkpoints">${({ items }) =>
       items.length === 0
         ? html`<p class="soft">None saved. In the training script: <code>trial.checkpoint(engine, step)</code>.</p>`
-        : html`<${Table} label="Checkpoints" columns=${checkpointColumns(trial)} rows=${items} rowKey=${(row) => row.id} first=${{ name: "saved", isDescending: true }} />`}<//>
+        : html`<${Table} label="Checkpoints" columns=${checkpointColumns(trial)} rows=${items} rowKey=${(row) => row.id}
+            first=${{ name: "saved", isDescending: true }} />`}<//>
   </section>`;
 }

@@ -11,7 +11,8 @@ import { Duration } from "./time.js";
 function fixedNames(tree, prefix = "") {
   return Object.entries(tree ?? {}).flatMap(([name, spec]) => {
     if (spec === null || typeof spec !== "object" || Array.isArray(spec)) return [prefix + name];
-    if (spec.type === "const") return [prefix + name, ...flatten(spec.val, `${prefix}${name}.`).map(([inner]) => inner)];
+    if (spec.type === "const")
+      return [prefix + name, ...flatten(spec.val, `${prefix}${name}.`).map(([inner]) => inner)];
     return typeof spec.type === "string" ? [] : fixedNames(spec, `${prefix}${name}.`);
   });
 }
@@ -19,16 +20,19 @@ function fixedNames(tree, prefix = "") {
 function hyperparameterColumns(trials, fixed) {
   const names = new Set(trials.flatMap((trial) => flatten(trial.hyperparameters).map(([name]) => name)));
   const value = (trial, name) => Object.fromEntries(flatten(trial.hyperparameters))[name];
-  return [...names].filter((name) => !fixed.has(name)).map((name) => ({
-    name: `hyperparameter ${name}`,
-    title: name,
-    class: "number hyperparameter",
-    value: (trial) => value(trial, name),
-    cell: (trial) => formatValue(value(trial, name)),
-  }));
+  return [...names]
+    .filter((name) => !fixed.has(name))
+    .map((name) => ({
+      name: `hyperparameter ${name}`,
+      title: name,
+      class: "number hyperparameter",
+      value: (trial) => value(trial, name),
+      cell: (trial) => formatValue(value(trial, name)),
+    }));
 }
 
-const seconds = ({ started_at: from, ended_at: to }) => (from ? (to ? new Date(to) : Date.now()) - new Date(from) : null);
+const seconds = ({ started_at: from, ended_at: to }) =>
+  from ? (to ? new Date(to) : Date.now()) - new Date(from) : null;
 
 function columnsOf(experiment, trials, fixed) {
   const { metric } = experiment.searcher;
@@ -38,16 +42,55 @@ function columnsOf(experiment, trials, fixed) {
       name: "index",
       title: "Trial",
       value: (trial) => trial.index,
-      cell: (trial) => html`<a href=${link("trials", trial.id)}><span class="swatch ${isBest(trial) ? "best" : colourOf(trial.index).slice(2)}"></span>${trial.index}</a>
+      cell: (
+        trial,
+      ) => html`<a href=${link("trials", trial.id)}><span class="swatch ${isBest(trial) ? "best" : colourOf(trial.index).slice(2)}"></span>${trial.index}</a>
         ${isBest(trial) && html` <span class="label good">best</span>`}`,
     },
-    { name: "state", title: "State", value: (trial) => trial.state, cell: (trial) => html`<span title=${trial.reason ?? ""}><${State} state=${trial.state} /></span>` },
-    { name: "metric", title: metric, class: "number", value: (trial) => trial.metric, cell: (trial) => html`<span title=${trial.best_step === null ? "" : `at step ${trial.best_step}`}>${formatValue(trial.metric)}</span>` },
-    { name: "step", title: "Step", class: "number", value: (trial) => trial.step, cell: (trial) => (trial.step === null ? "–" : formatCount(trial.step)) },
+    {
+      name: "state",
+      title: "State",
+      value: (trial) => trial.state,
+      cell: (trial) => html`<span title=${trial.reason ?? ""}><${State} state=${trial.state} /></span>`,
+    },
+    {
+      name: "metric",
+      title: metric,
+      class: "number",
+      value: (trial) => trial.metric,
+      cell: (trial) =>
+        html`<span title=${trial.best_step === null ? "" : `at step ${trial.best_step}`}>${formatValue(trial.metric)}</span>`,
+    },
+    {
+      name: "step",
+      title: "Step",
+      class: "number",
+      value: (trial) => trial.step,
+      cell: (trial) => (trial.step === null ? "–" : formatCount(trial.step)),
+    },
     ...hyperparameterColumns(trials, fixed),
-    { name: "duration", title: "Duration", class: "number", value: seconds, cell: (trial) => html`<${Duration} from=${trial.started_at} to=${trial.ended_at} />` },
-    { name: "restarts", title: "Restarts", class: "number", value: (trial) => trial.restarts, cell: (trial) => trial.restarts },
-    { name: "slots", title: "Slots", class: "number", value: (trial) => trial.slots, cell: (trial) => html`<span title=${trial.agents?.map(({ agent_id: id, slots }) => `${id}: ${slots.join(", ")}`).join("; ")}>${trial.slots}</span>` },
+    {
+      name: "duration",
+      title: "Duration",
+      class: "number",
+      value: seconds,
+      cell: (trial) => html`<${Duration} from=${trial.started_at} to=${trial.ended_at} />`,
+    },
+    {
+      name: "restarts",
+      title: "Restarts",
+      class: "number",
+      value: (trial) => trial.restarts,
+      cell: (trial) => trial.restarts,
+    },
+    {
+      name: "slots",
+      title: "Slots",
+      class: "number",
+      value: (trial) => trial.slots,
+      cell: (trial) =>
+        html`<span title=${trial.agents?.map(({ agent_id: id, slots }) => `${id}: ${slots.join(", ")}`).join("; ")}>${trial.slots}</span>`,
+    },
   ];
 }
 
@@ -63,10 +106,12 @@ export function TrialTable({ experiment, items, complete }) {
   return html`<section aria-labelledby="trials-title">
     <header class="bar"><h2 id="trials-title">Trials</h2>
       ${!complete && html`<span class="soft">the first ${formatCount(items.length)} of ${formatCount(experiment.trials.total)}</span>`}</header>
-    ${items.length === 0
-      ? html`<p class="soft">None requested yet; the searcher asks for the first ones within a moment.</p>`
-      : html`<${Fixed} trials=${items} fixed=${fixed} />
+    ${
+      items.length === 0
+        ? html`<p class="soft">None requested yet; the searcher asks for the first ones within a moment.</p>`
+        : html`<${Fixed} trials=${items} fixed=${fixed} />
           <${Table} label="Trials" columns=${columnsOf(experiment, items, fixed)} rows=${items} rowKey=${(trial) => trial.id}
-            rowClass=${(trial) => (isBest(trial) ? "best-row" : "")} />`}
+            rowClass=${(trial) => (isBest(trial) ? "best-row" : "")} />`
+    }
   </section>`;
 }

@@ -52,11 +52,19 @@ const ENDS = new Set(["TrialExited", "TrialPreempted"]);
 export function attemptsOf(chain) {
   const attempts = new Map();
   for (const { name, time, event } of chain) {
-    if (name === "GPUAllocated") attempts.set(event.epoch, { epoch: event.epoch, members: event.members, allocatedAt: time });
+    if (name === "GPUAllocated")
+      attempts.set(event.epoch, { epoch: event.epoch, members: event.members, allocatedAt: time });
     const attempt = attempts.get(event.epoch);
     if (!attempt) continue;
-    if (name === "TrialStarted") Object.assign(attempt, { startedAt: time, resumedFrom: event.resumed_from, isWarm: event.warm });
-    if (ENDS.has(name)) Object.assign(attempt, { endedAt: time, outcome: event.outcome ?? "preempted", exitCode: event.exit_code, error: event.error });
+    if (name === "TrialStarted")
+      Object.assign(attempt, { startedAt: time, resumedFrom: event.resumed_from, isWarm: event.warm });
+    if (ENDS.has(name))
+      Object.assign(attempt, {
+        endedAt: time,
+        outcome: event.outcome ?? "preempted",
+        exitCode: event.exit_code,
+        error: event.error,
+      });
     if (name === "GPUReleased") Object.assign(attempt, { releasedAt: time, release: event.reason });
   }
   return [...attempts.values()].sort((a, b) => a.epoch - b.epoch);

@@ -7,9 +7,10 @@ import { Age, Time } from "../components/time.js";
 import { formatBytes, formatCount } from "../format.js";
 import { usePath, useResource } from "../resource.js";
 import { link } from "../router.js";
-import { html } from "../view.js";
+import { html, useEffect } from "../view.js";
 
 const NUM_HUES = 8;
+const TROUBLE_MS = 2000;
 const SLOT_EVENTS = new Set(["AgentJoined", "AgentLeft", "AgentLost", "GPUAllocated", "GPUReleased"]);
 const SILENT_EVENTS = new Set(["MetricReported", "CheckpointSaved", "CheckpointShardUploaded"]); // change neither slots nor queue
 
@@ -22,7 +23,8 @@ function hueOf(trialId) {
 function Slot({ agent, slot }) {
   const memory = slot.memory_bytes ? `, ${formatBytes(slot.memory_bytes)}` : "";
   const what = `${agent.id} slot ${slot.number} (${slot.name || slot.kind}${memory})`;
-  if (!slot.trial_id) return html`<li class="slot free" title=${`${what}: free`}><span class="slot-number">${slot.number}</span><span>free</span></li>`;
+  if (!slot.trial_id)
+    return html`<li class="slot free" title=${`${what}: free`}><span class="slot-number">${slot.number}</span><span>free</span></li>`;
   return html`<li class="slot held hue-${hueOf(slot.trial_id)}">
     <a href=${link("trials", slot.trial_id)} title=${`${what}: held by ${slot.trial_id}`}>
       <span class="slot-number">${slot.number}</span><span>trial ${slot.trial_id.split("-").at(-1)}</span>
@@ -35,7 +37,7 @@ function Agent({ agent }) {
   const kinds = [...new Set(agent.slots.map(({ name, kind }) => name || kind))].join(", ");
   return html`<article class="agent ${agent.state.toLowerCase()}" aria-label=${`Agent ${agent.id}`}>
     <header><h3>${agent.id}</h3> <${State} state=${agent.state} /></header>
-    <p class="soft small">pool ${agent.pool} · ${agent.address} · ${kinds} · ${numHeld} of ${agent.slots.length} in use · since <${Age} at=${agent.joined_at} /></p>
+    <p class="soft small">pool ${agent.pool} · ${agent.address} · ${kinds} · ${numHeld} of ${agent.slots.length} in use · joined <${Age} at=${agent.joined_at} /></p>
     <ul class="slots">${agent.slots.map((slot) => html`<${Slot} key=${slot.number} agent=${agent} slot=${slot} />`)}</ul>
   </article>`;
 }
@@ -51,17 +53,31 @@ function Agents({ items }) {
   const slots = up.flatMap((agent) => agent.slots);
   const numHeld = slots.filter(({ trial_id: id }) => id).length;
   return html`
-    <p><span class="figure">${formatCount(numHeld)}</span> of ${formatCount(slots.length)} slots in use on ${formatCount(up.length)} ${up.length === 1 ? "agent" : "agents"}</p>
+    <p>
+      <span class="figure">${formatCount(numHeld)}</span> of ${formatCount(slots.length)} slots in use${" "}
+      on ${formatCount(up.length)} ${up.length === 1 ? "agent" : "agents"}
+    </p>
     <div class="agents">${up.map((agent) => html`<${Agent} key=${agent.id} agent=${agent} />`)}</div>
-    ${gone.length > 0 && html`<details open=${up.length === 0}><summary>${gone.length} lost or gone</summary>
-      <div class="agents">${gone.map((agent) => html`<${Agent} key=${agent.id} agent=${agent} />`)}</div></details>`}
+    ${
+      gone.length > 0 &&
+      html`<details open=${up.length === 0}><summary>${gone.length} lost or gone</summary>
+      <div class="agents">${gone.map((agent) => html`<${Agent} key=${agent.id} agent=${agent} />`)}</div></details>`
+    }
   `;
 }
 
 const QUEUE_COLUMNS = [
   { name: "position", title: "#", class: "number", cell: (row) => row.position },
-  { name: "trial", title: "Trial", cell: (row) => html`<a href=${link("trials", row.trial_id)}>trial ${row.trial_id.split("-").at(-1)}</a>` },
-  { name: "experiment", title: "Experiment", cell: (row) => html`<a href=${link("experiments", row.experiment_id)}>${row.experiment_name}</a>` },
+  {
+    name: "trial",
+    title: "Trial",
+    cell: (row) => html`<a href=${link("trials", row.trial_id)}>trial ${row.trial_id.split("-").at(-1)}</a>`,
+  },
+  {
+    name: "experiment",
+    title: "Experiment",
+    cell: (row) => html`<a href=${link("experiments", row.experiment_id)}>${row.experiment_name}</a>`,
+  },
   { name: "slots", title: "Slots", class: "number", cell: (row) => row.slots },
   { name: "pool", title: "Pool", cell: (row) => row.pool },
   { name: "since", title: "Waiting since", cell: (row) => html`<${Age} at=${row.waiting_since} />` },
@@ -74,17 +90,39 @@ function Queue({ items }) {
 }
 
 const SERVICE_COLUMNS = [
-  { name: "name", title: "Service", cell: (row) => (row.instance === "main" ? row.name : `${row.name} ${row.instance}`) },
-  { name: "alive", title: "Health", cell: (row) => html`<span class="state ${row.alive ? "good" : "bad"}">${row.alive ? "answers" : "silent"}</span>` },
+  {
+    name: "name",
+    title: "Service",
+    cell: (row) => (row.instance === "main" ? row.name : `${row.name} ${row.instance}`),
+  },
+  {
+    name: "alive",
+    title: "Health",
+    cell: (row) => html`<span class="state ${row.alive ? "good" : "bad"}">${row.alive ? "answers" : "silent"}</span>`,
+  },
   { name: "heard", title: "Last heard", cell: (row) => html`<${Time} at=${row.last_heard} />` },
-  { name: "position", title: "Read up to", class: "number", cell: (row) => (row.position === null ? "–" : formatCount(row.position)) },
+  {
+    name: "position",
+    title: "Read up to",
+    class: "number",
+    cell: (row) => (row.position === null ? "–" : formatCount(row.position)),
+  },
   { name: "lag", title: "Behind", class: "number", cell: (row) => (row.lag ? `${formatCount(row.lag)} events` : "–") },
 ];
 
+const isWell = ({ services }) => services.every(({ alive, lag }) => alive && !lag);
+
 function Health({ status, refresh }) {
+  useEffect(() => {
+    if (isWell(status)) return undefined; // a service that catches up or comes back does so without an event
+    const timer = setTimeout(refresh, TROUBLE_MS);
+    return () => clearTimeout(timer);
+  }, [status]);
   return html`
     <${Table} label="Services" columns=${SERVICE_COLUMNS} rows=${status.services} rowKey=${(row) => `${row.name} ${row.instance}`} />
-    <p class="soft">The log holds ${formatCount(status.log.events)} events (${formatBytes(status.log.bytes)}), newest ${formatCount(status.log.last_seq)}.${" "}
+    <p class="soft">
+      The log holds ${formatCount(status.log.events)} events (${formatBytes(status.log.bytes)}),${" "}
+      the newest is ${formatCount(status.log.last_seq)}.${" "}
       ${status.undecodable > 0 && html`<span class="bad-text">${formatCount(status.undecodable)} could not be decoded and were put aside. </span>`}
       As of <${Time} at=${status.readAt} />. <button type="button" class="quiet" onClick=${refresh}>Look again</button></p>
   `;

@@ -29,11 +29,15 @@ function Filters({ filters, rows, onChange }) {
   };
   const seen = (name) => [...new Set(rows.map((row) => row[name]))].sort();
   return html`<form class="bar filters" role="search" aria-label="Filter events" onSubmit=${onSubmit}>
-    ${FILTERS.map(({ name, title, example }) => html`<label key=${name}>${title}
+    ${FILTERS.map(
+      ({ name, title, example }) => html`<label key=${name}>${title}
       <input type="search" name=${name} value=${draft[name]} placeholder=${example} list=${`seen-${name}`} spellcheck="false" autocomplete="off"
         onInput=${(input) => setDraft({ ...draft, [name]: input.target.value.trim() })} />
-    </label>`)}
-    ${["name", "writer"].map((name) => html`<datalist key=${name} id=${`seen-${name}`}>${seen(name).map((value) => html`<option key=${value} value=${value} />`)}</datalist>`)}
+    </label>`,
+    )}
+    ${["name", "writer"].map((name) => html`<datalist key=${name} id=${`seen-${name}`}>
+      ${seen(name).map((value) => html`<option key=${value} value=${value} />`)}
+    </datalist>`)}
     <button type="submit">Filter</button>
     ${Object.values(filters).some(Boolean) && html`<a href="#/events">Clear</a>`}
   </form>`;
@@ -62,7 +66,9 @@ function useTape(filters, isPaused) {
       if (fresh.length > 0) setTape((old) => take(old, fresh, paused.current));
     });
     const fail = (error) => controller.signal.aborted || setTape((old) => ({ ...old, error, isReading: false }));
-    connected.then(() => get("/status", { signal: controller.signal })).then(({ log }) => look(log.last_seq, controller.signal), fail);
+    connected
+      .then(() => get("/status", { signal: controller.signal }))
+      .then(({ log }) => look(log.last_seq, controller.signal), fail);
     return () => {
       unlisten();
       controller.abort();
@@ -92,7 +98,9 @@ function useNamed(seq, rows) {
     if (seq === null || isListed) return undefined;
     const controller = new AbortController();
     const show = ({ items }) => setEvent(items.find((item) => item.seq === seq) ?? null);
-    get("/events", { parameters: { after: seq - 1, limit: 1 }, signal: controller.signal }).then(show, () => setEvent(null));
+    get("/events", { parameters: { after: seq - 1, limit: 1 }, signal: controller.signal }).then(show, () =>
+      setEvent(null),
+    );
     return () => controller.abort();
   }, [seq, isListed]);
   return isListed ? null : event;
@@ -101,7 +109,10 @@ function useNamed(seq, rows) {
 function Older({ tape }) {
   if (tape.isReading) return html`<${Loading} what="events" />`;
   if (tape.lowest === 0 || tape.lowest === null) return html`<p class="soft">This is the beginning of the log.</p>`;
-  return html`<p><button type="button" onClick=${tape.lookBack}>Look further back</button> <span class="soft">seen back to event ${formatCount(tape.lowest + 1)}</span></p>`;
+  return html`<p>
+    <button type="button" onClick=${tape.lookBack}>Look further back</button>${" "}
+    <span class="soft">seen back to event ${formatCount(tape.lowest + 1)}</span>
+  </p>`;
 }
 
 export function Events({ query }) {
@@ -112,6 +123,7 @@ export function Events({ query }) {
   const tape = useTape(filters, isPaused);
   const named = useNamed(seq, tape.rows);
   const onOpen = (chosen) => location.replace(linkToEvents({ ...filters, seq: chosen }));
+  const isFiltered = Object.values(filters).some(Boolean);
   const isEmpty = tape.rows.length === 0 && !tape.isReading && !tape.error;
   return html`
     <h1>Events</h1>
@@ -124,7 +136,9 @@ export function Events({ query }) {
     </div>
     ${named && html`<${EventCard} event=${named} onClose=${() => onOpen(null)} />`}
     ${tape.error && html`<${Failure} error=${tape.error} refresh=${tape.retry} what="events" />`}
-    ${isEmpty && html`<p class="notice">No event matches ${Object.values(filters).some(Boolean) ? "these filters so far" : "yet: the log is empty"}. New ones appear here by themselves.</p>`}
+    ${isEmpty && html`<p class="notice">
+      ${isFiltered ? "No event matches these filters so far." : "The log is empty."} New ones appear here by themselves.
+    </p>`}
     ${tape.rows.length > 0 && html`<${EventTable} rows=${tape.rows} opened=${seq} onOpen=${onOpen} />`}
     <${Older} tape=${tape} />
   `;

@@ -22,7 +22,11 @@ function actionsOf({ id, name, state, trials }) {
     title: `Pause ${name}?`,
     explanation: `Its ${running} will save a checkpoint, stop and give back their slots. Resume goes on from there.`,
   };
-  const resume = { verb: "Resume", title: `Resume ${name}?`, explanation: "Its trials queue for slots again and go on from their newest checkpoints." };
+  const resume = {
+    verb: "Resume",
+    title: `Resume ${name}?`,
+    explanation: "Its trials queue for slots again and go on from their newest checkpoints.",
+  };
   const cancel = {
     verb: "Cancel",
     title: `Cancel ${name}?`,
@@ -38,7 +42,10 @@ function actionsOf({ id, name, state, trials }) {
 function Best({ experiment }) {
   const { best, searcher } = experiment;
   const aim = `${searcher.metric}, ${searcher.smaller_is_better ? "smaller" : "larger"} is better`;
-  if (!best) return html`<${Fact} name=${`Best ${searcher.metric}`}><span title=${aim}>–</span> <span class="soft">${experiment.ended_at ? "never validated" : "no validation yet"}</span><//>`;
+  if (!best)
+    return html`<${Fact} name=${`Best ${searcher.metric}`}>
+      <span title=${aim}>–</span> <span class="soft">${experiment.ended_at ? "never validated" : "no validation yet"}</span>
+    <//>`;
   return html`<${Fact} name=${`Best ${searcher.metric}`}>
     <strong class="figure" title=${aim}>${formatValue(best.metric)}</strong>${" "}
     <a href=${link("trials", best.trial_id)}>trial ${best.trial_id.split("-").at(-1)}</a> <span class="soft">step ${best.step}</span>
@@ -48,7 +55,9 @@ function Best({ experiment }) {
 function Facts({ experiment }) {
   const { trials, searcher } = experiment;
   const most = Math.max(searcher.max_trials ?? 0, trials.total);
-  const parts = ["running", "waiting", "failed", "canceled"].filter((part) => trials[part] > 0).map((part) => `${trials[part]} ${part}`);
+  const parts = ["running", "waiting", "failed", "canceled"]
+    .filter((part) => trials[part] > 0)
+    .map((part) => `${trials[part]} ${part}`);
   return html`<dl class="facts">
     <${Best} experiment=${experiment} />
     <${Fact} name="Trials"><span class="figure">${trials.completed}</span> of ${most} completed <span class="soft">${parts.join(", ")}</span><//>
@@ -69,9 +78,12 @@ function Header({ experiment, refresh }) {
     </header>
     <p class="soft"><span class="mono">${id}</span>${labels?.map((label) => html`<span key=${label} class="label">${label}</span>`)} ${description}</p>
     <${Progress} value=${experiment.progress} state=${state} label="Progress of the search" />
-    ${experiment.reason && html`<p class="reason ${state === "FAILED" ? "failure" : ""}" role="note">
+    ${
+      experiment.reason &&
+      html`<p class="reason ${state === "FAILED" ? "failure" : ""}" role="note">
       <strong>${state === "FAILED" ? "Failed" : "Note"}:</strong> ${experiment.reason}
-    </p>`}
+    </p>`
+    }
   `;
 }
 
@@ -82,9 +94,14 @@ function Footer({ experiment }) {
       <h2 id="commands-title">On the command line</h2>
       <ul class="commands">
         <li><${Command} text=${`tm show ${id}`} /> <span class="soft">this page as a table</span></li>
-        <li><${Command} text=${`tm tap --experiment ${id}`} /> <span class="soft">its events as they happen, also <a href=${linkToEvents({ experiment: id })}>here</a></span></li>
+        <li>
+          <${Command} text=${`tm tap --experiment ${id}`} />${" "}
+          <span class="soft">its events as they happen, also <a href=${linkToEvents({ experiment: id })}>here</a></span>
+        </li>
         ${best && html`<li><${Command} text=${`tm why ${best.trial_id}`} /> <span class="soft">how the best trial came about</span></li>`}
-        ${best?.checkpoint_id && html`<li><${Command} text=${`tm checkpoint download ${best.checkpoint_id}`} /> <span class="soft">the best trial's checkpoint</span></li>`}
+        ${best?.checkpoint_id && html`<li>
+          <${Command} text=${`tm checkpoint download ${best.checkpoint_id}`} /> <span class="soft">the best trial's checkpoint</span>
+        </li>`}
       </ul>
     </section>
     <details><summary>Configuration, every default filled in</summary><pre tabindex="0">${JSON.stringify(config, null, 2)}</pre></details>
@@ -107,7 +124,11 @@ function Whole({ experiment, trials, refresh }) {
 export function Experiment({ id }) {
   const isOurs = (event) => touchesExperiment(event, id);
   const resource = usePath(to`/experiments/${id}`, isOurs);
-  const trials = useResource(to`/experiments/${id}/trials`, (options) => getAll(to`/experiments/${id}/trials`, { ...options, cap: MOST_TRIALS }), isOurs);
+  const trials = useResource(
+    to`/experiments/${id}/trials`,
+    (options) => getAll(to`/experiments/${id}/trials`, { ...options, cap: MOST_TRIALS }),
+    isOurs,
+  );
   const refresh = () => {
     resource.refresh();
     trials.refresh();

@@ -18,7 +18,8 @@ const COLUMNS = [
     title: "Experiment",
     class: "name",
     value: (row) => row.name,
-    cell: (row) => html`<a href=${link("experiments", row.id)}>${row.name}</a> <span class="soft mono">${row.id}</span>`,
+    cell: (row) =>
+      html`<a href=${link("experiments", row.id)}>${row.name}</a> <span class="soft mono">${row.id}</span>`,
   },
   { name: "state", title: "State", value: (row) => row.state, cell: (row) => html`<${State} state=${row.state} />` },
   {
@@ -32,12 +33,30 @@ const COLUMNS = [
     title: "Best",
     class: "number",
     value: (row) => row.best?.metric,
-    cell: (row) => html`<span title=${row.searcher.metric}>${formatValue(row.best?.metric)}</span> <span class="soft wide">${row.searcher.metric}</span>`,
+    cell: (row) =>
+      html`<span title=${row.searcher.metric}>${formatValue(row.best?.metric)}</span> <span class="soft wide">${row.searcher.metric}</span>`,
   },
   { name: "trials", title: "Trials", class: "number", value: (row) => finished(row), cell: (row) => trialsOf(row) },
-  { name: "searcher", title: "Search", class: "wide", value: (row) => row.searcher.name, cell: (row) => row.searcher.name },
-  { name: "slots", title: "Slots", class: "number wide", value: (row) => row.slots_per_trial, cell: (row) => row.slots_per_trial },
-  { name: "age", title: "Submitted", value: (row) => row.submitted_at, cell: (row) => html`<${Age} at=${row.submitted_at} />` },
+  {
+    name: "searcher",
+    title: "Search",
+    class: "wide",
+    value: (row) => row.searcher.name,
+    cell: (row) => row.searcher.name,
+  },
+  {
+    name: "slots",
+    title: "Slots",
+    class: "number wide",
+    value: (row) => row.slots_per_trial,
+    cell: (row) => row.slots_per_trial,
+  },
+  {
+    name: "age",
+    title: "Submitted",
+    value: (row) => row.submitted_at,
+    cell: (row) => html`<${Age} at=${row.submitted_at} />`,
+  },
 ];
 
 const finished = ({ trials }) => trials.completed + trials.failed + trials.canceled;
@@ -46,7 +65,9 @@ function trialsOf(row) {
   const most = Math.max(row.searcher.max_trials ?? 0, row.trials.total);
   const { failed, running } = row.trials;
   const title = `${row.trials.completed} completed, ${failed} failed, ${row.trials.canceled} canceled, ${running} running, ${row.trials.waiting} waiting`;
-  return html`<span title=${title}>${formatCount(finished(row))} / ${formatCount(most)}${failed > 0 && html`<span class="bad-text"> · ${failed} failed</span>`}</span>`;
+  return html`<span title=${title}>
+    ${formatCount(finished(row))} / ${formatCount(most)}${failed > 0 && html`<span class="bad-text"> · ${failed} failed</span>`}
+  </span>`;
 }
 
 function FirstSteps() {

@@ -42,7 +42,9 @@ function Mistake({ trial }) {
 }
 
 function Facts({ trial, experiment }) {
-  const agents = (trial.agents ?? []).map(({ agent_id: id, slots }) => `${id} (${slots.map((slot) => `slot ${slot}`).join(", ")})`);
+  const agents = (trial.agents ?? []).map(
+    ({ agent_id: id, slots }) => `${id} (${slots.map((slot) => `slot ${slot}`).join(", ")})`,
+  );
   return html`<dl class="facts">
     <${Fact} name=${`Best ${experiment?.searcher.metric ?? "validation"}`}>
       <strong class="figure">${formatValue(trial.metric)}</strong> ${trial.best_step !== null && html`<span class="soft">step ${formatCount(trial.best_step)}</span>`}

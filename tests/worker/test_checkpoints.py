@@ -1,0 +1,94 @@
+"""Checkpoint files to a real object store and back."""
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from services.worker import checkpoints
+from services.worker.checkpoints import BadCheckpoint
+from services.worker.state import Checkpoint
+from shared import objectstore
+from shared.events import CheckpointFile
+from shared.ids import CheckpointId
+from shared.objectstore import ObjectStore
+from shared.settings import S3Settings
+
+ID = CheckpointId("e-1-a1-s5")
+
+
+def write(directory: Path, files: dict[str, bytes]) -> Path:
+    for name, body in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+    return directory
+
+
+async def stored(store: ObjectStore, directory: Path) -> Checkpoint:
+    files = await checkpoints.upload(store, ID, directory)
+    return Checkpoint(checkpoint_id=ID, epoch=1, seq=1, step=5, files=files)
+
+
+async def test_what_is_stored_comes_back(s3: S3Settings, tmp_path: Path) -> None:
+    store = ObjectStore(s3)
+    files = {"state/model.pt": os.urandom(3_000_000), "rng-rank-0.pt": b"", "rng-rank-1.pt": b"x"}
+    checkpoint = await stored(store, write(tmp_path / "written", files))
+    assert [(file.path, file.size_bytes) for file in checkpoint.files] == [
+        ("rng-rank-0.pt", 0), ("rng-rank-1.pt", 1), ("state/model.pt", 3_000_000),
+    ]  # fmt: skip
+    assert checkpoint.files[1].sha256 == hashlib.sha256(b"x").hexdigest()
+    await checkpoints.download(store, checkpoint, tmp_path / "read")
+    assert {name: (tmp_path / "read" / name).read_bytes() for name in files} == files
+
+
+async def test_a_missing_or_damaged_file_is_named(s3: S3Settings, tmp_path: Path) -> None:
+    store = ObjectStore(s3)
+    checkpoint = await stored(store, write(tmp_path / "written", {"a": b"1", "b": b"2"}))
+    await store.put(objectstore.checkpoint_key(ID, "b"), b"3")
+    with pytest.raises(BadCheckpoint, match="b is damaged"):
+        await checkpoints.download(store, checkpoint, tmp_path / "read")
+    gone = replace(checkpoint, files=(replace_path(checkpoint.files[0], "c"),))
+    with pytest.raises(BadCheckpoint, match="c is missing"):
+        await checkpoints.download(store, gone, tmp_path / "read")
+
+
+@pytest.mark.parametrize("path", ["../outside", "/etc/passwd"])
+async def test_a_path_that_leads_out_is_refused(s3: S3Settings, tmp_path: Path, path: str) -> None:
+    file = CheckpointFile(path=path, size_bytes=1, sha256="0")
+    bad = Checkpoint(checkpoint_id=ID, epoch=1, seq=1, step=5, files=(file,))
+    with pytest.raises(BadCheckpoint, match="leads out"):
+        await checkpoints.download(ObjectStore(s3), bad, tmp_path / "read")
+    assert not (tmp_path / "outside").exists()
+
+
+def test_links_special_files_and_reserved_names_are_refused(tmp_path: Path) -> None:
+    directory = write(tmp_path / "c", {"a": b"1"})
+    (directory / "link").symlink_to("/etc/passwd")
+    with pytest.raises(BadCheckpoint, match="link is neither"):
+        checkpoints.find_files(directory)
+    (directory / "link").unlink()
+    (directory / "folder").symlink_to("/etc")
+    with pytest.raises(BadCheckpoint, match="folder is neither"):
+        checkpoints.find_files(directory)
+    (directory / "folder").unlink()
+    os.mkfifo(directory / "pipe")
+    with pytest.raises(BadCheckpoint, match="pipe is neither"):
+        checkpoints.find_files(directory)
+    (directory / "pipe").unlink()
+    write(directory, {"manifest.json": b""})
+    with pytest.raises(BadCheckpoint, match="reserved"):
+        checkpoints.find_files(directory)
+
+
+def test_an_empty_or_missing_directory_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(BadCheckpoint, match="is empty"):
+        checkpoints.find_files(tmp_path)
+    with pytest.raises(BadCheckpoint, match="cannot read"):
+        checkpoints.find_files(tmp_path / "missing")
+
+
+def replace_path(file: CheckpointFile, path: str) -> CheckpointFile:
+    return CheckpointFile(path=path, size_bytes=file.size_bytes, sha256=file.sha256)

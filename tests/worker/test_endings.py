@@ -1,0 +1,145 @@
+"""How a trial ended, told from how its processes ended."""
+
+import signal
+
+import pytest
+
+from services.worker.decide import KillReason
+from services.worker.endings import Bye, Ending, RankExit, error_of, gang_ending, local_ending
+from services.worker.state import MemberExit
+from shared.events import Outcome
+from shared.ids import AgentId
+
+TRACEBACK = ("some output", "Traceback (most recent call last):", '  File "main.py", line 1', "ValueError: bad")
+PEER_LOST = (
+    "Traceback (most recent call last):",
+    "RuntimeError: [../gloo/pair.cc:544] Connection closed by peer [127.0.0.1]:5",
+)
+COMPLETED, PREEMPTED = Bye(outcome=Outcome.COMPLETED, step=9), Bye(outcome=Outcome.PREEMPTED, step=5)
+
+
+def member(outcome: Outcome | None, error: str | None = None) -> MemberExit:
+    return MemberExit(agent_id=AgentId("b"), seq=1, outcome=outcome, error=error)
+
+
+def test_ranks_that_exit_well_complete_with_or_without_a_word() -> None:
+    exits = [RankExit(rank=0, code=0), RankExit(rank=1, code=0)]
+    assert local_ending(exits, {}) == Ending(outcome=Outcome.COMPLETED, exit_code=0)
+    assert local_ending(exits, {0: COMPLETED, 1: COMPLETED}) == Ending(outcome=Outcome.COMPLETED, exit_code=0)
+
+
+def test_ranks_that_stop_on_request_are_preempted_at_their_step() -> None:
+    exits = [RankExit(rank=0, code=0), RankExit(rank=1, code=0)]
+    assert local_ending(exits, {0: PREEMPTED, 1: PREEMPTED}, is_stopping=True) == Ending(
+        outcome=Outcome.PREEMPTED, step=5
+    )
+
+
+def test_a_trial_that_was_done_when_asked_to_stop_has_completed() -> None:
+    assert local_ending([RankExit(rank=0, code=0)], {0: COMPLETED}, is_stopping=True).outcome is Outcome.COMPLETED
+
+
+def test_ranks_killed_because_they_did_not_stop_are_preempted_at_no_step() -> None:
+    exits = [RankExit(rank=0, code=0), RankExit(rank=1, code=-9, signalled=True)]
+    assert local_ending(exits, {0: PREEMPTED}, is_stopping=True) == Ending(outcome=Outcome.PREEMPTED)
+
+
+def test_a_stop_before_any_rank_ran_is_a_preemption() -> None:
+    assert local_ending((), {}, is_stopping=True) == Ending(outcome=Outcome.PREEMPTED)
+
+
+def test_a_crash_while_stopping_is_still_a_crash() -> None:
+    ending = local_ending([RankExit(rank=0, code=1, stderr=TRACEBACK)], {}, is_stopping=True)
+    assert (ending.outcome, ending.exit_code) == (Outcome.FAILED, 1)
+
+
+def test_the_first_failure_is_the_cause() -> None:
+    exits = [
+        RankExit(rank=1, code=1, stderr=TRACEBACK),
+        RankExit(rank=0, code=-15, signalled=True, stderr=("something else",)),
+    ]
+    ending = local_ending(exits, {})
+    assert ending.error == "rank 1 exited with code 1\n" + "\n".join(TRACEBACK[1:])
+
+
+def test_a_lost_peer_is_not_the_cause_when_there_is_another() -> None:
+    exits = [
+        RankExit(rank=0, code=1, stderr=PEER_LOST),
+        RankExit(rank=1, code=1, signalled=True, stderr=TRACEBACK),
+    ]
+    ending = local_ending(exits, {})
+    assert ending.error is not None and ending.error.startswith("rank 1 ")
+    assert (local_ending(exits[:1], {}).error or "").startswith("rank 0 ")
+
+
+def test_when_the_processes_parent_died_the_trial_is_interrupted() -> None:
+    assert local_ending([RankExit(rank=0, code=None)], {}).outcome is Outcome.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    ("reason", "outcome"),
+    [
+        (KillReason.AGENT_LOST, Outcome.PREEMPTED),
+        (KillReason.LEAVING, Outcome.PREEMPTED),
+        (KillReason.MEMBER_ENDED, Outcome.INTERRUPTED),
+        (KillReason.CHIEF_GONE, Outcome.INTERRUPTED),
+    ],
+)
+def test_a_kill_decides_the_outcome(reason: KillReason, outcome: Outcome) -> None:
+    exits = [RankExit(rank=0, code=1, stderr=PEER_LOST), RankExit(rank=1, code=-9, signalled=True)]
+    assert local_ending(exits, {}, kill=reason).outcome is outcome
+
+
+def test_the_trials_own_mistake_is_a_failure() -> None:
+    ending = local_ending([RankExit(rank=0, code=-15, signalled=True)], {}, fault="bad checkpoint")
+    assert ending == Ending(outcome=Outcome.FAILED, error="bad checkpoint")
+
+
+def test_a_signal_is_named_and_want_of_memory_suspected() -> None:
+    killed = RankExit(rank=3, code=-signal.SIGKILL, stderr=("last words",), out_of_memory=True)
+    assert error_of(killed).splitlines()[0].startswith("rank 3 was killed by signal 9 (SIGKILL); the kernel killed")
+    assert error_of(RankExit(rank=3, code=-11)) == "rank 3 was killed by signal 11 (SIGSEGV)"
+
+
+def test_a_traceback_is_found_where_torch_marks_it() -> None:
+    failed = RankExit(rank=1, code=1, stderr=tuple(f"[rank1]: {line}" for line in TRACEBACK))
+    assert error_of(failed).splitlines()[1:] == list(TRACEBACK[1:])
+
+
+def test_a_long_error_keeps_its_end() -> None:
+    error = error_of(RankExit(rank=0, code=1, stderr=("x" * 100_000, "the end")))
+    assert len(error) < 10_000 and error.endswith("the end")
+
+
+def test_a_gang_completes_when_all_have() -> None:
+    local = Ending(outcome=Outcome.COMPLETED, exit_code=0)
+    assert gang_ending(local, []) == gang_ending(local, [member(Outcome.COMPLETED)]) == local
+
+
+def test_a_gangs_cause_may_lie_on_another_agent() -> None:
+    local = Ending(outcome=Outcome.FAILED, exit_code=1, error="\n".join(PEER_LOST))
+    ending = gang_ending(local, [member(Outcome.FAILED, "rank 2 exited with code 1\nValueError: bad")])
+    assert ending.error == "agent b: rank 2 exited with code 1\nValueError: bad"
+
+
+def test_ranks_interrupted_because_of_a_failure_elsewhere_do_not_hide_it() -> None:
+    local = Ending(outcome=Outcome.INTERRUPTED)
+    assert gang_ending(local, [member(Outcome.FAILED, "bad")]).outcome is Outcome.FAILED
+    failed = Ending(outcome=Outcome.FAILED, error="bad")
+    assert gang_ending(failed, [member(Outcome.INTERRUPTED)]) == failed
+
+
+def test_a_gang_is_preempted_at_a_step_only_if_all_stopped_there() -> None:
+    stopped = Ending(outcome=Outcome.PREEMPTED, step=5)
+    assert gang_ending(stopped, [member(Outcome.PREEMPTED)]) == stopped
+    assert gang_ending(stopped, [member(Outcome.INTERRUPTED)]) == Ending(outcome=Outcome.PREEMPTED)
+
+
+def test_an_agent_that_leaves_takes_the_gang_with_it() -> None:
+    killed = Ending(outcome=Outcome.INTERRUPTED)
+    assert gang_ending(killed, [member(Outcome.PREEMPTED)]) == Ending(outcome=Outcome.PREEMPTED)
+
+
+def test_a_lost_agent_means_the_trial_goes_again() -> None:
+    for local in (Outcome.COMPLETED, Outcome.FAILED, Outcome.INTERRUPTED):
+        assert gang_ending(Ending(outcome=local), [member(None)]) == Ending(outcome=Outcome.PREEMPTED)

@@ -1,0 +1,47 @@
+"""What an agent's environment may say."""
+
+from pathlib import Path
+
+import pytest
+
+from services.worker.settings import Settings
+
+GIVEN = {
+    "TM_NATS_URL": "nats://worker-a1:x@127.0.0.1:4222",
+    "TM_S3_ENDPOINT": "http://127.0.0.1:9000",
+    "TM_S3_ACCESS_KEY": "k",
+    "TM_S3_SECRET_KEY": "s",
+    "TM_AGENT_ID": "a1",
+    "TM_WORK_DIR": "/var/lib/agent",
+}
+
+
+@pytest.fixture(autouse=True)
+def given(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in GIVEN.items():
+        monkeypatch.setenv(name, value)
+    for name in ("TM_SLOTS", "TM_POOL", "TM_AGENT_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_rest_has_defaults() -> None:
+    settings = Settings.from_environment()
+    assert (settings.agent_id, settings.pool_id, settings.address, settings.slots, settings.work_directory) == (
+        "a1", "default", "127.0.0.1", "auto", Path("/var/lib/agent"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("TM_AGENT_ID", "", "TM_AGENT_ID is not set"),
+        ("TM_AGENT_ID", "GPU 7", "TM_AGENT_ID is 'GPU 7'; it must be"),
+        ("TM_POOL", "a.b", "TM_POOL is 'a.b'; it must be"),
+        ("TM_AGENT_ADDRESS", "203.0.113.1", "no address of this machine"),
+        ("TM_WORK_DIR", "", "TM_WORK_DIR is not set"),
+    ],
+)
+def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, complaint: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit, match=complaint):
+        Settings.from_environment()

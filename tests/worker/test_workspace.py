@@ -1,0 +1,93 @@
+"""The agent's directory: its lock, cached code, allocation directories."""
+
+import fcntl
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from services.worker import workspace
+from services.worker.workspace import Workspace
+from shared import archive, objectstore
+from shared.errors import Rejected
+from shared.ids import AllocationId
+from shared.objectstore import ObjectStore
+from shared.settings import S3Settings
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> bytes:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "main.py").write_text("print()")
+    return archive.pack(tmp_path / "source")
+
+
+def make(directory: Path, s3: S3Settings) -> Workspace:
+    os.close(workspace.lock(directory))
+    return Workspace(directory, ObjectStore(s3))
+
+
+async def test_code_is_fetched_once_and_verified(s3: S3Settings, tmp_path: Path, code: bytes) -> None:
+    sha256 = hashlib.sha256(code).hexdigest()
+    store = ObjectStore(s3)
+    await store.put(objectstore.code_key(sha256), code)
+    space = make(tmp_path / "work", s3)
+    await space.unpack_code(sha256, tmp_path / "first")
+    await store.put(objectstore.code_key(sha256), b"changed")
+    await space.unpack_code(sha256, tmp_path / "second")
+    assert (tmp_path / "second" / "main.py").read_text() == "print()"
+    (kept,) = (tmp_path / "work" / "archives").iterdir()
+    kept.write_bytes(b"rotten")
+    with pytest.raises(Rejected, match="damaged in the object store"):
+        await space.unpack_code(sha256, tmp_path / "third")
+    assert not (tmp_path / "third").exists()
+
+
+async def test_missing_code_is_said(s3: S3Settings, tmp_path: Path) -> None:
+    with pytest.raises(Rejected, match="not in the object store"):
+        await make(tmp_path / "work", s3).unpack_code("0" * 64, tmp_path / "code")
+
+
+async def test_only_the_newest_archives_are_kept(
+    s3: S3Settings, tmp_path: Path, code: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace, "MAX_ARCHIVES", 2)
+    space = make(tmp_path / "work", s3)
+    for number in range(4):
+        (tmp_path / "source" / "main.py").write_text(str(number))
+        body = archive.pack(tmp_path / "source")
+        sha256 = hashlib.sha256(body).hexdigest()
+        await ObjectStore(s3).put(objectstore.code_key(sha256), body)
+        await space.unpack_code(sha256, tmp_path / f"code-{number}")
+    assert len(list((tmp_path / "work" / "archives").iterdir())) == 2
+
+
+async def test_an_allocation_directory_goes_with_its_allocation(s3: S3Settings, tmp_path: Path) -> None:
+    space = make(tmp_path / "work", s3)
+    async with space.allocation_directory(AllocationId("e-1-a1")) as directory:
+        assert (directory / "checkpoints").is_dir()
+    assert not directory.exists()
+
+
+def test_the_lock_is_exclusive_until_every_holder_has_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workspace, "LOCK_TIMEOUT_S", 0.1)
+    first = workspace.lock(tmp_path)
+    inherited = os.dup(first)
+    os.close(first)
+    with pytest.raises(SystemExit, match="still uses"):
+        workspace.lock(tmp_path)
+    os.close(inherited)
+    second = workspace.lock(tmp_path)
+    with pytest.raises(BlockingIOError), (tmp_path / "lock").open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(second)
+
+
+def test_what_an_earlier_life_left_is_removed_but_not_the_archives(tmp_path: Path) -> None:
+    for name in ("e-1-a1", "archives"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    os.close(workspace.lock(tmp_path))
+    assert not (tmp_path / "e-1-a1").exists()
+    assert (tmp_path / "archives" / "file").exists()
