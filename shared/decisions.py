@@ -1,21 +1,26 @@
 """The shell around every decider: fold to the head, decide what is missing, append, fold what came of it.
 
 Level-triggered: a decision is taken from state, never from one message, so restarts, redeliveries and second
-instances cannot double an effect. After an append the loop folds past its own events before it decides again.
+instances cannot double an effect. After an append the loop folds past its own events before it decides again. Of
+several instances one leads; the others fold along and take over (shared.leadership).
 """
 
 import asyncio
+import json
 import logging
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import groupby
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
-from shared import log, subjects
-from shared.codec import Undecodable
+from shared import log, runtime, subjects
+from shared.codec import Envelope, Undecodable
 from shared.errors import Conflict, Unavailable
-from shared.events import Event
+from shared.events import Event, LeaderElected
+from shared.ids import new_incarnation
+from shared.leadership import Leadership
 from shared.log import Follower, Message, Recorded
 
 RETRY_S = 0.2
@@ -60,70 +65,97 @@ class Fold:
 
 
 class DecisionLoop:
-    """Runs one decider as `writer`. `decide` is called only with everything folded."""
+    """Runs one decider as `writer`, while its instance leads. `decide` is called only with everything folded."""
 
     def __init__(
-        self, client: Client, writer: str, evolve: Callable[[Recorded], None], decide: Callable[[], list[Decision]]
+        self,
+        client: Client,
+        writer: str,
+        evolve: Callable[[Recorded], None],
+        decide: Callable[[], list[Decision]],
+        *,
+        instance: str,
     ) -> None:
         self._client = client
         self._writer = writer
+        self._instance = instance
         self._evolve = evolve
         self._decide = decide
-        self._last_of: dict[tuple[str, str], int] = {}  # aggregate -> our last event's sequence
+        self._leadership = Leadership(service=writer, instance=instance, incarnation=new_incarnation())
+        self._leader_heard_at = time.monotonic()
+        self._last = 0  # the sequence of our service's last event
         self._settled = 0  # our newest append: no decision before it is folded
         self.fold = Fold(self._fold_one)
         self.follower = Follower(client, subjects.EVENTS)
 
-    def facts(self) -> dict[str, int]:
+    def facts(self) -> dict[str, int | bool | str]:
         """Return what a heartbeat tells about this loop."""
         return {
             "position": self.fold.position,
             "num_undecodable": self.fold.num_undecodable,
             "num_unknown": self.fold.num_unknown,
+            "leads": self._leadership.leads,
+            "incarnation": self._leadership.incarnation,
         }
 
     async def run(self) -> None:
-        """Follow and decide for ever."""
+        """Follow, and decide while this instance leads, for ever."""
+        await self._client.subscribe(subjects.health_subject(self._writer, "*"), cb=self._hear)
+        health = subjects.health_subject(self._writer, self._instance)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(runtime.beat(self._client, health, self.facts), name="heartbeat")
+            tasks.create_task(self._follow(), name="decide")
+
+    async def _follow(self) -> None:
         while True:
             self.fold(await self.follower.next())
-            if self.follower.at_head and self.fold.position >= self._settled:
-                await self._append_all(self._decide())
+            if not self.follower.at_head or self.fold.position < self._settled:
+                continue
+            if self._leadership.leads:
+                await self._append(self._decide())
+            elif election := self._leadership.candidacy(time.monotonic() - self._leader_heard_at):
+                await self._append([Decision(event=election, causes=(), correlation=self._writer)])
+
+    async def _hear(self, message: Msg) -> None:
+        leader = self._leadership.leader
+        try:
+            incarnation = json.loads(message.data)["incarnation"]
+        except (ValueError, KeyError, TypeError):
+            _log.warning("heartbeat not understood", extra={"subject": message.subject})
+            return
+        if leader is not None and incarnation == leader.incarnation:
+            self._leader_heard_at = time.monotonic()
 
     def _fold_one(self, recorded: Recorded) -> None:
-        event = recorded.event
-        assert event is not None
         if recorded.envelope.writer == self._writer:
-            self._last_of[event.aggregate, event.aggregate_id] = recorded.seq
+            self._last = recorded.seq
+        if isinstance(recorded.event, LeaderElected):
+            self._leadership.evolve(recorded)
+            self._leader_heard_at = time.monotonic()
         self._evolve(recorded)
 
-    async def _append_all(self, decisions: list[Decision]) -> None:
-        for aggregate, batch in _batches(decisions):
-            envelopes = [
-                log.envelope_of(
-                    decision.event,
-                    writer=self._writer,
-                    actor=self._writer,
-                    correlation=decision.correlation,
-                    causes=decision.causes,
-                )
-                for decision in batch
-            ]
+    async def _append(self, decisions: list[Decision]) -> None:
+        """Append in atomic batches; stop at the first that is refused: a later look decides again."""
+        scope = subjects.writer_subject(self._writer)
+        for start in range(0, len(decisions), log.MAX_BATCH):
+            envelopes = [self._envelope(decision) for decision in decisions[start : start + log.MAX_BATCH]]
             try:
-                seq = await log.append(self._client, envelopes, expected=self._last_of.get(aggregate, 0))
+                seq = await log.append(self._client, envelopes, expected=self._last, scope=scope)
             except Conflict:
-                _log.info("append refused, deciding again", extra={"aggregate": "/".join(aggregate)})
+                _log.info("append refused, deciding again")
                 return  # what we have not seen yet is on its way
             except Unavailable as error:
                 _log.warning("append failed, trying again", extra={"error": str(error)})
                 await asyncio.sleep(RETRY_S)
                 self.follower.poke()
                 return
-            self._last_of[aggregate] = self._settled = seq
+            self._last = self._settled = seq
 
-
-def _batches(decisions: list[Decision]) -> Iterator[tuple[tuple[str, str], list[Decision]]]:
-    """Group neighbouring decisions about one aggregate, in appends of at most MAX_BATCH."""
-    for aggregate, group in groupby(decisions, key=lambda d: (d.event.aggregate, d.event.aggregate_id)):
-        members = list(group)
-        for start in range(0, len(members), log.MAX_BATCH):
-            yield aggregate, members[start : start + log.MAX_BATCH]
+    def _envelope(self, decision: Decision) -> Envelope:
+        return log.envelope_of(
+            decision.event,
+            writer=self._writer,
+            actor=self._writer,
+            correlation=decision.correlation,
+            causes=decision.causes,
+        )

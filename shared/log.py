@@ -1,9 +1,9 @@
 """The event log: optimistic appends and gap-free following. The protocol details of JetStream live here only.
 
-Appending. All events of one decision about one aggregate go in one append: a single message, or one JetStream
-atomic batch. The first message carries the expected last sequence of `tm.<writer>.<aggregate>.<id>.>`; the broker
-refuses the append whole when anything of that writer about that aggregate came in between (error 10071) and we
-raise Conflict. The same error comes back when our own append succeeded but its reply was lost: folding tells.
+Appending. All events of one decision go in one append: a single message, or one JetStream atomic batch. The first
+message carries the expected last sequence of a scope: what the writer said about one aggregate
+(`tm.<writer>.<aggregate>.<id>.>`), or, where one leader decides for a whole service, all that the writer said
+(`tm.<writer>.>`). The broker refuses the append whole when anything came in between (error 10071); we raise Conflict. The same error comes back when our own append succeeded but its reply was lost: folding tells.
 
 Following. An ephemeral push consumer without acknowledgements delivers the stream in order; consumer sequence
 numbers reveal a gap, missed idle heartbeats a dead consumer. Either way the follower makes a new consumer right
@@ -103,26 +103,21 @@ def decode_recorded(message: Message) -> Recorded:
     event = envelope.event
     if event is not None and (event.aggregate, event.aggregate_id) != (token.aggregate, token.aggregate_id):
         raise Undecodable(f"body is about {event.aggregate} {event.aggregate_id}, subject says {message.subject}")
-    if event is not None and token.writer != _rightful_writer(event):
-        raise Undecodable(f"{token.writer} may not say {envelope.name}; only {_rightful_writer(event)} may")
+    if event is not None and token.writer != event.rightful_writer:  # the broker keeps writers to their own token
+        raise Undecodable(f"{token.writer} may not say {envelope.name}; only {event.rightful_writer} may")
     return Recorded(seq=message.seq, envelope=envelope)
 
 
-def _rightful_writer(event: Event) -> str:
-    """Who alone may say this. The broker keeps each service to its own writer token; this keeps it to its own facts."""
-    return event.writer if event.writer != "worker" else subjects.agent_writer(str(getattr(event, "agent_id", "")))
+async def append(client: Client, envelopes: Sequence[Envelope], *, expected: int, scope: str | None = None) -> int:
+    """Append one writer's events, all or none, and return the last one's sequence. At most MAX_BATCH.
 
-
-async def append(client: Client, envelopes: Sequence[Envelope], *, expected: int) -> int:
-    """Append events about one aggregate, all or none, and return the last one's sequence.
-
-    `expected` is the sequence of the writer's last event about that aggregate, 0 for none. At most MAX_BATCH.
-    Raises Conflict when the log has moved on, Unavailable when no answer came (the append may have succeeded).
+    `expected` is the sequence of the last event on `scope`, a subject filter; 0 for none. The default scope is what
+    the writer said about the first event's aggregate. Raises Conflict when the log has moved on, Unavailable when no answer came (the append may have succeeded).
     """
     first = envelopes[0].subject
     headers = {
         _EXPECTED_SEQUENCE: str(expected),
-        _EXPECTED_SUBJECT: subjects.aggregate_subject(first.writer, first.aggregate, first.aggregate_id),
+        _EXPECTED_SUBJECT: scope or subjects.aggregate_subject(first.writer, first.aggregate, first.aggregate_id),
     }
     try:
         if len(envelopes) > 1:

@@ -21,6 +21,7 @@ from shared.events import (
     GangMemberExited,
     GPUAllocated,
     GPUReleased,
+    LeaderElected,
     MetricReported,
     PreemptionRequested,
     RendezvousOpened,
@@ -121,6 +122,11 @@ def _(event: AgentJoined) -> str:
 @sentence.register
 def _(event: AgentLeft) -> str:
     return f"agent {event.agent_id} left: {event.reason}"
+
+
+@sentence.register
+def _(event: LeaderElected) -> str:
+    return f"instance {event.instance} of the {event.service} decides from here on (term {event.term})"
 
 
 @sentence.register

@@ -3,6 +3,8 @@
 import os
 from dataclasses import dataclass
 
+from shared.ids import is_token
+
 
 def required(name: str) -> str:
     """Return an environment variable. Exits with a clear message when it is not set."""
@@ -20,6 +22,14 @@ def nats_url() -> str:
 def postgres_url() -> str:
     """Return TM_POSTGRES_URL."""
     return required("TM_POSTGRES_URL")
+
+
+def instance() -> str:
+    """Return TM_INSTANCE, this instance's lasting name among those of its service; default `main`."""
+    name = os.environ.get("TM_INSTANCE", "main")
+    if not is_token(name):
+        raise SystemExit(f"TM_INSTANCE is {name!r}; use lower-case letters, digits and dashes")
+    return name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,11 @@ def aggregate_subject(writer: str, aggregate: str, aggregate_id: str) -> str:
     return f"tm.{writer}.{aggregate}.{aggregate_id}.>"
 
 
+def writer_subject(writer: str) -> str:
+    """Return the wildcard that covers all events of one writer: what a leader's append expects on."""
+    return f"tm.{writer}.>"
+
+
 def event_filter(
     writer: str | None = None, aggregate: str | None = None, aggregate_id: str | None = None, name: str | None = None
 ) -> str:

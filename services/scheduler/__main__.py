@@ -1,6 +1,5 @@
 """Run the scheduler: settings, connection, until SIGTERM."""
 
-import asyncio
 import os
 
 from services.scheduler.service import Scheduler
@@ -11,11 +10,7 @@ async def main() -> None:
     """Serve until cancelled."""
     agent_timeout_s = float(os.environ.get("TM_AGENT_TIMEOUT_S", "10"))
     async with broker.connect(settings.nats_url(), subjects.SCHEDULER) as client:
-        scheduler = Scheduler(client, agent_timeout_s=agent_timeout_s)
-        health = subjects.health_subject(subjects.SCHEDULER, "main")
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(scheduler.run(), name="decide")
-            tasks.create_task(runtime.beat(client, health, scheduler.loop.facts), name="heartbeat")
+        await Scheduler(client, instance=settings.instance(), agent_timeout_s=agent_timeout_s).run()
 
 
 if __name__ == "__main__":

@@ -20,16 +20,20 @@ _log = logging.getLogger(__name__)
 
 
 class Scheduler:
-    """One scheduler instance. A second one is harmless: the broker refuses the slower one's appends."""
+    """One scheduler instance; of several, one leads and the others stand by."""
 
-    def __init__(self, client: Client, *, agent_timeout_s: float) -> None:
+    def __init__(self, client: Client, *, instance: str, agent_timeout_s: float) -> None:
         self._client = client
         self._agent_timeout_s = agent_timeout_s
         self._state = State()
         self._heard_at: dict[tuple[AgentId, str], float] = {}  # (agent, incarnation) -> monotonic seconds
         self._looked_at = self._deaf_until = time.monotonic()
         self.loop = DecisionLoop(
-            client, subjects.SCHEDULER, lambda recorded: evolve(self._state, recorded), self._decide
+            client,
+            subjects.SCHEDULER,
+            lambda recorded: evolve(self._state, recorded),
+            self._decide,
+            instance=instance,
         )
 
     async def run(self) -> None:

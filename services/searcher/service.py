@@ -13,13 +13,13 @@ from shared.ids import ExperimentId
 
 
 class Searcher:
-    """One searcher instance. A second one is harmless: the broker refuses the slower one's appends."""
+    """One searcher instance; of several, one leads and the others stand by."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, instance: str) -> None:
         self._state = State()
         self._suggestions = Suggestions(self._answered)
         self.loop = DecisionLoop(
-            client, subjects.SEARCHER, lambda recorded: evolve(self._state, recorded), self._decide
+            client, subjects.SEARCHER, lambda recorded: evolve(self._state, recorded), self._decide, instance=instance
         )
 
     async def run(self) -> None:

@@ -15,6 +15,7 @@ from shared.events.experiment import (
     TrialRequested,
     TrialRetried,
 )
+from shared.events.leader import LeaderElected
 from shared.events.pool import (
     AgentLost,
     GangMember,
@@ -57,6 +58,7 @@ CATALOGUE: dict[str, type[Event]] = {
         AgentLost,
         AgentJoined,
         AgentLeft,
+        LeaderElected,
         RendezvousOpened,
         TrialStarted,
         MetricReported,
@@ -88,6 +90,7 @@ __all__ = [
     "GPUReleased",
     "GangMember",
     "GangMemberExited",
+    "LeaderElected",
     "MetricReported",
     "Outcome",
     "PreemptionReason",

@@ -7,6 +7,7 @@ import msgspec
 
 from shared.events.event import Event
 from shared.ids import AgentId, PoolId
+from shared.subjects import agent_writer
 
 
 class SlotKind(StrEnum):
@@ -29,12 +30,16 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
 class AgentEvent(Event, frozen=True, kw_only=True):
     """Common to all events of an agent."""
 
-    writer: ClassVar[str] = "worker"
     aggregate: ClassVar[str] = "agent"
     aggregate_field: ClassVar[str] = "agent_id"
 
     agent_id: AgentId
     incarnation: str
+
+    @property
+    def rightful_writer(self) -> str:
+        """The agent that it names."""
+        return agent_writer(self.agent_id)
 
 
 class AgentJoined(AgentEvent, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ import msgspec
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """A fact on the log. A subclass names its aggregate, the field that holds the aggregate's id, and the one service
-    that may say it (`worker` stands for the agent that the event's `agent_id` names).
+    that may say it.
 
     `version` rises with every change that a reader must know about; adding a field with a default is none.
     """
@@ -22,3 +22,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         """The id of the aggregate this event belongs to."""
         value: str = getattr(self, self.aggregate_field)
         return value
+
+    @property
+    def rightful_writer(self) -> str:
+        """The writer token under which alone this may be said."""
+        return self.writer

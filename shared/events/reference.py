@@ -8,6 +8,9 @@ import msgspec
 
 from shared.events import CATALOGUE, Event
 
+#: Where the writer depends on the event's fields.
+_WRITERS = {"agent": "worker-<agent_id>", "trial": "worker-<agent_id>", "leader": "<service>"}
+
 _HEAD = """# Event reference
 
 Generated from `shared/events` by `python -m shared.events.reference`; do not edit.
@@ -28,7 +31,7 @@ def render() -> str:
 def _section(name: str, event: type[Event]) -> str:
     fields = "\n".join(_row(field, event) for field in msgspec.structs.fields(event))
     described = inspect.cleandoc(event.__doc__ or "").replace("\n", " ")
-    writer = "worker-<agent_id>" if event.writer == "worker" else event.writer
+    writer = _WRITERS.get(event.aggregate) or event.writer
     subject = f"tm.{writer}.{event.aggregate}.<{event.aggregate_field}>.{name}"
     table = f"| field | type |\n|---|---|\n{fields}\n"
     return f"## {name}\n\n{described}\n\nSubject `{subject}`, version {event.version}.\n\n{table}"

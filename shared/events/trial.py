@@ -7,6 +7,7 @@ import msgspec
 
 from shared.events.event import Event
 from shared.ids import AgentId, AllocationId, CheckpointId, ExperimentId, TrialId
+from shared.subjects import agent_writer
 
 
 class Outcome(StrEnum):
@@ -29,7 +30,6 @@ class CheckpointFile(msgspec.Struct, frozen=True, kw_only=True):
 class TrialEvent(Event, frozen=True, kw_only=True):
     """Common to all events of a trial."""
 
-    writer: ClassVar[str] = "worker"
     aggregate: ClassVar[str] = "trial"
     aggregate_field: ClassVar[str] = "trial_id"
 
@@ -38,6 +38,11 @@ class TrialEvent(Event, frozen=True, kw_only=True):
     allocation_id: AllocationId
     epoch: int
     agent_id: AgentId
+
+    @property
+    def rightful_writer(self) -> str:
+        """The agent that it names."""
+        return agent_writer(self.agent_id)
 
 
 class RendezvousOpened(TrialEvent, frozen=True, kw_only=True):

@@ -216,7 +216,7 @@ async def test_a_client_that_does_not_read_is_dropped(
         runner, port = web.AppRunner(app, access_log=None), free_port()
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /api/v1/events/stream?after=0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         await eventually(lambda: bool(app[sse.STREAMS]))
         await eventually(lambda: not app[sse.STREAMS])

@@ -1,56 +1,117 @@
-"""The scheduler as a shell, on a real broker: two of them never give a slot twice."""
+"""The scheduler as processes on a real broker: one leads, another stands by, and no slot is ever given twice."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 
-from services.scheduler.service import Scheduler
-from services.scheduler.state import State, check_invariants, evolve
 from shared import broker, log, subjects
 from shared.decisions import Fold
-from shared.events import Event, GPUAllocated
+from shared.events import Event, ExperimentPaused, GPUAllocated, LeaderElected, PreemptionRequested, TrialPreempted
 from shared.log import Follower, envelope_of
-from tests.scheduler.world import joined, requested, submitted
+from tests.scheduler.world import EXPERIMENT, joined, preempted, requested, submitted
 from tests.support.servers import NatsServer
 
-NUM_TRIALS = 12
+TAKEOVER_S = 5.0
 
 
-async def test_two_schedulers_give_every_slot_once(nats_server: NatsServer) -> None:
-    async with _running(nats_server), _running(nats_server):
-        await _append(nats_server, "gateway", submitted())
-        await _append(nats_server, "worker-a1", joined("a1", 8))
-        await _append(nats_server, "worker-a2", joined("a2", 4))
-        await _append(nats_server, "searcher", *(requested(index) for index in range(1, NUM_TRIALS + 1)))
-        state = State()
-        allocated: list[Event] = []
+class Scene:
+    """A broker, scheduler processes by name, and everything the log holds."""
 
-        def fold(recorded: log.Recorded) -> None:
-            evolve(state, recorded)
-            check_invariants(state)
-            if isinstance(recorded.event, GPUAllocated):
-                allocated.append(recorded.event)
+    def __init__(self, nats_server: NatsServer) -> None:
+        self._nats_server = nats_server
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
-        async with broker.connect(nats_server.url_as("tracker"), "test") as client, asyncio.timeout(20):
-            follower, folded = Follower(client, subjects.EVENTS), Fold(fold)
-            while len(allocated) < NUM_TRIALS:
-                folded(await follower.next())
-        assert not any(state.free.values())
+    def start(self, instance: str) -> None:
+        """Start a scheduler process."""
+        settings = {"TM_NATS_URL": self._nats_server.url_as("scheduler"), "TM_INSTANCE": instance}
+        command = (sys.executable, "-P", "-m", "services.scheduler")
+        self.processes[instance] = subprocess.Popen(command, env=os.environ | settings, stdout=subprocess.DEVNULL)
+
+    async def say(self, writer: str, *events: Event, expected: int = 0) -> None:
+        """Append what another service or an agent says."""
+        envelopes = [envelope_of(event, writer=writer, actor="test", correlation="test") for event in events]
+        async with broker.connect(self._nats_server.url_as(writer), "test") as client:
+            await log.append(client, envelopes, expected=expected)
+
+    async def until(self, condition: Callable[[list[Event]], bool], *, timeout_s: float = 15.0) -> list[Event]:
+        """All events from the first, as soon as the condition holds for them."""
+        events: list[Event] = []
+        fold = Fold(lambda recorded: events.append(recorded.event) if recorded.event else None)
+        async with broker.connect(self._nats_server.url_as("tracker"), "test") as client, asyncio.timeout(timeout_s):
+            follower = Follower(client, subjects.EVENTS)
+            while not condition(events):
+                fold(await follower.next())
+        return events
+
+    async def leader(self, *, after_term: int = 0, timeout_s: float = 15.0) -> LeaderElected:
+        """The newest leader, once its term is later than `after_term`."""
+        events = await self.until(lambda events: _leader(events).term > after_term, timeout_s=timeout_s)
+        return _leader(events)
 
 
-@contextlib.asynccontextmanager
-async def _running(nats_server: NatsServer) -> AsyncIterator[None]:
-    async with broker.connect(nats_server.url_as("scheduler"), "scheduler") as client:
-        task = asyncio.create_task(Scheduler(client, agent_timeout_s=60).run(), name="scheduler")
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+@contextlib.contextmanager
+def scene(nats_server: NatsServer) -> Iterator[Scene]:
+    """A scene whose processes are gone at the end."""
+    opened = Scene(nats_server)
+    try:
+        yield opened
+    finally:
+        for process in opened.processes.values():
+            process.kill()
+            process.wait()
 
 
-async def _append(nats_server: NatsServer, writer: str, *events: Event) -> None:
-    envelopes = [envelope_of(event, writer=writer, actor="test", correlation="test") for event in events]
-    async with broker.connect(nats_server.url_as(writer), "test") as client:
-        await log.append(client, envelopes, expected=0)
+async def test_a_standby_takes_over_when_the_leader_is_killed(nats_server: NatsServer) -> None:
+    with scene(nats_server) as cluster:
+        first = await _with_a_busy_agent(cluster)
+        cluster.processes[first.instance].kill()
+        second = await cluster.leader(after_term=first.term, timeout_s=TAKEOVER_S)
+        assert second.instance != first.instance
+        await cluster.say("gateway", ExperimentPaused(experiment_id=EXPERIMENT), expected=_SUBMITTED)
+        await cluster.until(lambda events: any(isinstance(event, PreemptionRequested) for event in events))
+
+
+async def test_a_leader_that_was_stopped_finds_itself_deposed(nats_server: NatsServer) -> None:
+    with scene(nats_server) as cluster:
+        first = await _with_a_busy_agent(cluster)
+        os.kill(cluster.processes[first.instance].pid, signal.SIGSTOP)
+        second = await cluster.leader(after_term=first.term, timeout_s=TAKEOVER_S)
+        (allocated,) = await _allocations(cluster, 1)
+        await cluster.say("worker-a1", preempted(allocated), expected=0)  # both would now give the slot to trial 1
+        os.kill(cluster.processes[first.instance].pid, signal.SIGCONT)
+        given = await _allocations(cluster, 2)
+        assert [event.epoch for event in given] == [1, 2]
+        events = await cluster.until(lambda events: any(isinstance(event, TrialPreempted) for event in events))
+        assert _leader(events).incarnation == second.incarnation
+
+
+#: The log of the scenes begins with one election; then comes the submission.
+_SUBMITTED = 2
+
+
+async def _with_a_busy_agent(cluster: Scene) -> LeaderElected:
+    """Two schedulers and one agent whose only slot has been given away; returns the leader."""
+    cluster.start("one")
+    leader = await cluster.leader()
+    cluster.start("two")
+    await cluster.say("gateway", submitted())
+    await cluster.say("worker-a1", joined("a1", 1))
+    await cluster.say("searcher", requested(1))
+    await _allocations(cluster, 1)
+    return leader
+
+
+async def _allocations(cluster: Scene, count: int) -> list[GPUAllocated]:
+    def given(events: list[Event]) -> list[GPUAllocated]:
+        return [event for event in events if isinstance(event, GPUAllocated)]
+
+    return given(await cluster.until(lambda events: len(given(events)) >= count))
+
+
+def _leader(events: list[Event]) -> LeaderElected:
+    none = LeaderElected(service="scheduler", instance="", incarnation="", term=0)
+    return next((event for event in reversed(events) if isinstance(event, LeaderElected)), none)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import AsyncIterator
 
 from nats.aio.client import Client
@@ -46,7 +47,7 @@ async def _train(nats_server: NatsServer, request: TrialRequested) -> None:
 @contextlib.asynccontextmanager
 async def _running(nats_server: NatsServer) -> AsyncIterator[None]:
     async with broker.connect(nats_server.url_as("searcher"), "searcher") as client:
-        task = asyncio.create_task(Searcher(client).run(), name="searcher")
+        task = asyncio.create_task(Searcher(client, instance=secrets.token_hex(4)).run(), name="searcher")
         try:
             yield
         finally:

@@ -22,6 +22,7 @@ from shared.events import (
     GangMemberExited,
     GPUAllocated,
     GPUReleased,
+    LeaderElected,
     MetricReported,
     Outcome,
     PreemptionReason,
@@ -104,6 +105,7 @@ SAMPLES: tuple[Event, ...] = (
         ),
     ),
     AgentLeft(agent_id=AGENT, incarnation="0a1b2c3d4e5f", reason="stopped"),
+    LeaderElected(service="scheduler", instance="main", incarnation="0a1b2c3d4e5f", term=3),
     RendezvousOpened(**_SPEAKING, address="10.0.0.7", port=40001),  # type: ignore[arg-type]
     TrialStarted(**_SPEAKING, world_size=2, warm=True, resumed_from=CHECKPOINT),  # type: ignore[arg-type]
     MetricReported(**_SPEAKING, step=120, metrics={"accuracy": 0.97, "loss": 0.1}),  # type: ignore[arg-type]
@@ -124,10 +126,9 @@ SAMPLES: tuple[Event, ...] = (
 
 def envelope(event: Event) -> Envelope:
     """The event as its rightful writer would say it, at a fixed time."""
-    writer = f"worker-{AGENT}" if event.writer == "worker" else event.writer
     return Envelope(
         id="0123456789abcdef0123456789abcdef",
-        writer=writer,
+        writer=event.rightful_writer,
         time=datetime(2030, 1, 2, 3, 4, 5, 678000, tzinfo=UTC),
         actor="local",
         correlation=EXPERIMENT,

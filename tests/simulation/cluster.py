@@ -88,8 +88,8 @@ class Cluster:
         )
         self.config = parse_experiment(text).model_dump(mode="json")
         self.silent_s: dict[AgentId, float] = {}
-        self.schedulers = [self._scheduler(), self._scheduler()]
-        self.searchers = [self._searcher(), self._searcher()]
+        self.schedulers = [self._scheduler("one"), self._scheduler("two")]
+        self.searchers = [self._searcher("one"), self._searcher("two")]
         self.is_canceled = False
 
     def run(self, turns: int = 400) -> None:
@@ -116,7 +116,10 @@ class Cluster:
         """A service folds some of the log and decides, up to date or not."""
         service = self.random.choice(self._services())
         service.fold(self.random.choice([None, None, 0, 1, 3]))
-        service.act(lose_after=self.random.choice([None, None, None, 0, 1]))
+        service.act(
+            batch_size=self.random.choice([None, None, None, 1, 2]),
+            leader_silent_s=self.random.choice([0.0, 0.0, 0.0, 9.0]),
+        )
 
     def _crash(self) -> None:
         self.num_faults += 1
@@ -183,7 +186,7 @@ class Cluster:
         wanted = 0
         for service in self._services()[::2]:  # one instance of each
             service.fold()
-            wanted += service.act()
+            wanted += service.act(leader_silent_s=9.0)
         for agent in self.agents:
             self._read(agent, None)
             for allocation_id in sorted(agent.running):
@@ -257,21 +260,27 @@ class Cluster:
             experiment_id=EXPERIMENT, name="sim", config=self.config, code_sha256="0" * 64, code_bytes=1
         )
 
-    def _scheduler(self) -> SimulatedService[scheduler_state.State]:
+    def _scheduler(self, instance: str) -> SimulatedService[scheduler_state.State]:
         def decide(state: scheduler_state.State) -> list[Decision]:
             return scheduler_decide.decide(state, self.silent_s, agent_timeout_s=10)
 
         return SimulatedService(
-            self.log, "scheduler", scheduler_state.State, scheduler_state.evolve, decide,
+            self.log, "scheduler", instance, scheduler_state.State, scheduler_state.evolve, decide,
             scheduler_state.check_invariants,
         )  # fmt: skip
 
-    def _searcher(self) -> SimulatedService[searcher_state.State]:
+    def _searcher(self, instance: str) -> SimulatedService[searcher_state.State]:
         def decide(state: searcher_state.State) -> list[Decision]:
             return searcher_decide.decide(state, {})
 
         return SimulatedService(
-            self.log, "searcher", searcher_state.State, searcher_state.evolve, decide, searcher_state.check_invariants
+            self.log,
+            "searcher",
+            instance,
+            searcher_state.State,
+            searcher_state.evolve,
+            decide,
+            searcher_state.check_invariants,
         )
 
 

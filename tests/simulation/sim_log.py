@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 
 from shared.decisions import Decision
 from shared.events import Event
+from shared.leadership import Leadership
 from shared.log import Recorded, envelope_of
 
 StateT = TypeVar("StateT")
@@ -16,20 +17,17 @@ class SimulatedLog:
     def __init__(self, watch: Callable[[Recorded], None]) -> None:
         self.events: list[Recorded] = []
         self.num_conflicts = 0
-        self._last: dict[tuple[str, str, str], int] = {}
+        self._last: dict[str, int] = {}  # writer -> its last event
         self._watch = watch
 
     def append(self, writer: str, decisions: Iterable[Decision], *, expected: int) -> int | None:
-        """Append events about one aggregate, all or none; None when the expectation is stale."""
-        batch = list(decisions)
-        first = batch[0].event
-        key = (writer, first.aggregate, first.aggregate_id)
-        if self._last.get(key, 0) != expected:
+        """Append a leader's events, all or none; None when its service has said something else meanwhile."""
+        if self._last.get(writer, 0) != expected:
             self.num_conflicts += 1
             return None
-        for decision in batch:
+        for decision in decisions:
             self._store(writer, decision.event, decision.causes)
-        self._last[key] = len(self.events)
+        self._last[writer] = len(self.events)
         return len(self.events)
 
     def say(self, writer: str, event: Event) -> None:
@@ -37,8 +35,7 @@ class SimulatedLog:
         self._store(writer, event, ())
 
     def _store(self, writer: str, event: Event, causes: tuple[int, ...]) -> None:
-        rightful = event.writer if event.writer != "worker" else f"worker-{getattr(event, 'agent_id', '')}"
-        assert writer == rightful, f"{writer} says {type(event).__name__}"
+        assert writer == event.rightful_writer, f"{writer} says {type(event).__name__}"
         assert all(0 < cause <= len(self.events) for cause in causes), f"{event} is caused by the future: {causes}"
         envelope = envelope_of(event, writer=writer, actor=writer, correlation="simulation", causes=causes)
         recorded = Recorded(seq=len(self.events) + 1, envelope=envelope)
@@ -47,52 +44,57 @@ class SimulatedLog:
 
 
 class SimulatedService(Generic[StateT]):
-    """A decider behind a log: folds late, decides on what it has folded, forgets everything when it crashes."""
+    """A decider behind a log, as one of several instances: folds late, decides on what it has folded while it
+    believes to lead, stands for election, forgets everything when it crashes."""
 
     def __init__(
         self,
         log: SimulatedLog,
         writer: str,
+        instance: str,
         make_state: Callable[[], StateT],
         evolve: Callable[[StateT, Recorded], None],
         decide: Callable[[StateT], list[Decision]],
         check: Callable[[StateT], None],
     ) -> None:
-        self._log, self._writer = log, writer
+        self._log, self._writer, self._instance = log, writer, instance
         self._make_state, self._evolve, self._decide, self._check = make_state, evolve, decide, check
+        self._num_lives = 0
         self.crash()
 
     def crash(self) -> None:
         """Lose all memory: a new process folds from the beginning."""
+        self._num_lives += 1
         self.state = self._make_state()
+        incarnation = f"{self._instance}/{self._num_lives}"
+        self.leadership = Leadership(service=self._writer, instance=self._instance, incarnation=incarnation)
         self.position = 0
-        self._last_of: dict[tuple[str, str], int] = {}
+        self._last = 0
 
     def fold(self, count: int | None = None) -> None:
         """Fold the next `count` events, or all there are."""
         end = len(self._log.events) if count is None else self.position + count
         for recorded in self._log.events[self.position : end]:
-            event = recorded.event
-            assert event is not None
             if recorded.envelope.writer == self._writer:
-                self._last_of[event.aggregate, event.aggregate_id] = recorded.seq
+                self._last = recorded.seq
+            self.leadership.evolve(recorded)
             self._evolve(self.state, recorded)
             self._check(self.state)
             self.position = recorded.seq
 
-    def act(self, *, lose_after: int | None = None) -> int:
-        """Decide on what was folded, stale or not, and append; a crash after `lose_after` appends loses the rest.
+    def act(self, *, batch_size: int | None = None, leader_silent_s: float = 0.0) -> int:
+        """Decide on what was folded, stale or not, and append; return how many events it wanted.
 
-        Returns how many events it wanted.
+        With a `batch_size`, a crash loses what does not fit into the first batch.
         """
-        decisions = self._decide(self.state)
-        groups: dict[tuple[str, str], list[Decision]] = {}
-        for decision in decisions:
-            groups.setdefault((decision.event.aggregate, decision.event.aggregate_id), []).append(decision)
-        for number, (aggregate, batch) in enumerate(groups.items()):
-            if number == lose_after:
-                self.crash()
-                break
-            if self._log.append(self._writer, batch, expected=self._last_of.get(aggregate, 0)) is None:
-                break
+        if not self.leadership.leads:
+            election = self.leadership.candidacy(leader_silent_s)
+            decisions = [Decision(event=election, causes=(), correlation=self._writer)] if election else []
+        else:
+            decisions = self._decide(self.state)
+        batch = decisions[:batch_size]
+        if batch:
+            self._log.append(self._writer, batch, expected=self._last)
+        if len(batch) < len(decisions):
+            self.crash()
         return len(decisions)

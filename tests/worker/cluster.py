@@ -107,7 +107,8 @@ class Cluster:
         if store_code:
             await self.store.put(objectstore.code_key(sha256), body)
         config = parse_experiment(
-            f"entrypoint: {entrypoint}\nsearcher: {{name: single, metric: loss, max_length: {{batches: {max_batches}}}}}\n"
+            f"entrypoint: {entrypoint}\n"
+            f"searcher: {{name: single, metric: loss, max_length: {{batches: {max_batches}}}}}\n"
             f"resources: {{slots_per_trial: {slots}}}\nhyperparameters: {{lr: 0.1}}\n{more}"
         ).model_dump(mode="json")
         await self.say(

@@ -92,7 +92,7 @@ async def test_a_crash_is_told_with_its_traceback(tm: Cluster) -> None:
     assert lines[1] == "Traceback (most recent call last):"
     assert lines[-1] == "ValueError: no such layer"
     assert "zygote" not in exited.error and "runpy" not in exited.error
-    assert (0, "stderr", "ValueError: no such layer") in tm.lines
+    assert await tm.wait_for_line("ValueError: no such layer") == (0, "stderr", "ValueError: no such layer")
 
 
 async def test_a_failing_rank_ends_the_others_and_is_the_cause(tm: Cluster) -> None:
@@ -147,7 +147,7 @@ say("bye", outcome="preempted", step=5)
     assert [file["path"] for file in manifest["files"]] == ["weights"] == [file.path for file in saved.files]
     assert exited.outcome is Outcome.COMPLETED
     assert tm.events(TrialStarted)[1].resumed_from == saved.checkpoint_id
-    assert (0, "stdout", "resumed w5 5") in tm.lines
+    assert await tm.wait_for_line("resumed w5 5") == (0, "stdout", "resumed w5 5")
 
 
 async def test_a_broken_checkpoint_is_said_and_the_one_before_it_used(tm: Cluster) -> None:
@@ -168,7 +168,11 @@ os.kill(os.getpid(), signal.SIGKILL)
         await tm.store.put(objectstore.checkpoint_key(tm.events(CheckpointSaved)[1].checkpoint_id, "weights"), b"9")
         await tm.allocate()
         await tm.wait_for_line("resumed 1")
-    assert (0, "agent", f"checkpoint {first}-s2 cannot be used: weights is damaged") in tm.lines
+    assert await tm.wait_for_line(f"checkpoint {first}-s2 cannot be used: weights is damaged") == (
+        0,
+        "agent",
+        f"checkpoint {first}-s2 cannot be used: weights is damaged",
+    )
 
 
 async def test_an_upload_in_flight_is_finished_before_the_exit_is_reported(tm: Cluster) -> None:
@@ -191,14 +195,18 @@ async def test_a_checkpoint_outside_its_directory_fails_the_trial(tm: Cluster) -
 
 
 async def test_a_trial_that_does_not_stop_in_time_is_killed(tm: Cluster) -> None:
-    await tm.submit(script('hear("stop")\nprint("ignored", flush=True)\nwhile True: time.sleep(1)'))
+    await tm.submit(script('print("up")\nhear("stop")\nwhile True: signal.pause()'))
     async with tm.agent():
         allocation_id = await tm.allocate()
-        await tm.wait_for(TrialStarted)
+        await tm.wait_for_line("up")
         await tm.preempt(allocation_id, timeout_s=0.3)
         preempted = await tm.wait_for(TrialPreempted)
     assert preempted.step is None
-    assert (0, "agent", "killed: still running 0.3 s after it was asked to stop") in tm.lines
+    assert await tm.wait_for_line("killed: still running 0.3 s after it was asked to stop") == (
+        0,
+        "agent",
+        "killed: still running 0.3 s after it was asked to stop",
+    )
 
 
 async def test_a_program_that_does_not_talk_gets_sigterm(tm: Cluster) -> None:
@@ -243,7 +251,11 @@ say("validation", step=3, metrics={"loss": 0.25, "accuracy": float("-inf")})
         await eventually(lambda: tm.points)
     assert [(event.step, event.metrics) for event in tm.events(MetricReported)] == [(3, {"loss": 0.25})]
     assert [(point.step, point.values) for point in tm.points] == [(1, {"loss": 1.5})]
-    assert (0, "agent", "at step 3 these metrics are not finite and were left out: accuracy") in tm.lines
+    assert await tm.wait_for_line("at step 3 these metrics are not finite and were left out: accuracy") == (
+        0,
+        "agent",
+        "at step 3 these metrics are not finite and were left out: accuracy",
+    )
 
 
 async def test_nothing_is_lost_while_the_broker_is_killed_and_comes_back(tm: Cluster) -> None:

@@ -40,6 +40,14 @@ _AGENT_API = (
 )
 
 
+#: Whose heartbeats a service listens to: leaders and standbys each other's, the scheduler the agents', the gateway all.
+_HEARS = {
+    subjects.GATEWAY: (subjects.ALL_HEALTH,),
+    subjects.SCHEDULER: (subjects.agents_health_filter(), subjects.health_subject(subjects.SCHEDULER, "*")),
+    subjects.SEARCHER: (subjects.health_subject(subjects.SEARCHER, "*"),),
+}
+
+
 def user_url(port: int, user: str, password: str) -> str:
     """Return the URL under which one user connects."""
     return f"nats://{user}:{password}@{HOST}:{port}"
@@ -84,8 +92,7 @@ def configuration(store: Path, port: int, passwords: Mapping[str, str]) -> str:
 def permissions(user: str) -> dict[str, dict[str, list[str]]]:
     """Return what a user may publish and subscribe to."""
     publish, subscribe = _publish(user), [f"_INBOX.{user}.>"]
-    if user in (subjects.GATEWAY, subjects.SCHEDULER):
-        subscribe.append(subjects.ALL_HEALTH if user == subjects.GATEWAY else subjects.agents_health_filter())
+    subscribe += _HEARS.get(user, ())
     return {"publish": {"allow": publish}, "subscribe": {"allow": subscribe}}
 
 
