@@ -33,7 +33,7 @@ class Platform:
         def is_warm() -> bool:
             services = self._get("/status")["services"]
             workers = [service for service in services if service["name"] == "worker"]
-            return bool(workers) and all(worker.get("warm") for worker in workers)
+            return bool(workers) and all(worker["facts"].get("warm") for worker in workers)
 
         _wait(is_warm, READY_TIMEOUT_S)
 

@@ -11,7 +11,9 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
+import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
@@ -22,8 +24,12 @@ from shared.events import Event, LeaderElected
 from shared.ids import new_incarnation
 from shared.leadership import Leadership
 from shared.log import Follower, Message, Recorded
+from shared.snapshots import Snapshots
+
+StateT = TypeVar("StateT")
 
 RETRY_S = 0.2
+SNAPSHOT_EVENTS = 10_000  # folded since the last snapshot; folding as many again takes a fraction of a second
 
 _log = logging.getLogger(__name__)
 
@@ -64,29 +70,46 @@ class Fold:
             self.position = message.seq
 
 
-class DecisionLoop:
+class Memory(msgspec.Struct, Generic[StateT], kw_only=True):
+    """What a loop has folded: all that a snapshot must hold."""
+
+    state: StateT
+    leader: LeaderElected | None = None
+    last: int = 0  # the sequence of our service's last event
+
+
+class DecisionLoop(Generic[StateT]):
     """Runs one decider as `writer`, while its instance leads. `decide` is called only with everything folded."""
 
     def __init__(
         self,
         client: Client,
         writer: str,
-        evolve: Callable[[Recorded], None],
+        state: StateT,
+        evolve: Callable[[StateT, Recorded], None],
         decide: Callable[[], list[Decision]],
         *,
         instance: str,
+        snapshots: Snapshots[Memory[StateT]],
     ) -> None:
         self._client = client
         self._writer = writer
         self._instance = instance
+        self._memory = Memory(state=state)
         self._evolve = evolve
         self._decide = decide
+        self._snapshots = snapshots
+        self._snapshot_position = 0
         self._leadership = Leadership(service=writer, instance=instance, incarnation=new_incarnation())
         self._leader_heard_at = time.monotonic()
-        self._last = 0  # the sequence of our service's last event
         self._settled = 0  # our newest append: no decision before it is folded
         self.fold = Fold(self._fold_one)
         self.follower = Follower(client, subjects.EVENTS)
+
+    @property
+    def state(self) -> StateT:
+        """What the log has come to, as far as it was folded."""
+        return self._memory.state
 
     def facts(self) -> dict[str, int | bool | str]:
         """Return what a heartbeat tells about this loop."""
@@ -107,14 +130,46 @@ class DecisionLoop:
             tasks.create_task(self._follow(), name="decide")
 
     async def _follow(self) -> None:
+        stream = await log.stream_identity(self._client, subjects.EVENTS)
+        self._restore(stream)
+        try:
+            await self._fold_and_decide(stream)
+        finally:
+            self._save(stream)
+
+    async def _fold_and_decide(self, stream: str) -> None:
         while True:
-            self.fold(await self.follower.next())
+            messages = await self.follower.next()
+            self._note_our_last(messages)
+            self.fold(messages)
+            if self.fold.position >= self._snapshot_position + SNAPSHOT_EVENTS:
+                self._save(stream)
             if not self.follower.at_head or self.fold.position < self._settled:
                 continue
             if self._leadership.leads:
                 await self._append(self._decide())
             elif election := self._leadership.candidacy(time.monotonic() - self._leader_heard_at):
                 await self._append([Decision(event=election, causes=(), correlation=self._writer)])
+
+    def _note_our_last(self, messages: list[Message]) -> None:
+        """Go by the subject, as the broker does: what lies there counts even if it can be read by nobody."""
+        prefix = subjects.writer_subject(self._writer).removesuffix(">")
+        for message in messages:
+            if message.subject.startswith(prefix):
+                self._memory.last = message.seq
+
+    def _restore(self, stream: str) -> None:
+        if found := self._snapshots.load(stream):
+            self.fold.position, self._memory = found
+            self._snapshot_position = self.fold.position
+            self._leadership.leader = self._memory.leader
+            self.follower = Follower(self._client, subjects.EVENTS, after=self.fold.position)
+
+    def _save(self, stream: str) -> None:
+        if self.fold.position > self._snapshot_position:
+            self._memory.leader = self._leadership.leader
+            self._snapshots.save(stream, self.fold.position, self._memory)
+            self._snapshot_position = self.fold.position
 
     async def _hear(self, message: Msg) -> None:
         leader = self._leadership.leader
@@ -127,12 +182,10 @@ class DecisionLoop:
             self._leader_heard_at = time.monotonic()
 
     def _fold_one(self, recorded: Recorded) -> None:
-        if recorded.envelope.writer == self._writer:
-            self._last = recorded.seq
         if isinstance(recorded.event, LeaderElected):
             self._leadership.evolve(recorded)
             self._leader_heard_at = time.monotonic()
-        self._evolve(recorded)
+        self._evolve(self._memory.state, recorded)
 
     async def _append(self, decisions: list[Decision]) -> None:
         """Append in atomic batches; stop at the first that is refused: a later look decides again."""
@@ -140,7 +193,7 @@ class DecisionLoop:
         for start in range(0, len(decisions), log.MAX_BATCH):
             envelopes = [self._envelope(decision) for decision in decisions[start : start + log.MAX_BATCH]]
             try:
-                seq = await log.append(self._client, envelopes, expected=self._last, scope=scope)
+                seq = await log.append(self._client, envelopes, expected=self._memory.last, scope=scope)
             except Conflict:
                 _log.info("append refused, deciding again")
                 return  # what we have not seen yet is on its way
@@ -149,7 +202,7 @@ class DecisionLoop:
                 await asyncio.sleep(RETRY_S)
                 self.follower.poke()
                 return
-            self._last = self._settled = seq
+            self._memory.last = self._settled = seq
 
     def _envelope(self, decision: Decision) -> Envelope:
         return log.envelope_of(

@@ -144,6 +144,18 @@ def _acknowledged_sequence(reply: bytes) -> int:
     raise Unavailable(f"the broker refused an append: {error}")
 
 
+async def stream_identity(client: Client, stream: str) -> str:
+    """Return what tells this stream from one of the same name made later. Waits until the broker answers."""
+    while True:
+        try:
+            info = await client.jetstream().stream_info(stream)
+        except (nats.errors.Error, OSError) as error:
+            _log.warning("waiting for the stream", extra={"stream": stream, "error": repr(error)})
+            await asyncio.sleep(RETRY_S)
+        else:
+            return f"{stream} {info.created}"
+
+
 async def read_one(client: Client, seq: int) -> Message | None:
     """Return the message of EVENTS at a sequence, or None if there is none."""
     return await _get(client, seq=seq)

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from shared.ids import is_token
 
@@ -30,6 +31,12 @@ def instance() -> str:
     if not is_token(name):
         raise SystemExit(f"TM_INSTANCE is {name!r}; use lower-case letters, digits and dashes")
     return name
+
+
+def state_directory() -> Path | None:
+    """Return TM_STATE_DIR, where snapshots are kept; None if it is not set: then every start folds the whole log."""
+    name = os.environ.get("TM_STATE_DIR")
+    return Path(name) if name else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from shared import broker
 from shared.errors import Problem, Rejected, Unavailable
 
 MAX_STREAMS = 256
@@ -49,9 +50,7 @@ class EventStream:
 
     async def keep_alive(self) -> None:
         """Notice that the client left, and let proxies see some traffic. Call it about every second. Raises Gone."""
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():  # nats swallows a cancellation that comes while it flushes
-            raise asyncio.CancelledError
+        broker.raise_if_cancelled()
         if self._request.transport is None or self._request.transport.is_closing():
             raise Gone
         if time.monotonic() - self._written_s >= HEARTBEAT_S:

@@ -10,7 +10,13 @@ async def main() -> None:
     """Serve until cancelled."""
     agent_timeout_s = float(os.environ.get("TM_AGENT_TIMEOUT_S", "10"))
     async with broker.connect(settings.nats_url(), subjects.SCHEDULER) as client:
-        await Scheduler(client, instance=settings.instance(), agent_timeout_s=agent_timeout_s).run()
+        scheduler = Scheduler(
+            client,
+            instance=settings.instance(),
+            agent_timeout_s=agent_timeout_s,
+            state_directory=settings.state_directory(),
+        )
+        await scheduler.run()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from pathlib import Path
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -10,8 +11,9 @@ from nats.aio.msg import Msg
 from services.scheduler.decide import decide
 from services.scheduler.state import State, evolve
 from shared import subjects
-from shared.decisions import Decision, DecisionLoop
+from shared.decisions import Decision, DecisionLoop, Memory
 from shared.ids import AgentId
+from shared.snapshots import Snapshots
 
 #: Without a look for this long, what the agents said meanwhile may have been missed.
 DEAF_S = 2.5
@@ -22,18 +24,17 @@ _log = logging.getLogger(__name__)
 class Scheduler:
     """One scheduler instance; of several, one leads and the others stand by."""
 
-    def __init__(self, client: Client, *, instance: str, agent_timeout_s: float) -> None:
+    def __init__(
+        self, client: Client, *, instance: str, agent_timeout_s: float, state_directory: Path | None = None
+    ) -> None:
+        packages = ("shared", "services.scheduler")
+        snapshots = Snapshots(state_directory, f"scheduler-{instance}", Memory[State], packages)
         self._client = client
         self._agent_timeout_s = agent_timeout_s
-        self._state = State()
         self._heard_at: dict[tuple[AgentId, str], float] = {}  # (agent, incarnation) -> monotonic seconds
         self._looked_at = self._deaf_until = time.monotonic()
         self.loop = DecisionLoop(
-            client,
-            subjects.SCHEDULER,
-            lambda recorded: evolve(self._state, recorded),
-            self._decide,
-            instance=instance,
+            client, subjects.SCHEDULER, State(), evolve, self._decide, instance=instance, snapshots=snapshots
         )
 
     async def run(self) -> None:
@@ -51,7 +52,7 @@ class Scheduler:
         self._heard_at[agent_id, str(incarnation)] = time.monotonic()
 
     def _decide(self) -> list[Decision]:
-        return decide(self._state, self._silences_s(), agent_timeout_s=self._agent_timeout_s)
+        return decide(self.loop.state, self._silences_s(), agent_timeout_s=self._agent_timeout_s)
 
     def _silences_s(self) -> dict[AgentId, float]:
         """How long each agent has been silent, as far as we could have heard it.
@@ -62,6 +63,6 @@ class Scheduler:
         if now - self._looked_at > DEAF_S:
             self._deaf_until = now
         self._looked_at = now
-        present = [(agent.agent_id, agent.incarnation) for agent in self._state.agents.values()]
+        present = [(agent.agent_id, agent.incarnation) for agent in self.loop.state.agents.values()]
         self._heard_at = {key: max(self._heard_at.get(key, now), self._deaf_until) for key in present}
         return {agent_id: now - heard_at for (agent_id, _), heard_at in self._heard_at.items()}

@@ -1,10 +1,12 @@
 """The searcher's shell: runs the decision loop, and has suggestions computed beside it."""
 
 import asyncio
+from pathlib import Path
 
 from nats.aio.client import Client
 
 from services.searcher.decide import decide, question
+from services.searcher.snapshot import snapshots
 from services.searcher.state import State, evolve
 from services.searcher.suggestions import Suggestions
 from shared import subjects
@@ -15,11 +17,16 @@ from shared.ids import ExperimentId
 class Searcher:
     """One searcher instance; of several, one leads and the others stand by."""
 
-    def __init__(self, client: Client, *, instance: str) -> None:
-        self._state = State()
+    def __init__(self, client: Client, *, instance: str, state_directory: Path | None = None) -> None:
         self._suggestions = Suggestions(self._answered)
         self.loop = DecisionLoop(
-            client, subjects.SEARCHER, lambda recorded: evolve(self._state, recorded), self._decide, instance=instance
+            client,
+            subjects.SEARCHER,
+            State(),
+            evolve,
+            self._decide,
+            instance=instance,
+            snapshots=snapshots(state_directory, f"searcher-{instance}"),
         )
 
     async def run(self) -> None:
@@ -30,7 +37,7 @@ class Searcher:
 
     def _decide(self) -> list[Decision]:
         """Decide, ask what stands in the way of the searches that nothing was decided for, and call those settled."""
-        state, suggestions = self._state, self._suggestions
+        state, suggestions = self.loop.state, self._suggestions
         suggestions.keep(state.searches)
         decisions = decide(state, suggestions.answers)
         undecided = {decision.correlation for decision in decisions}
@@ -42,6 +49,6 @@ class Searcher:
         return decisions
 
     def _answered(self, experiment_id: ExperimentId) -> None:
-        if experiment_id in self._state.searches:
-            self._state.due[experiment_id] = None
+        if experiment_id in self.loop.state.searches:
+            self.loop.state.due[experiment_id] = None
             self.loop.follower.poke()

@@ -79,7 +79,6 @@ class Search:
 
     experiment_id: ExperimentId
     config: Experiment
-    method: SearchMethod
     submitted_seq: int
     enabled_seq: int  # the newest event that made room for another trial
     is_paused: bool = False
@@ -91,6 +90,11 @@ class Search:
     results: list[Result] = field(default_factory=list)
     best: Best | None = None
     last_failure: str = ""
+
+    @property
+    def method(self) -> SearchMethod:
+        """The search method that the configuration asks for; it keeps no state, so it need not be kept."""
+        return method_of(self.config)
 
     def cost(self, metric: float) -> float:
         """Return the metric turned so that less is better."""
@@ -148,7 +152,7 @@ def _submitted(state: State, event: ExperimentSubmitted, seq: int) -> None:
         state.unreadable[experiment_id] = Unreadable(experiment_id=experiment_id, submitted_seq=seq, reason=reason)
         return
     state.searches[experiment_id] = Search(
-        experiment_id=experiment_id, config=config, method=method_of(config), submitted_seq=seq, enabled_seq=seq
+        experiment_id=experiment_id, config=config, submitted_seq=seq, enabled_seq=seq
     )
 
 

@@ -168,11 +168,7 @@ os.kill(os.getpid(), signal.SIGKILL)
         await tm.store.put(objectstore.checkpoint_key(tm.events(CheckpointSaved)[1].checkpoint_id, "weights"), b"9")
         await tm.allocate()
         await tm.wait_for_line("resumed 1")
-    assert await tm.wait_for_line(f"checkpoint {first}-s2 cannot be used: weights is damaged") == (
-        0,
-        "agent",
-        f"checkpoint {first}-s2 cannot be used: weights is damaged",
-    )
+    assert (await tm.wait_for_line(f"checkpoint {first}-s2 cannot be used: weights is damaged"))[:2] == (0, "agent")
 
 
 async def test_an_upload_in_flight_is_finished_before_the_exit_is_reported(tm: Cluster) -> None:
@@ -202,11 +198,7 @@ async def test_a_trial_that_does_not_stop_in_time_is_killed(tm: Cluster) -> None
         await tm.preempt(allocation_id, timeout_s=0.3)
         preempted = await tm.wait_for(TrialPreempted)
     assert preempted.step is None
-    assert await tm.wait_for_line("killed: still running 0.3 s after it was asked to stop") == (
-        0,
-        "agent",
-        "killed: still running 0.3 s after it was asked to stop",
-    )
+    assert (await tm.wait_for_line("killed: still running 0.3 s after it was asked to stop"))[:2] == (0, "agent")
 
 
 async def test_a_program_that_does_not_talk_gets_sigterm(tm: Cluster) -> None:
@@ -251,10 +243,9 @@ say("validation", step=3, metrics={"loss": 0.25, "accuracy": float("-inf")})
         await eventually(lambda: tm.points)
     assert [(event.step, event.metrics) for event in tm.events(MetricReported)] == [(3, {"loss": 0.25})]
     assert [(point.step, point.values) for point in tm.points] == [(1, {"loss": 1.5})]
-    assert await tm.wait_for_line("at step 3 these metrics are not finite and were left out: accuracy") == (
+    assert (await tm.wait_for_line("at step 3 these metrics are not finite and were left out: accuracy"))[:2] == (
         0,
         "agent",
-        "at step 3 these metrics are not finite and were left out: accuracy",
     )
 
 
@@ -360,6 +351,8 @@ signal.pause()
     await process.wait()
     pids = [int(word) for word in line.split()[1:]]
     await eventually(lambda: not any(map(is_alive, pids)))
+    async with tm.agent():
+        await tm.wait_for(AgentJoined, 2)
 
 
 def is_alive(pid: int) -> bool:

@@ -78,7 +78,7 @@ async def test_a_checkpoint_is_whole_when_every_agent_has_stored_its_part(two: C
     body = """
 if os.environ["LOCAL_RANK"] == "0":
     save(3, **{f"shard-{RANK}": f"of rank {RANK}"})
-hear("checkpoint_stored")
+    hear("checkpoint_stored")
 say("bye", outcome="completed", step=3)
 """
     await two.submit(script(body), slots=3)

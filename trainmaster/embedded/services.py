@@ -17,13 +17,13 @@ def agent_ids(num_agents: int) -> list[str]:
     return ["local", *(f"local-{number}" for number in range(2, num_agents + 1))][:num_agents]
 
 
-def service_programs(ports: dict[str, int], credentials: Credentials) -> list[Program]:
+def service_programs(ports: dict[str, int], credentials: Credentials, state: Path) -> list[Program]:
     """Return the four services that are not agents."""
     postgres = {"TM_POSTGRES_URL": postgres_url(ports["postgres"], credentials.postgres)}
     gateway = {"TM_GATEWAY_HOST": HOST, "TM_GATEWAY_PORT": str(ports["gateway"])}
     more = {
-        subjects.SCHEDULER: {},
-        subjects.SEARCHER: {},
+        subjects.SCHEDULER: {"TM_STATE_DIR": str(state)},
+        subjects.SEARCHER: {"TM_STATE_DIR": str(state)},
         subjects.TRACKER: postgres,
         subjects.GATEWAY: postgres | gateway | s3_environment(ports, credentials),
     }

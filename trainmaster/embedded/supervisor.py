@@ -106,7 +106,7 @@ class Platform:
         await self._start_server(nats_program(self._directory.path / "nats", port, passwords))
         async with broker.connect(user_url(port, ADMIN, passwords[ADMIN]), "tm up") as client:
             await broker.create_streams(client)
-        for program in service_programs(self._ports, self._credentials):
+        for program in service_programs(self._ports, self._credentials, self._directory.path / "state"):
             self._keep(program, self._services)
         await self._wait_ready()
         # Last: what an agent imports ahead of need keeps a core busy for seconds.
