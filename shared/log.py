@@ -3,7 +3,8 @@
 Appending. All events of one decision go in one append: a single message, or one JetStream atomic batch. The first
 message carries the expected last sequence of a scope: what the writer said about one aggregate
 (`tm.<writer>.<aggregate>.<id>.>`), or, where one leader decides for a whole service, all that the writer said
-(`tm.<writer>.>`). The broker refuses the append whole when anything came in between (error 10071); we raise Conflict. The same error comes back when our own append succeeded but its reply was lost: folding tells.
+(`tm.<writer>.>`). The broker refuses the append whole when anything came in between (error 10071) and we raise
+Conflict. The same error comes back when our own append succeeded but its reply was lost: folding tells.
 
 Following. An ephemeral push consumer without acknowledgements delivers the stream in order; consumer sequence
 numbers reveal a gap, missed idle heartbeats a dead consumer. Either way the follower makes a new consumer right
@@ -112,7 +113,8 @@ async def append(client: Client, envelopes: Sequence[Envelope], *, expected: int
     """Append one writer's events, all or none, and return the last one's sequence. At most MAX_BATCH.
 
     `expected` is the sequence of the last event on `scope`, a subject filter; 0 for none. The default scope is what
-    the writer said about the first event's aggregate. Raises Conflict when the log has moved on, Unavailable when no answer came (the append may have succeeded).
+    the writer said about the first event's aggregate. Raises Conflict when the log has moved on, Unavailable when no
+    answer came (the append may have succeeded).
     """
     first = envelopes[0].subject
     headers = {

@@ -9,6 +9,7 @@ say once the slots were taken back for any other reason than that the trial had 
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from services.searcher.method import Result, SearchMethod
 from services.searcher.methods import method_of
@@ -63,7 +64,7 @@ class Trial:
 
     trial_id: TrialId
     index: int
-    hyperparameters: dict[str, object]
+    hyperparameters: dict[str, Any]  # sampled from the user's space
     restarts: int = 0
     epoch: int = 0
     is_void: bool = True  # nothing that agents may say about this epoch counts
