@@ -34,7 +34,7 @@ from shared.codec import Envelope, Undecodable
 from shared.errors import Conflict, Unavailable
 from shared.events import Event
 
-APPEND_TIMEOUT_S = 5.0
+APPEND_TIMEOUT_S = 2.0  # asking again is safe, and waiting longer only stalls after a broker was killed
 MAX_BATCH = 500  # the broker takes at most 1,000 messages in an atomic batch
 HEARTBEAT_S = 1.0
 SILENCE_S = 3 * HEARTBEAT_S

@@ -38,7 +38,9 @@ TRAINING_MODULES = (
     "torch",
     "deepspeed",
     "deepspeed.runtime.zero.muon.muon_optimizer",
-    "trainmaster",
+    "sklearn.datasets",  # small data sets and metrics, a second to import; it is here for the searcher anyway
+    "trainmaster.sdk.agent",
+    "trainmaster.sdk.deepspeed",
 )
 
 MAX_PACKET_BYTES = 256 * 1024

@@ -29,5 +29,5 @@ def _settings(directory: DataDirectory) -> dict[str, str]:
     from trainmaster.embedded.services import service_programs
 
     credentials = ensure_credentials(directory.credentials_file, ())
-    programs = service_programs(directory.ports(), credentials)
+    programs = service_programs(directory.ports(), credentials, directory.path / "state")
     return dict(next(program.env for program in programs if program.name == "tracker"))
