@@ -30,6 +30,7 @@ from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RawStreamMsg
 
 from shared import codec, subjects
+from shared.broker import raise_if_cancelled
 from shared.codec import Envelope, Undecodable
 from shared.errors import Conflict, Unavailable
 from shared.events import Event
@@ -225,6 +226,7 @@ class Follower:
         the stream is quiet, so that the reader can look at its timers.
         """
         while True:
+            raise_if_cancelled()
             if self._broken or self._client.stats["reconnects"] != self._reconnects:
                 await self._restart()
             try:

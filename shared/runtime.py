@@ -13,6 +13,8 @@ from typing import Any
 import nats.errors
 from nats.aio.client import Client
 
+from shared.broker import raise_if_cancelled
+
 HEARTBEAT_S = 1.0
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -77,3 +79,4 @@ async def beat(client: Client, subject: str, facts: Callable[[], dict[str, Any]]
         except nats.errors.Error as error:
             _log.warning("heartbeat failed", extra={"error": repr(error)})
         await asyncio.sleep(HEARTBEAT_S)
+        raise_if_cancelled()

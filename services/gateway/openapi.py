@@ -1,6 +1,6 @@
 """The OpenAPI 3.1 description, made of the same routes that are served.
 
-`python -m services.gateway.openapi > docs/openapi.json` writes it down; a test compares.
+`python -m services.gateway.openapi > docs/reference/openapi.json` writes it down; a test compares.
 """
 
 import json

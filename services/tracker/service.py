@@ -98,7 +98,6 @@ class Projection:
         try:
             while not moved.is_set() and not connection.is_closed():
                 messages = await follower.next()
-                broker.raise_if_cancelled()
                 for start in range(0, len(messages), MAX_BATCH):
                     await self._write(connection, messages[start : start + MAX_BATCH])
         finally:

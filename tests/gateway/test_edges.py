@@ -34,7 +34,7 @@ from tests.support.servers import NatsServer
 from tests.tracker import story
 from trainmaster.embedded.program import free_port
 
-DESCRIPTION = Path(__file__).parents[2] / "docs" / "openapi.json"
+DESCRIPTION = Path(__file__).parents[2] / "docs" / "reference" / "openapi.json"
 PATHS = sorted(
     {route.path for route in ROUTES if route.method == "GET" and route.answer != "text/event-stream"} - {"/readyz"}
 )
@@ -226,7 +226,8 @@ async def test_a_client_that_does_not_read_is_dropped(
 
 def test_the_description_is_written_down() -> None:
     described = json.loads(json.dumps(document()))
-    assert json.loads(DESCRIPTION.read_text()) == described, "python -m services.gateway.openapi > docs/openapi.json"
+    write = "python -m services.gateway.openapi > docs/reference/openapi.json"
+    assert json.loads(DESCRIPTION.read_text()) == described, write
 
 
 async def test_the_description_is_served(api: Api) -> None:
