@@ -1,5 +1,7 @@
 """Makes the shared fixtures and the order of the tests known to pytest."""
 
+from hypothesis import HealthCheck, settings
+
 from tests.support.fixtures import nats_server, platform, postgres_port, postgres_url, s3, s3_server
 from tests.support.ordering import pytest_collection_modifyitems
 
@@ -12,3 +14,7 @@ __all__ = [
     "s3",
     "s3_server",
 ]
+
+# A noisy machine is no finding: drawing and running may take as long as they take.
+settings.register_profile("trainmaster", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("trainmaster")
