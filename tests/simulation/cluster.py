@@ -1,9 +1,10 @@
 """A whole cluster in one process: the real deciders, simulated agents and users, and faults, all from one seed.
 
 Each turn one thing happens: a service folds a little, decides on what it has folded (perhaps stale), crashes, or is
-rivalled by a second instance; an agent hears of its allocations, reports, ends a trial, dies, comes back under a new
-incarnation or speaks from the grave; a user pauses, resumes or cancels. The oracle checks every event as it is
-stored. In the end the faults stop, and the experiment must end.
+rivalled by a second instance; an append or a report is held up, an acknowledgement lost; an agent hears of its
+allocations, reports, ends a trial, dies, comes back under a new incarnation or speaks from the grave; a user pauses,
+resumes or cancels. The oracle checks every event as it is stored. In the end the faults stop, and the experiment must
+end.
 """
 
 import random
@@ -36,7 +37,7 @@ from shared.events import (
 )
 from shared.ids import AgentId, ExperimentId, PoolId
 from tests.simulation.oracle import Oracle
-from tests.simulation.sim_log import SimulatedLog, SimulatedService
+from tests.simulation.sim_log import Reply, SimulatedLog, SimulatedService
 
 EXPERIMENT = ExperimentId("sim")
 POOL = PoolId("default")
@@ -107,8 +108,18 @@ class Cluster:
 
     def _turn(self) -> None:
         action = self.random.choices(
-            [self._serve, self._work, self._crash, self._kill, self._silence, self._revive, self._haunt, self._wish],
-            weights=[50, 40, 2, 2, 1, 5, 2, 2],
+            [
+                self._serve,
+                self._work,
+                self._arrive,
+                self._crash,
+                self._kill,
+                self._silence,
+                self._revive,
+                self._haunt,
+                self._wish,
+            ],
+            weights=[50, 40, 4, 2, 2, 1, 5, 2, 2],
         )[0]
         action()
 
@@ -119,7 +130,29 @@ class Cluster:
         service.act(
             batch_size=self.random.choice([None, None, None, 1, 2]),
             leader_silent_s=self.random.choice([0.0, 0.0, 0.0, 9.0]),
+            reply=self._fate(),
         )
+        if self.random.random() < 0.1:  # now and then
+            service.save_snapshot()
+
+    def _fate(self) -> Reply:
+        fate = self.random.choices(list(Reply), weights=[90, 5, 5])[0]
+        self.num_faults += fate is not Reply.HEARD
+        return fate
+
+    def _arrive(self) -> None:
+        """What was held up on its way reaches the log, in any order."""
+        if self.log.in_flight:
+            self.log.in_flight.pop(self.random.randrange(len(self.log.in_flight)))()
+
+    def _say(self, agent: "SimulatedAgent", event: Event) -> None:
+        """An agent reports; its network may hold the report up."""
+        writer = f"worker-{agent.agent_id}"
+        if self.random.random() < 0.05:  # now and then
+            self.num_faults += 1
+            self.log.in_flight.append(lambda: self.log.say(writer, event))
+        else:
+            self.log.say(writer, event)
 
     def _crash(self) -> None:
         self.num_faults += 1
@@ -175,6 +208,8 @@ class Cluster:
             self.log.say("gateway", wish(experiment_id=EXPERIMENT))
 
     def _recover(self) -> None:
+        while self.log.in_flight:
+            self._arrive()
         self.silent_s.clear()
         if not self.is_canceled:
             self.log.say("gateway", ExperimentResumed(experiment_id=EXPERIMENT))
@@ -183,7 +218,8 @@ class Cluster:
 
     def _calm_turn(self) -> bool:
         """Everybody reads everything and acts once; say whether anything is still going on."""
-        wanted = 0
+        wanted = len(self.log.in_flight)
+        self._arrive()
         for service in self._services()[::2]:  # one instance of each
             service.fold()
             wanted += service.act(leader_silent_s=9.0)
@@ -223,15 +259,14 @@ class Cluster:
         allocated = agent.running[allocation_id]
         is_chief = agent.agent_id == allocated.members[0].agent_id
         is_asked = allocation_id in agent.asked_to_stop
-        writer = f"worker-{agent.agent_id}"
         if not is_chief:
-            self.log.say(writer, _member_exited(allocated, agent.agent_id))
+            self._say(agent, _member_exited(allocated, agent.agent_id))
             del agent.running[allocation_id]
         elif not is_asked and luck < 0.3:
-            self.log.say(writer, _measured(allocated, luck))
+            self._say(agent, _measured(allocated, luck))
         elif self._others_have_ended(agent, allocated):
             outcome = Outcome.FAILED if luck < 0.45 else Outcome.INTERRUPTED if luck < 0.5 else Outcome.COMPLETED
-            self.log.say(writer, _preempted(allocated) if is_asked else _exited(allocated, outcome))
+            self._say(agent, _preempted(allocated) if is_asked else _exited(allocated, outcome))
             del agent.running[allocation_id]
 
     def _others_have_ended(self, chief: SimulatedAgent, allocated: GPUAllocated) -> bool:

@@ -1,9 +1,11 @@
 """A log in memory with the real one's rules: one total order, optimistic appends, writers kept to their own facts."""
 
 from collections.abc import Callable, Iterable
+from copy import deepcopy
+from enum import Enum
 from typing import Generic, TypeVar
 
-from shared.decisions import Decision
+from shared.decisions import Decision, Memory
 from shared.events import Event
 from shared.leadership import Leadership
 from shared.log import Recorded, envelope_of
@@ -17,6 +19,7 @@ class SimulatedLog:
     def __init__(self, watch: Callable[[Recorded], None]) -> None:
         self.events: list[Recorded] = []
         self.num_conflicts = 0
+        self.in_flight: list[Callable[[], object]] = []  # appends that a slow disk or network still holds
         self._last: dict[str, int] = {}  # writer -> its last event
         self._watch = watch
 
@@ -43,9 +46,17 @@ class SimulatedLog:
         self._watch(recorded)
 
 
+class Reply(Enum):
+    """What becomes of an append on its way to the broker and back."""
+
+    HEARD = "stored and acknowledged at once"
+    LOST = "stored, the acknowledgement is lost"
+    LATE = "stored late, after the sender has given up waiting"
+
+
 class SimulatedService(Generic[StateT]):
     """A decider behind a log, as one of several instances: folds late, decides on what it has folded while it
-    believes to lead, stands for election, forgets everything when it crashes."""
+    believes to lead, stands for election; when it crashes it starts from its last snapshot or from the beginning."""
 
     def __init__(
         self,
@@ -58,43 +69,64 @@ class SimulatedService(Generic[StateT]):
         check: Callable[[StateT], None],
     ) -> None:
         self._log, self._writer, self._instance = log, writer, instance
-        self._make_state, self._evolve, self._decide, self._check = make_state, evolve, decide, check
+        self._evolve, self._decide, self._check = evolve, decide, check
         self._num_lives = 0
+        self._snapshot = (0, Memory(state=make_state()))
         self.crash()
 
+    @property
+    def state(self) -> StateT:
+        """What it has folded."""
+        return self._memory.state
+
+    def save_snapshot(self) -> None:
+        """Keep what was folded so far for the next life."""
+        self._memory.leader = self.leadership.leader
+        self._snapshot = (self.position, deepcopy(self._memory))
+
     def crash(self) -> None:
-        """Lose all memory: a new process folds from the beginning."""
+        """Lose all memory: a new process goes on from the snapshot."""
         self._num_lives += 1
-        self.state = self._make_state()
         incarnation = f"{self._instance}/{self._num_lives}"
         self.leadership = Leadership(service=self._writer, instance=self._instance, incarnation=incarnation)
-        self.position = 0
-        self._last = 0
+        self.position, self._memory = deepcopy(self._snapshot)
+        self.leadership.leader = self._memory.leader
+        self._settled = 0
 
     def fold(self, count: int | None = None) -> None:
         """Fold the next `count` events, or all there are."""
         end = len(self._log.events) if count is None else self.position + count
         for recorded in self._log.events[self.position : end]:
             if recorded.envelope.writer == self._writer:
-                self._last = recorded.seq
+                self._memory.last = recorded.seq
             self.leadership.evolve(recorded)
-            self._evolve(self.state, recorded)
-            self._check(self.state)
+            self._evolve(self._memory.state, recorded)
+            self._check(self._memory.state)
             self.position = recorded.seq
 
-    def act(self, *, batch_size: int | None = None, leader_silent_s: float = 0.0) -> int:
+    def act(self, *, batch_size: int | None = None, leader_silent_s: float = 0.0, reply: Reply = Reply.HEARD) -> int:
         """Decide on what was folded, stale or not, and append; return how many events it wanted.
 
         With a `batch_size`, a crash loses what does not fit into the first batch.
         """
-        if not self.leadership.leads:
+        if self.position < self._settled:
+            return 0
+        if self.leadership.leads:
+            decisions = self._decide(self._memory.state)
+        else:
             election = self.leadership.candidacy(leader_silent_s)
             decisions = [Decision(event=election, causes=(), correlation=self._writer)] if election else []
-        else:
-            decisions = self._decide(self.state)
-        batch = decisions[:batch_size]
-        if batch:
-            self._log.append(self._writer, batch, expected=self._last)
-        if len(batch) < len(decisions):
+        if batch := decisions[:batch_size]:
+            self._append(batch, reply)
+        if batch_size is not None and len(decisions) > batch_size:
             self.crash()
         return len(decisions)
+
+    def _append(self, batch: list[Decision], reply: Reply) -> None:
+        expected = self._memory.last
+        if reply is Reply.LATE:
+            self._log.in_flight.append(lambda: self._log.append(self._writer, batch, expected=expected))
+            return
+        seq = self._log.append(self._writer, batch, expected=expected)
+        if seq is not None and reply is Reply.HEARD:
+            self._memory.last = self._settled = seq
