@@ -2,6 +2,7 @@
 
 import json
 import statistics
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -30,7 +31,11 @@ def show(title: str, rows: Sequence[Row], *, as_json: bool) -> None:
         return
     table = Table("", "median", "lowest", "highest", "runs", "× first row", title=title)
     for row in rows:
-        figures = (f"{value:.3g} {row.unit}" for value in (row.median, min(row.values), max(row.values)))
+        figures = (f"{_figure(value)} {row.unit}" for value in (row.median, min(row.values), max(row.values)))
         ratio = f"{row.median / rows[0].median:.2f}" if row.unit == rows[0].unit else ""
         table.add_row(row.what, *figures, str(len(row.values)), ratio)
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 110).print(table)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

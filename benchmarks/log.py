@@ -1,0 +1,174 @@
+"""The event log beside the raw limit: appending, folding, following; one NATS server flushed before every answer.
+
+Raw means nats-py publishing the very same bytes the same way, and a bare push consumer that only counts.
+"""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from benchmarks.report import Row, show
+from services.scheduler.state import State, evolve
+from shared import broker, codec, log, subjects
+from shared.codec import Envelope
+from shared.decisions import Fold
+from shared.events import MetricReported
+from shared.ids import AgentId, AllocationId, ExperimentId, TrialId
+from shared.log import Follower, Message, envelope_of
+from tests.support.servers import new_nats_server
+
+RUNS = 3
+SINGLE = 500
+BATCHED = 10_000
+BATCH = 100
+AGENT = AgentId("a1")
+
+
+def main(*, as_json: bool) -> None:
+    """Measure and print the table."""
+    with tempfile.TemporaryDirectory() as directory:
+        nats = new_nats_server(Path(directory) / "nats")
+        nats.server.start()
+        try:
+            rows = asyncio.run(_measure(nats.url, nats.url_as(f"worker-{AGENT}")))
+        finally:
+            nats.server.stop()
+    show("the event log, flushed to disk", rows, as_json=as_json)
+
+
+async def _measure(admin_url: str, agent_url: str) -> list[Row]:
+    async with broker.connect(admin_url, "bench") as admin, broker.connect(agent_url, "bench") as agent:
+        await broker.create_streams(admin)
+        rows = [
+            await _rate("append one by one: raw", SINGLE, lambda: _raw_single(agent)),
+            await _rate("append one by one: ours", SINGLE, lambda: _ours(agent, SINGLE, 1)),
+            await _rate(f"append by {BATCH}: raw", BATCHED, lambda: _raw_batches(agent)),
+            await _rate(f"append by {BATCH}: ours", BATCHED, lambda: _ours(agent, BATCHED, BATCH)),
+        ]
+        total = (await admin.jetstream().stream_info(subjects.EVENTS)).state.messages
+        return [
+            *rows,
+            await _rate("replay from the server: raw", total, lambda: _raw_replay(admin, total)),
+            await _rate("replay from the server: ours, decoded and folded", total, lambda: _follow(admin, total)),
+            _fold_rate(),
+        ]
+
+
+async def _rate(what: str, count: int, work: Callable[[], Awaitable[None]]) -> Row:
+    rates = []
+    for _ in range(RUNS):
+        started = time.perf_counter()
+        await work()
+        rates.append(count / (time.perf_counter() - started))
+    return Row(what=what, unit="events/s", values=tuple(rates))
+
+
+_num_trials = 0
+
+
+def _envelopes(count: int) -> list[Envelope]:
+    """Events about a trial of their own, so that the expectation starts at 0."""
+    global _num_trials  # noqa: PLW0603 # each run needs a fresh aggregate
+    _num_trials += 1
+    trial = TrialId(f"bench-{_num_trials}")
+    return [
+        envelope_of(
+            MetricReported(
+                trial_id=trial,
+                experiment_id=ExperimentId("bench"),
+                allocation_id=AllocationId(f"{trial}-a1"),
+                epoch=1,
+                agent_id=AGENT,
+                step=step,
+                metrics={"loss": 1.0 / (step + 1), "accuracy": 0.5},
+            ),
+            writer=f"worker-{AGENT}",
+            actor="bench",
+            correlation="bench",
+            causes=(1,),
+        )
+        for step in range(count)
+    ]
+
+
+async def _ours(client: Client, count: int, batch: int) -> None:
+    envelopes, expected = _envelopes(count), 0
+    for start in range(0, count, batch):
+        expected = await log.append(client, envelopes[start : start + batch], expected=expected)
+
+
+async def _raw_single(client: Client) -> None:
+    for envelope in _envelopes(SINGLE):
+        await client.request(str(envelope.subject), codec.encode(envelope), timeout=5, headers={"Nats-Bench": "1"})
+
+
+async def _raw_batches(client: Client) -> None:
+    envelopes = _envelopes(BATCHED)
+    for start in range(0, BATCHED, BATCH):
+        *others, last = envelopes[start : start + BATCH]
+        batch_id = f"{_num_trials}-{start}"
+        for number, envelope in enumerate(others, start=1):
+            headers = {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
+            await client.publish(str(envelope.subject), codec.encode(envelope), headers=headers)
+        headers = {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(BATCH), "Nats-Batch-Commit": "1"}
+        await client.request(str(last.subject), codec.encode(last), timeout=5, headers=headers)
+
+
+async def _raw_replay(client: Client, total: int) -> None:
+    done = asyncio.Event()
+    seen = 0
+
+    async def count(message: Msg) -> None:
+        nonlocal seen
+        if message.headers and "Status" in message.headers:
+            if message.reply:
+                await client.publish(message.reply)
+            return
+        seen += 1
+        if seen >= total:
+            done.set()
+
+    inbox = client.new_inbox()
+    subscription = await client.subscribe(inbox, cb=count)
+    consumer = ConsumerConfig(
+        deliver_subject=inbox,
+        deliver_policy=DeliverPolicy.ALL,
+        ack_policy=AckPolicy.NONE,
+        flow_control=True,
+        idle_heartbeat=1.0,
+        mem_storage=True,
+    )
+    await client.jetstream().add_consumer(subjects.EVENTS, consumer)
+    await asyncio.wait_for(done.wait(), timeout=60)
+    await subscription.unsubscribe()
+
+
+async def _follow(client: Client, total: int) -> None:
+    state = State()
+    fold = Fold(lambda recorded: evolve(state, recorded))
+    follower = Follower(client, subjects.EVENTS)
+    while fold.position < total:
+        fold(await follower.next())
+    await follower.close()
+
+
+def _fold_rate() -> Row:
+    envelopes = _envelopes(BATCHED)
+    messages = [
+        Message(seq=seq, subject=str(envelope.subject), body=codec.encode(envelope), stored_at=envelope.time)
+        for seq, envelope in enumerate(envelopes, start=1)
+    ]
+    rates = []
+    for _ in range(RUNS):
+        state = State()
+        fold = Fold(lambda recorded, state=state: evolve(state, recorded))  # type: ignore[misc]
+        started = time.perf_counter()
+        fold(messages)
+        rates.append(BATCHED / (time.perf_counter() - started))
+    return Row(what="fold from memory, decoding included", unit="events/s", values=tuple(rates))
