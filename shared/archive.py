@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import shutil
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -12,6 +13,7 @@ from shared.errors import Problem, Rejected
 MAX_ARCHIVE_BYTES = 64 * 1024 * 1024
 MAX_UNPACKED_BYTES = 256 * 1024 * 1024
 MAX_FILES = 10_000
+MAX_READ_BYTES = 1024 * 1024
 
 #: Never packed: version control, environments, caches.
 IGNORED = frozenset(
@@ -60,7 +62,7 @@ def _read(body: bytes, directory: Path | None) -> None:
     problems: list[Problem] = []
     unpacked_bytes = 0
     try:
-        with tarfile.open(fileobj=io.BytesIO(body), mode="r:gz") as tar:
+        with tarfile.open(fileobj=_Bounded(body), mode="r:") as tar:
             for number, entry in enumerate(tar, start=1):
                 unpacked_bytes += entry.size
                 if number > MAX_FILES or unpacked_bytes > MAX_UNPACKED_BYTES:
@@ -75,6 +77,30 @@ def _read(body: bytes, directory: Path | None) -> None:
         raise Rejected("the code archive is not a readable tar.gz", (Problem("code", str(error)),)) from error
     if problems:
         raise Rejected("the code archive is not safe to unpack", tuple(problems))
+
+
+class _Bounded(gzip.GzipFile):
+    """Unzips no further than a sane archive is long, and never much at once: tarfile reads a header of any length
+    that the archive claims, before we get to see the entry."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(fileobj=io.BytesIO(body), mode="rb")
+
+    def read(self, size: int | None = -1) -> bytes:
+        """See GzipFile.read. Raises Rejected."""
+        if size is None or not 0 <= size <= MAX_READ_BYTES:
+            raise Rejected("the code archive has a header of absurd length", status=413)
+        self._refuse_beyond(self.tell() + size)
+        return super().read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """See GzipFile.seek. Raises Rejected."""
+        self._refuse_beyond(offset)
+        return super().seek(offset, whence)
+
+    def _refuse_beyond(self, position: int) -> None:
+        if position > MAX_UNPACKED_BYTES + MAX_FILES * tarfile.RECORDSIZE:
+            raise Rejected(_too_much("the code archive"), status=413)
 
 
 def _complaint(entry: tarfile.TarInfo) -> str | None:
@@ -93,7 +119,8 @@ def _write(tar: tarfile.TarFile, entry: tarfile.TarInfo, directory: Path) -> Non
     target.parent.mkdir(parents=True, exist_ok=True)
     source = tar.extractfile(entry)
     assert source is not None
-    target.write_bytes(source.read())
+    with target.open("wb") as file:
+        shutil.copyfileobj(source, file, MAX_READ_BYTES // 2)
     target.chmod(0o755 if entry.mode & 0o100 else 0o644)
 
 

@@ -32,6 +32,15 @@ async def connect(url: str, name: str) -> AsyncIterator[Client]:
     async def on_error(error: Exception) -> None:
         _log.warning("broker error", extra={"error": repr(error)})
 
+    owner = asyncio.current_task()
+    is_leaving = False
+
+    async def on_closed() -> None:
+        """The client has given up on its connection for good: so must the process, to be started again."""
+        if not is_leaving and owner is not None:
+            _log.error("the broker connection is closed for good; this process ends")
+            owner.cancel()
+
     num_before = _num_cancellations()
     client = await nats.connect(
         url,
@@ -41,6 +50,7 @@ async def connect(url: str, name: str) -> AsyncIterator[Client]:
         max_reconnect_attempts=-1,
         pending_size=MAX_PENDING_BYTES,
         error_cb=on_error,
+        closed_cb=on_closed,
         inbox_prefix=f"_INBOX.{urlsplit(url).username or 'anonymous'}",  # all that a service may subscribe to
     )
     try:
@@ -48,6 +58,7 @@ async def connect(url: str, name: str) -> AsyncIterator[Client]:
             raise asyncio.CancelledError
         yield client
     finally:
+        is_leaving = True
         if client.is_connected:
             await client.drain()
         else:

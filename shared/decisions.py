@@ -134,8 +134,9 @@ class DecisionLoop(Generic[StateT]):
         self._restore(stream)
         try:
             await self._fold_and_decide(stream)
-        finally:
+        except asyncio.CancelledError:  # not after a failure: it may have left half of an event folded
             self._save(stream)
+            raise
 
     async def _fold_and_decide(self, stream: str) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""The three errors a caller acts on; anything else is a bug."""
+"""The errors a caller acts on; anything else is a bug."""
 
 from dataclasses import dataclass
 
@@ -24,6 +24,17 @@ class Rejected(Exception):
         self.title = title
         self.problems = problems
         self.status = status
+
+
+class TooLarge(Rejected):
+    """An event does not fit into a message; smaller input is the only mend. HTTP 413."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__(title, status=413)
+
+
+class Refused(Exception):
+    """A server answered, and said no for good (no permission, quota): trying again will not help."""
 
 
 class Conflict(Exception):

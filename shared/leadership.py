@@ -24,6 +24,7 @@ class Leadership:
     instance: str
     incarnation: str
     leader: LeaderElected | None = None
+    has_led: bool = False
 
     @property
     def leads(self) -> bool:
@@ -40,12 +41,15 @@ class Leadership:
         event = recorded.event
         if isinstance(event, LeaderElected) and event.service == self.service:
             self.leader = event
+            self.has_led = self.has_led or self.leads
 
     def candidacy(self, leader_silent_s: float) -> LeaderElected | None:
         """Return the election that this instance should try to append now, or None."""
         if self.leads:
             return None
-        if self.leader is not None and self.leader.instance != self.instance and leader_silent_s <= LEASE_S:
+        # Once only: two processes of one name must not depose each other in turns.
+        is_former_life = self.leader is not None and self.leader.instance == self.instance and not self.has_led
+        if self.leader is not None and not is_former_life and leader_silent_s <= LEASE_S:
             return None
         return LeaderElected(
             service=self.service, instance=self.instance, incarnation=self.incarnation, term=self.term + 1

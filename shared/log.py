@@ -32,10 +32,12 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RawStreamMsg
 from shared import codec, subjects
 from shared.broker import raise_if_cancelled
 from shared.codec import Envelope, Undecodable
-from shared.errors import Conflict, Unavailable
+from shared.errors import Conflict, TooLarge, Unavailable
 from shared.events import Event
 
+APPEND_TRIES = 3
 APPEND_TIMEOUT_S = 2.0  # asking again is safe, and waiting longer only stalls after a broker was killed
+MAX_EVENT_BYTES = 900 * 1024  # the server's limit of 1 MiB counts headers too, and breaks the connection
 MAX_BATCH = 500  # the broker takes at most 1,000 messages in an atomic batch
 HEARTBEAT_S = 1.0
 SILENCE_S = 3 * HEARTBEAT_S
@@ -116,7 +118,9 @@ async def append(client: Client, envelopes: Sequence[Envelope], *, expected: int
     `expected` is the sequence of the last event on `scope`, a subject filter; 0 for none. The default scope is what
     the writer said about the first event's aggregate. Raises Conflict when the log has moved on, Unavailable when no
     answer came (the append may have succeeded).
+    Raises TooLarge, and appends nothing, when an event has more than MAX_EVENT_BYTES.
     """
+    bodies = [_encoded(envelope) for envelope in envelopes]
     first = envelopes[0].subject
     headers = {
         _EXPECTED_SEQUENCE: str(expected),
@@ -127,14 +131,44 @@ async def append(client: Client, envelopes: Sequence[Envelope], *, expected: int
             batch_id = uuid.uuid4().hex
             for number, envelope in enumerate(envelopes[:-1], start=1):
                 headers |= {_BATCH_ID: batch_id, _BATCH_SEQUENCE: str(number)}
-                await client.publish(str(envelope.subject), codec.encode(envelope), headers=headers)
+                await client.publish(str(envelope.subject), bodies[number - 1], headers=headers)
                 headers = {}
             headers = {_BATCH_ID: batch_id, _BATCH_SEQUENCE: str(len(envelopes)), _BATCH_COMMIT: "1"}
-        last = envelopes[-1]
-        reply = await client.request(str(last.subject), codec.encode(last), headers=headers, timeout=APPEND_TIMEOUT_S)
+        reply = await client.request(str(envelopes[-1].subject), bodies[-1], headers=headers, timeout=APPEND_TIMEOUT_S)
     except (nats.errors.Error, OSError) as error:
         raise Unavailable(f"the broker did not answer an append: {error!r}") from error
     return _acknowledged_sequence(reply.data)
+
+
+async def append_once(client: Client, envelope: Envelope, *, expected: int) -> int:
+    """Append one event, asking again when no answer comes; return its sequence.
+
+    A conflict with itself (it was stored, the acknowledgement lost) counts as success. Raises Conflict, TooLarge, and
+    Unavailable when the broker stays away for APPEND_TRIES.
+    """
+    for _ in range(APPEND_TRIES - 1):
+        try:
+            return await append(client, [envelope], expected=expected)
+        except Unavailable:
+            await asyncio.sleep(RETRY_S)
+        except Conflict:
+            stored = await last_of(client, str(envelope.subject))
+            if stored is None or codec.decode(stored.body).id != envelope.id:
+                raise
+            return stored.seq
+    return await append(client, [envelope], expected=expected)
+
+
+def check_size(event: Event) -> None:
+    """Raise TooLarge if the event could not be appended."""
+    _encoded(envelope_of(event, writer="", actor="", correlation=""))
+
+
+def _encoded(envelope: Envelope) -> bytes:
+    body = codec.encode(envelope)
+    if len(body) > MAX_EVENT_BYTES:
+        raise TooLarge(f"{envelope.name} would have {len(body):,} bytes; an event has at most {MAX_EVENT_BYTES:,}")
+    return body
 
 
 def _acknowledged_sequence(reply: bytes) -> int:
@@ -267,8 +301,9 @@ class Follower:
         self._subscription = await self._client.subscribe(inbox, cb=partial(self._receive, self._generation))
         info = await self._client.jetstream().add_consumer(self._stream, self._consumer(inbox))
         self._broken = False
-        if not info.num_pending and self._consumer_seq == 0:
-            self._pending = 0
+        if self._consumer_seq == 0:
+            self._pending = info.num_pending or 0
+        if not self._pending:
             self._ready.set()  # let the reader see that it is at the head
 
     def _consumer(self, inbox: str) -> ConsumerConfig:
@@ -296,6 +331,8 @@ class Follower:
                 self._held_reply = message.reply
             elif message.reply:
                 await self._client.publish(message.reply)
+            if int(message.headers.get("Nats-Last-Consumer", self._consumer_seq)) != self._consumer_seq:
+                self._broken = True  # the last messages were lost, and none came after them to show the gap
             return
         place = _Place.of(message.reply)
         if place.consumer_seq != self._consumer_seq + 1:

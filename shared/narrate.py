@@ -7,6 +7,7 @@ from shared.events import (
     AgentJoined,
     AgentLeft,
     AgentLost,
+    AuditSealed,
     CheckpointSaved,
     CheckpointShardUploaded,
     Event,
@@ -173,6 +174,11 @@ def _(event: TrialPreempted) -> str:
 def _(event: TrialExited) -> str:
     code = "" if event.exit_code is None else f" with exit code {event.exit_code}"
     return f"trial {event.trial_id} exited{code}: {event.outcome}{_detail(event.error)}"
+
+
+@sentence.register
+def _(event: AuditSealed) -> str:
+    return f"the log up to event {event.last} was sealed with root {event.root.hex()[:16]}"
 
 
 def _members(members: Iterable[GangMember]) -> str:

@@ -15,13 +15,20 @@ import urllib3
 from minio import Minio
 from minio.error import InvalidResponseError, MinioException, S3Error
 
-from shared.errors import Unavailable
+from shared.errors import Refused, Unavailable
 from shared.settings import S3Settings
 
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 60.0
 CHUNK_BYTES = 1024 * 1024
 PART_BYTES = 64 * 1024 * 1024
+
+
+#: What an S3 server answers when trying again may help; any other code is its last word.
+_TEMPORARY = frozenset(
+    {"InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable", "SlowDown", "SlowDownRead",
+     "SlowDownWrite", "ServerBusy", "XMinioServerNotInitialized", "IncompleteBody", "BadDigest"}
+)  # fmt: skip
 
 
 class NotFound(Exception):
@@ -44,7 +51,7 @@ def manifest_key(checkpoint_id: str) -> str:
 
 
 class ObjectStore:
-    """One bucket. Methods raise NotFound and Unavailable."""
+    """One bucket. Methods raise NotFound, Refused and Unavailable."""
 
     def __init__(self, settings: S3Settings) -> None:
         url = urlsplit(settings.endpoint)
@@ -129,7 +136,7 @@ class ObjectStore:
 
 
 class _translated:  # noqa: N801 # used as a `with` keyword
-    """Turns the client's errors into NotFound and Unavailable.
+    """Turns the client's errors into NotFound, Refused and Unavailable.
 
     rclone's server answers some errors without an XML body: those arrive as InvalidResponseError.
     """
@@ -144,6 +151,8 @@ class _translated:  # noqa: N801 # used as a `with` keyword
         match error:
             case S3Error() if error.code in ("NoSuchKey", "NoSuchBucket", "NoSuchObject"):
                 raise NotFound(self._key) from error
+            case S3Error() if error.code not in _TEMPORARY:
+                raise Refused(f"the object store refused {self._key}: {error.code}, {error.message}") from error
             case InvalidResponseError() if "404" in str(error):
                 raise NotFound(self._key) from error
             case MinioException() | urllib3.exceptions.HTTPError():

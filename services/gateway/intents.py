@@ -30,8 +30,6 @@ async def submit(
 ) -> tuple[int, ExperimentSubmitted]:
     """Store the code, append the experiment, return its sequence and event."""
     sha256 = await asyncio.to_thread(lambda: hashlib.sha256(code).hexdigest())
-    if not await store.exists(code_key(sha256)):
-        await store.put(code_key(sha256), code)
     event = ExperimentSubmitted(
         experiment_id=ids.new_experiment_id(),
         name=config["name"],
@@ -39,6 +37,9 @@ async def submit(
         code_sha256=sha256,
         code_bytes=len(code),
     )
+    log.check_size(event)
+    if not await store.exists(code_key(sha256)):
+        await store.put(code_key(sha256), code)
     return await _append(client, event, expected=0), event
 
 
@@ -68,7 +69,7 @@ async def _ask(client: Client, experiment_id: ExperimentId, intent: Intent) -> i
 
 async def _append(client: Client, event: Event, *, expected: int) -> int:
     envelope = log.envelope_of(event, writer=subjects.GATEWAY, actor=USER, correlation=event.aggregate_id)
-    seq = await log.append(client, [envelope], expected=expected)
+    seq = await log.append_once(client, envelope, expected=expected)
     _log.info("intent appended", extra={"event": envelope.name, "experiment": event.aggregate_id, "seq": seq})
     return seq
 

@@ -45,6 +45,9 @@ from shared.events import (
 from shared.ids import AgentId, AllocationId, ExperimentId, PoolId, TrialId
 from shared.log import Recorded
 
+#: For an experiment of a time when its file could not say.
+PREEMPTION_TIMEOUT_S = 60.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
@@ -128,7 +131,7 @@ def _fold(event: Event, seq: int, state: State) -> None:
 
 @_fold.register
 def _(event: ExperimentSubmitted, seq: int, state: State) -> None:
-    timeout_s = float(event.config["preemption_timeout"])
+    timeout_s = float(event.config.get("preemption_timeout", PREEMPTION_TIMEOUT_S))
     state.experiments[event.experiment_id] = Experiment(preemption_timeout_s=timeout_s)
 
 

@@ -9,10 +9,22 @@ from shared.decisions import Memory
 from shared.snapshots import Snapshots
 
 
-def snapshots(directory: Path | None, name: str) -> Snapshots[Memory[State]]:
+class SearcherSnapshots(Snapshots[Memory[State]]):
+    """See Snapshots."""
+
+    def load(self, stream: str) -> tuple[int, Memory[State]] | None:
+        """See Snapshots.load. Every search is due: the questions that were being computed died with the process."""
+        found = super().load(stream)
+        if found:
+            state = found[1].state
+            state.due |= dict.fromkeys([*state.searches, *state.unreadable])
+        return found
+
+
+def snapshots(directory: Path | None, name: str) -> SearcherSnapshots:
     """Return the searcher's snapshots in a directory."""
     packages = ("shared", "services.searcher")
-    return Snapshots(directory, name, Memory[State], packages, enc_hook=_encode, dec_hook=_decode)
+    return SearcherSnapshots(directory, name, Memory[State], packages, enc_hook=_encode, dec_hook=_decode)
 
 
 def _encode(value: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Protocol
 import asyncpg
 from nats.aio.client import Client
 
+from services.tracker.auditor import Auditor, ensure_key
 from services.tracker.fold_events import EventFold
 from services.tracker.fold_metrics import MetricFold
 from services.tracker.migrate import migrate
@@ -160,6 +161,9 @@ async def serve(settings: Settings) -> None:
                 "num_undecodable": events.num_undecodable + metrics.num_undecodable,
             }
 
+        if settings.audit_key is not None:
+            auditor = Auditor(client, ensure_key(settings.audit_key), settings.rhythm)
+            tasks.create_task(auditor.run(), name="seal the log")
         for projection, name in zip(following, ("events", "metrics"), strict=True):
             tasks.create_task(projection.run(), name=f"project {name}")
         tasks.create_task(runtime.beat(client, subjects.health_subject(subjects.TRACKER, "main"), facts), name="beat")

@@ -116,6 +116,7 @@ class _Builder:
     def __init__(self, problems: list[Problem]) -> None:
         self._problems = problems
         self._num_values = 0
+        self._num_chars = 0
 
     def build(self, node: yaml.Node, path: Path) -> object:
         self._num_values += 1
@@ -129,9 +130,18 @@ class _Builder:
             case yaml.SequenceNode() if node.tag == f"{_TAG}seq":
                 return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
             case yaml.ScalarNode():
+                self._count(node.value)
                 return self._scalar(node, path)
         self._note_tag(node, path)
         return None
+
+    def _count(self, text: str) -> None:
+        """An alias repeats its text for nothing here, but in full wherever the values are written."""
+        self._num_chars += len(text)
+        if self._num_chars > MAX_BYTES:
+            raise Rejected(
+                f"the experiment file holds more than {MAX_BYTES:,} characters, counting what aliases repeat"
+            )
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, object]:
         mapping: dict[str, object] = {}
@@ -144,6 +154,7 @@ class _Builder:
             if key is None:
                 self._note((*path, "?"), f"a key must be text, line {key_node.start_mark.line + 1}")
                 continue
+            self._count(key)
             if key in mapping:
                 self._note((*path, key), f"is given twice, again in line {key_node.start_mark.line + 1}")
             mapping[key] = self.build(value_node, (*path, key))

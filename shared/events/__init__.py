@@ -1,6 +1,7 @@
 """The event catalogue: every type of fact, by name."""
 
 from shared.events.agent import AgentJoined, AgentLeft, Slot, SlotKind
+from shared.events.audit import AuditSealed
 from shared.events.event import Event
 from shared.events.experiment import (
     ExperimentCanceled,
@@ -67,6 +68,7 @@ CATALOGUE: dict[str, type[Event]] = {
         GangMemberExited,
         TrialPreempted,
         TrialExited,
+        AuditSealed,
     )
 }
 
@@ -75,6 +77,7 @@ __all__ = [
     "AgentJoined",
     "AgentLeft",
     "AgentLost",
+    "AuditSealed",
     "CheckpointFile",
     "CheckpointSaved",
     "CheckpointShardUploaded",

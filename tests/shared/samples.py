@@ -7,6 +7,7 @@ from shared.events import (
     AgentJoined,
     AgentLeft,
     AgentLost,
+    AuditSealed,
     CheckpointFile,
     CheckpointSaved,
     CheckpointShardUploaded,
@@ -121,6 +122,18 @@ SAMPLES: tuple[Event, ...] = (
     GangMemberExited(**_SPEAKING, outcome=Outcome.COMPLETED, exit_code=0, error=None),  # type: ignore[arg-type]
     TrialPreempted(**_SPEAKING, step=120),  # type: ignore[arg-type]
     TrialExited(**_SPEAKING, outcome=Outcome.FAILED, exit_code=1, error="ValueError: no"),  # type: ignore[arg-type]
+    AuditSealed(
+        log="events",
+        first=3,
+        last=4,
+        frontier_before=b"\x01" * 32,
+        chain_before=b"\x02" * 32,
+        root=b"\x03" * 32,
+        chain=b"\x04" * 32,
+        leaf_prefixes=b"\x05" * 16,
+        public_key=b"\x06" * 32,
+        signature=b"\x07" * 64,
+    ),
 )
 
 

@@ -41,5 +41,11 @@ def test_a_leader_that_was_deposed_knows_it_from_the_log() -> None:
     assert not _fold(leader, _elected("b", "y", 2)).leads
 
 
+def test_two_processes_of_one_name_do_not_depose_each_other_in_turns() -> None:
+    first = _fold(_instance("a", "one"), _elected("a", "one", 1), _elected("a", "two", 2))
+    assert first.candidacy(0.0) is None
+    assert first.candidacy(LEASE_S + 0.1) == _elected("a", "one", 3)
+
+
 def test_other_services_elect_for_themselves() -> None:
     assert _fold(_instance("a", "x"), _elected("a", "x", 1, service="searcher")).leader is None

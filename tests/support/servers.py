@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainmaster.embedded.nats import ADMIN, SERVICES, nats_program, user_url
+from trainmaster.embedded.nats import ADMIN, READER, SERVICES, nats_program, user_url
 from trainmaster.embedded.program import Program, free_port
 
 STOP_TIMEOUT_S = 15.0
@@ -93,7 +93,7 @@ class NatsServer:
 def new_nats_server(directory: Path, agents: tuple[str, ...] = AGENTS) -> NatsServer:
     """Return a NATS server that is not started yet."""
     port = free_port()
-    users = [ADMIN, *SERVICES, *(f"worker-{agent}" for agent in agents)]
+    users = [ADMIN, READER, *SERVICES, *(f"worker-{agent}" for agent in agents)]
     program = nats_program(directory, port, dict.fromkeys(users, PASSWORD))
     return NatsServer(server=RunningServer(program, directory / "server.log"), port=port)
 

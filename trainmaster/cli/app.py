@@ -23,11 +23,14 @@ COMMANDS = {
     "why": ("trials", "Show the events that led to where a trial is"),
     "tap": ("tap", "Follow the event log"),
     "checkpoint": ("checkpoints", "List and download checkpoints"),
+    "export": ("export", "Write the log to a file, JSON lines or Parquet"),
+    "audit": ("audit", "Verify the log, prove an event, check a proof"),
     "queue": ("cluster", "List the trials that wait for slots"),
     "agents": ("cluster", "List the agents and their slots"),
     "rebuild": ("rebuild", "Fold the read model again from the log"),
     "check": ("testing", "Check format, lint, types and import rules"),
     "test": ("testing", "Run the checks and all tests"),
+    "simulate-faults": ("simulate", "Try the deciders in simulated clusters under faults"),
     "bench": ("bench", "Run a benchmark"),
 }
 
@@ -43,7 +46,9 @@ class LazyGroup(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"trainmaster.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
+        command: click.Command = getattr(
+            import_module(f"trainmaster.cli.{COMMANDS[cmd_name][0]}"), cmd_name.replace("-", "_")
+        )
         return command
 
     def resolve_command(

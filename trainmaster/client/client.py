@@ -120,6 +120,14 @@ class Client:
         for event in sse.resumed(partial(self._stream, "/events/stream", query)):
             yield cast("EventItem", json.loads(event.data))
 
+    def raw_events(self, query: Query) -> Iterator[bytes]:
+        """Yield the log's messages as they are, one JSON document each; `query` takes last and what `events` takes."""
+        with self._open("GET", "/events/raw", query) as response:
+            rest = b""
+            for chunk in response.iter_bytes():
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from lines
+
     def logs(self, trial_id: str, *, follow: bool, rank: int | None = None) -> Iterator[LogItem]:
         """Yield the lines a trial wrote; with `follow`, until it is over and all lines are out."""
         path, query = f"/trials/{trial_id}/logs", Query(rank=rank)

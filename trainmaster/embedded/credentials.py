@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainmaster.embedded.nats import ADMIN, SERVICES
+from trainmaster.embedded.nats import ADMIN, READER, SERVICES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class Credentials:
 def ensure_credentials(path: Path, agent_ids: Sequence[str]) -> Credentials:
     """Return the credentials in the file, drawing those that are missing."""
     known = json.loads(path.read_text()) if path.exists() else {}
-    users = [ADMIN, *SERVICES, *(f"worker-{agent_id}" for agent_id in agent_ids)]
+    users = [ADMIN, READER, *SERVICES, *(f"worker-{agent_id}" for agent_id in agent_ids)]
     drawn = {
         "nats": known.get("nats", {}) | {user: _draw() for user in users if user not in known.get("nats", {})},
         "postgres": known.get("postgres") or _draw(),

@@ -17,6 +17,7 @@ from shared import subjects
 from trainmaster.embedded.program import HOST, Program
 
 ADMIN = "admin"
+READER = "reader"  # for programs of others: reads EVENTS, says nothing
 SERVICES = (subjects.GATEWAY, subjects.SEARCHER, subjects.SCHEDULER, subjects.TRACKER)
 
 #: Soft limit of Go's heap; an idle server stays far below it.
@@ -37,6 +38,14 @@ _AGENT_API = (
     "$JS.API.CONSUMER.CREATE.EVENTS.>",
     "$JS.API.CONSUMER.INFO.EVENTS.*",
     "$JS.FC.>",
+)
+
+_READER_API = (
+    "$JS.API.STREAM.INFO.EVENTS",
+    "$JS.API.DIRECT.GET.EVENTS.>",
+    "$JS.API.DIRECT.GET.EVENTS",
+    "$JS.API.CONSUMER.CREATE.EVENTS.>",
+    "$JS.API.CONSUMER.MSG.NEXT.EVENTS.*",
 )
 
 
@@ -97,6 +106,8 @@ def permissions(user: str) -> dict[str, dict[str, list[str]]]:
 
 
 def _publish(user: str) -> list[str]:
+    if user == READER:
+        return list(_READER_API)
     own = f"tm.{user}.>"
     if user in SERVICES:
         return [own, subjects.health_subject(user, "*"), *_READ_API, *_FOLLOW_API]

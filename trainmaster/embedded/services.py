@@ -24,7 +24,7 @@ def service_programs(ports: dict[str, int], credentials: Credentials, state: Pat
     more = {
         subjects.SCHEDULER: {"TM_STATE_DIR": str(state)},
         subjects.SEARCHER: {"TM_STATE_DIR": str(state)},
-        subjects.TRACKER: postgres,
+        subjects.TRACKER: postgres | {"TM_AUDIT_KEY": str(state.parent / "audit.key")},
         subjects.GATEWAY: postgres | gateway | s3_environment(ports, credentials),
     }
     return [

@@ -1,7 +1,7 @@
 """The API's operations, one file per resource."""
 
 from services.gateway.api import Route
-from services.gateway.routes import agents, checkpoints, events, experiments, logs, status, submit, trials, why
+from services.gateway.routes import agents, checkpoints, events, experiments, logs, raw, status, submit, trials, why
 
 ROUTES: tuple[Route, ...] = (
     *submit.ROUTES,
@@ -12,5 +12,6 @@ ROUTES: tuple[Route, ...] = (
     *checkpoints.ROUTES,
     *agents.ROUTES,
     *events.ROUTES,
+    *raw.ROUTES,
     *status.ROUTES,
 )
