@@ -1,7 +1,8 @@
 """What the pools need now: lost agents declared, finished gangs released, unwanted ones preempted, the queue served.
 
 First in, first out: the trial at the head of a pool's queue waits for its gang and nobody passes it, so that a
-stream of small trials cannot starve a large one. Only trials that cannot use slots now are passed over: those of a
+stream of small trials cannot starve a large one. A preempted trial keeps its place; one that its machines failed
+goes to the end, so that it cannot hold up everybody by failing again and again. Only trials that cannot use slots now are passed over: those of a
 paused experiment, and gangs that the pool's present agents could not hold even if they were idle.
 """
 
@@ -133,7 +134,7 @@ def _allocations(state: State, pool_id: PoolId) -> Iterator[Decision]:
 
 def _queue(state: State, pool_id: PoolId) -> list[Trial]:
     waiting = (state.trials[trial_id] for trial_id in state.waiting[pool_id])
-    return sorted((trial for trial in waiting if _is_runnable(state, trial)), key=lambda trial: trial.requested_seq)
+    return sorted((trial for trial in waiting if _is_runnable(state, trial)), key=lambda trial: trial.place)
 
 
 def _is_runnable(state: State, trial: Trial) -> bool:

@@ -63,7 +63,7 @@ class Agent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A trial that is not closed. `requested_seq` is its place in the queue, also after a preemption."""
+    """A trial that is not closed."""
 
     trial_id: TrialId
     experiment_id: ExperimentId
@@ -74,6 +74,12 @@ class Trial:
     allocation_id: AllocationId | None = None
     waiting: bool = True
     wanted_seq: int = 0  # the event that put it (back) into the queue
+    is_interrupted: bool = False  # its machines failed it last time
+
+    @property
+    def place(self) -> int:
+        """Its place in the queue: that of its request, unless it may be the cause of what keeps going wrong."""
+        return self.wanted_seq if self.is_interrupted else self.requested_seq
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +236,7 @@ def _(event: GPUReleased, seq: int, state: State) -> None:
             state.freed_seq[member.agent_id] = seq
     trial = state.trials.get(event.trial_id)
     if trial and trial.allocation_id == event.allocation_id:
-        trial = replace(trial, allocation_id=None)
+        trial = replace(trial, allocation_id=None, is_interrupted=allocation.outcome is Outcome.INTERRUPTED)
         state.trials[trial.trial_id] = trial
         if trial.waiting or allocation.outcome not in (Outcome.COMPLETED, Outcome.FAILED):
             _enqueue(state, trial, trial.wanted_seq if trial.waiting else seq)

@@ -83,7 +83,7 @@ def _after_exit(search: Search, trial: Trial, exit_: Exit) -> Decision:
     if exit_.has_completed:
         never = "" if trial.best else f", without a validation of {search.config.searcher.metric}"
         return _close(search, trial, TrialEnd.COMPLETED, exit_.reason + never, (exit_.seq,))
-    if trial.restarts < search.config.max_restarts:
+    if trial.restarts < search.config.max_restarts and not exit_.is_final:
         event = TrialRetried(
             experiment_id=search.experiment_id,
             trial_id=trial.trial_id,
@@ -91,7 +91,7 @@ def _after_exit(search: Search, trial: Trial, exit_: Exit) -> Decision:
             reason=exit_.reason,
         )
         return _decision(event, exit_.seq)
-    times = f"failed {trial.restarts + 1} times, the last with " if trial.restarts else ""
+    times = f"failed {trial.restarts + 1} times, the last with " if trial.restarts and not exit_.is_final else ""
     return _close(search, trial, TrialEnd.FAILED, times + exit_.reason, (exit_.seq,))
 
 

@@ -38,6 +38,7 @@ from shared.ids import ExperimentId, TrialId
 from shared.log import Recorded
 
 MAX_REASON = 500
+MAX_INTERRUPTIONS = 10  # in a row; then it is no accident any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,7 @@ class Exit:
     has_completed: bool
     reason: str
     seq: int
+    is_final: bool = False  # trying again would not help
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ class Trial:
     freed_seq: int  # since when it holds no slots
     best: Best | None = None
     exit: Exit | None = None
+    interruptions: int = 0  # in a row, without a validation in between
 
 
 @dataclass(slots=True, kw_only=True)
@@ -233,9 +236,11 @@ def _evolve_trial(state: State, event: GPUAllocated | GPUReleased | MetricReport
             trial = replace(trial, holds_slots=False, freed_seq=seq, is_void=trial.is_void or not has_ended)
             state.due[experiment_id] = None
         case MetricReported() if event.epoch == trial.epoch and not trial.is_void:
-            trial = _measured(search, trial, event)
+            trial = _measured(search, replace(trial, interruptions=0), event)
         case TrialExited() if event.epoch == trial.epoch and not trial.is_void:
-            trial = replace(trial, exit=_exit(event, seq), is_void=True)
+            interruptions = trial.interruptions + 1 if event.outcome is Outcome.INTERRUPTED else 0
+            trial = replace(trial, interruptions=interruptions, is_void=True)
+            trial = replace(trial, exit=_exit(trial, event, seq))
             if trial.exit is not None:
                 search.exited[trial.trial_id] = None
                 state.due[experiment_id] = None
@@ -250,13 +255,17 @@ def _measured(search: Search, trial: Trial, event: MetricReported) -> Trial:
     return replace(trial, best=search.better(trial.best, reported))
 
 
-def _exit(event: TrialExited, seq: int) -> Exit | None:
-    """Return what needs a decision: nothing does when the trial was asked to stop or its machine was at fault."""
+def _exit(trial: Trial, event: TrialExited, seq: int) -> Exit | None:
+    """Return what needs a decision: nothing does when the trial was asked to stop or its machine was at fault, unless
+    that has happened so often that the trial must be the cause."""
     match event.outcome:
         case Outcome.COMPLETED:
             return Exit(has_completed=True, reason="the training script ended", seq=seq)
         case Outcome.FAILED:
             return Exit(has_completed=False, reason=_failure(event), seq=seq)
+        case Outcome.INTERRUPTED if trial.interruptions >= MAX_INTERRUPTIONS:
+            reason = f"interrupted {trial.interruptions} times without a validation, the last with {_failure(event)}"
+            return Exit(has_completed=False, reason=reason, seq=seq, is_final=True)
         case Outcome.PREEMPTED | Outcome.INTERRUPTED:
             return None
 

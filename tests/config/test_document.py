@@ -143,3 +143,9 @@ def bomb(opening: str) -> str:
 def test_a_text_that_grows_without_measure_is_refused(text: str, message: str) -> None:
     with pytest.raises(Rejected, match=message):
         read_document(text)
+
+
+def test_a_text_repeated_by_aliases_counts_in_full() -> None:
+    text = f"text: &text {'x' * 100_000}\nlist: [{', '.join(['*text'] * 20)}]"
+    with pytest.raises(Rejected, match="counting what aliases repeat"):
+        read_document(text)

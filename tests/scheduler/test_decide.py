@@ -85,6 +85,19 @@ def test_a_preempted_trial_returns_to_its_old_place() -> None:
     assert (again.trial_id, again.epoch) == ("exp-1", 2)
 
 
+def test_an_interrupted_trial_goes_behind_the_others() -> None:
+    world = World(submitted(), joined("a", 1), requested(1), requested(2))
+    first = only(world.settle())
+    world.fold([exited(first, Outcome.INTERRUPTED)])
+    released, second = world.settle()
+    assert isinstance(released, GPUReleased)
+    assert released.reason is ReleaseReason.INTERRUPTED
+    assert isinstance(second, GPUAllocated)
+    assert second.trial_id == "exp-2"
+    world.fold([exited(second)])
+    assert only(world.settle()).trial_id == "exp-1"
+
+
 def test_a_completed_trial_is_parked_until_the_searcher_speaks() -> None:
     world = World(submitted(), joined("a", 1), requested(1))
     first = only(world.settle())

@@ -4,7 +4,7 @@ import pytest
 
 from services.searcher.decide import Answer, question
 from services.searcher.method import Proposal
-from services.searcher.state import State
+from services.searcher.state import MAX_INTERRUPTIONS, State
 from shared.events import (
     ExperimentCanceled,
     ExperimentCompleted,
@@ -157,6 +157,26 @@ def test_the_best_validation_counts_over_all_epochs() -> None:
     world.after(allocated(1), reported(1, 0.2), released(1, reason=ReleaseReason.PREEMPTED))
     decided = world.after(allocated(1, epoch=2), reported(1, 0.6, epoch=2, step=20), exited(1, epoch=2))
     assert decided[0] == closed(1, TrialEnd.COMPLETED, "the training script ended", 0.2, 10)
+
+
+def test_a_trial_that_is_interrupted_again_and_again_fails() -> None:
+    world = World(submitted(SINGLE))
+    world.settle()
+    for epoch in range(1, MAX_INTERRUPTIONS):
+        interrupted = exited(1, Outcome.INTERRUPTED, epoch=epoch, error="the parent died")
+        assert world.after(allocated(1, epoch), interrupted, released(1, epoch, ReleaseReason.INTERRUPTED)) == []
+    last = exited(1, Outcome.INTERRUPTED, epoch=MAX_INTERRUPTIONS, error="the parent died")
+    reason = "interrupted 10 times without a validation, the last with exit code 1: the parent died"
+    assert world.after(allocated(1, MAX_INTERRUPTIONS), last)[0] == closed(1, TrialEnd.FAILED, reason)
+
+
+def test_a_validation_in_between_forgives_interruptions() -> None:
+    world = World(submitted(SINGLE))
+    world.settle()
+    for epoch in range(1, 2 * MAX_INTERRUPTIONS):
+        released_ = released(1, epoch, ReleaseReason.INTERRUPTED)
+        interrupted = exited(1, Outcome.INTERRUPTED, epoch=epoch)
+        assert world.after(allocated(1, epoch), reported(1, 0.5, epoch=epoch), interrupted, released_) == []
 
 
 def test_a_paused_experiment_requests_no_trials_until_it_is_resumed() -> None:

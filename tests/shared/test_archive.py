@@ -86,3 +86,21 @@ def test_a_bomb_is_refused_by_its_header() -> None:
     body = gzip.compress(entry.tobuf())
     with pytest.raises(Rejected, match="too large"):
         archive.check(body)
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_a_bomb_in_a_header_is_refused_before_it_is_read(kind: bytes) -> None:
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = kind, 200 * 1024 * 1024
+    body = gzip.compress(header.tobuf() + bytes(header.size))
+    with pytest.raises(Rejected, match="absurd length"):
+        archive.check(body)
+
+
+def test_many_files_of_a_sane_archive_pass(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    for number in range(300):
+        (tmp_path / "code" / f"{'long' * 30}{number}.py").write_bytes(bytes(number * 100))
+    (tmp_path / "code" / "large.bin").write_bytes(bytes(5 * 1024 * 1024))
+    archive.unpack(archive.pack(tmp_path / "code"), tmp_path / "out")
+    assert (tmp_path / "out" / "large.bin").stat().st_size == 5 * 1024 * 1024

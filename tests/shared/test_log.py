@@ -7,8 +7,8 @@ from nats.aio.client import Client
 
 from shared import broker, log, subjects
 from shared.codec import Envelope
-from shared.errors import Conflict, Unavailable
-from shared.events import Event, ExperimentPaused, ExperimentResumed
+from shared.errors import Conflict, TooLarge, Unavailable
+from shared.events import Event, ExperimentPaused, ExperimentResumed, ExperimentSubmitted
 from shared.ids import ExperimentId
 from shared.log import Follower, Message, envelope_of
 from tests.support.servers import NatsServer
@@ -101,6 +101,36 @@ async def test_nothing_acknowledged_is_lost_when_the_server_is_killed(nats_serve
         acknowledged += [await _append_stubbornly(client, f"e{number}") for number in range(5, 10)]
         seen += await _read(follower, 5)
         assert [message.seq for message in seen] == acknowledged == list(range(1, 11))
+
+
+async def test_an_event_that_does_not_fit_is_refused_and_the_connection_lives(nats_server: NatsServer) -> None:
+    async with broker.connect(nats_server.url_as("gateway"), "test") as client:
+        large = ExperimentSubmitted(
+            experiment_id=ExperimentId("exp"), name="x" * log.MAX_EVENT_BYTES, config={}, code_sha256="", code_bytes=0
+        )
+        with pytest.raises(TooLarge, match="ExperimentSubmitted would have"):
+            await log.append(client, [_paused(), _envelope(large)], expected=0)
+        assert await log.append(client, [_paused()], expected=0) == 1
+
+
+async def test_an_append_whose_acknowledgement_was_lost_is_not_repeated(nats_server: NatsServer) -> None:
+    async with broker.connect(nats_server.url_as("gateway"), "test") as client:
+        envelope = _paused()
+        stored = await log.append(client, [envelope], expected=0)
+        assert await log.append_once(client, envelope, expected=0) == stored
+        with pytest.raises(Conflict):
+            await log.append_once(client, _paused(), expected=0)
+
+
+async def test_a_connection_that_is_closed_for_good_ends_its_owner(nats_server: NatsServer) -> None:
+    async def own() -> None:
+        async with broker.connect(nats_server.url_as("gateway"), "test") as client:
+            await client.close()
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(10):
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(own())
 
 
 async def test_an_unreachable_broker_is_unavailable(nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,8 +72,8 @@ class Oracle:
                 pass
 
     def _allocated(self, event: GPUAllocated) -> None:
-        closed = self.closed.get(event.trial_id)  # a cancellation may cross an allocation, which is then preempted
-        assert closed is None or closed.end is TrialEnd.CANCELED, f"{event.trial_id} is over and got slots"
+        closed = self.closed.get(event.trial_id)  # what was not its own end may cross an allocation, then preempted
+        assert closed is None or closed.end is not TrialEnd.COMPLETED, f"{event.trial_id} is over and got slots"
         assert event.trial_id not in {held.trial_id for held in self.held.values()}, f"{event.trial_id} runs twice"
         assert event.epoch == self.epochs.get(event.trial_id, 0) + 1, "an epoch was skipped or used twice"
         self.epochs[event.trial_id] = event.epoch
