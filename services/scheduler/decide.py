@@ -1,9 +1,10 @@
 """What the pools need now: lost agents declared, finished gangs released, unwanted ones preempted, the queue served.
 
 First in, first out: the trial at the head of a pool's queue waits for its gang and nobody passes it, so that a
-stream of small trials cannot starve a large one. A preempted trial keeps its place; one that its machines failed
-goes to the end, so that it cannot hold up everybody by failing again and again. Only trials that cannot use slots now are passed over: those of a
-paused experiment, and gangs that the pool's present agents could not hold even if they were idle.
+stream of small trials cannot starve a large one. A preempted trial keeps its place; one that its machines failed goes
+to the end, so that it cannot hold up everybody by failing again and again. Only trials that cannot use slots now are
+passed over: those of a paused experiment, and gangs that the pool's present agents could not hold even if they were
+idle.
 """
 
 from collections.abc import Iterator, Mapping
