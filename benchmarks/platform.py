@@ -24,7 +24,8 @@ POLL_S = 0.05
 class Platform:
     """A running platform, driven over HTTP as any client would."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, data: Path) -> None:
+        self.data = data
         self._http = httpx.Client(base_url=url + "/api/v1", timeout=30)
 
     def wait_until_warm(self) -> None:
@@ -87,7 +88,7 @@ def platform(slots: str) -> Iterator[Platform]:
     with tempfile.TemporaryDirectory(prefix="tm-bench-") as directory:
         started = _tm("up", "--detach", "--data", directory, "--slots", slots, "--json")
         try:
-            running = Platform(json.loads(started)["url"])
+            running = Platform(json.loads(started)["url"], Path(directory))
             running.wait_until_warm()
             yield running
         finally:
