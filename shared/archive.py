@@ -15,9 +15,20 @@ MAX_UNPACKED_BYTES = 256 * 1024 * 1024
 MAX_FILES = 10_000
 MAX_READ_BYTES = 1024 * 1024
 
-#: Never packed: version control, environments, caches.
+#: Never packed: version control, environments, caches, what a run by hand leaves behind.
 IGNORED = frozenset(
-    {".git", ".hg", ".venv", "venv", "__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", "node_modules"}
+    {
+        ".git",
+        ".hg",
+        ".venv",
+        "venv",
+        "__pycache__",
+        ".mypy_cache",
+        ".pytest_cache",
+        ".ruff_cache",
+        "node_modules",
+        "trainmaster-checkpoints",
+    }
 )
 
 

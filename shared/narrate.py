@@ -117,7 +117,8 @@ def _(event: AgentLost) -> str:
 @sentence.register
 def _(event: AgentJoined) -> str:
     kinds = sorted({slot.kind for slot in event.slots})
-    return f"agent {event.agent_id} joined pool {event.pool_id} with {len(event.slots)} {'/'.join(kinds) or 'no'} slots"
+    slots = _counted(len(event.slots), f"{'/'.join(kinds)} slot".strip())
+    return f"agent {event.agent_id} joined pool {event.pool_id} with {slots}"
 
 
 @sentence.register
@@ -139,7 +140,7 @@ def _(event: RendezvousOpened) -> str:
 def _(event: TrialStarted) -> str:
     start = "warm" if event.warm else "cold"
     source = f" from checkpoint {event.resumed_from}" if event.resumed_from else ""
-    return f"trial {event.trial_id} started {start} on agent {event.agent_id} with {event.world_size} ranks{source}"
+    return f"trial {event.trial_id} started {start} on agent {event.agent_id} with {_counted(event.world_size, 'rank')}{source}"
 
 
 @sentence.register
@@ -166,8 +167,9 @@ def _(event: GangMemberExited) -> str:
 
 @sentence.register
 def _(event: TrialPreempted) -> str:
-    where = "" if event.step is None else f" after step {event.step}"
-    return f"trial {event.trial_id} stopped as asked{where}"
+    if event.step is None:
+        return f"trial {event.trial_id} was ended without having stopped by itself"
+    return f"trial {event.trial_id} stopped as asked after step {event.step}"
 
 
 @sentence.register
@@ -182,7 +184,10 @@ def _(event: AuditSealed) -> str:
 
 
 def _members(members: Iterable[GangMember]) -> str:
-    return " and ".join(f"slots {', '.join(map(str, m.slots))} of agent {m.agent_id}" for m in members)
+    return " and ".join(
+        f"slot{'s' * (len(m.slots) > 1)} {', '.join(f'#{slot}' for slot in m.slots)} of agent {m.agent_id}"
+        for m in members
+    )
 
 
 def _detail(error: str | None) -> str:
@@ -195,3 +200,7 @@ def _first_line(text: str) -> str:
 
 def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

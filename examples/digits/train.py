@@ -1,7 +1,7 @@
 """Learn to read handwritten digits: a small network, DeepSpeed, and what a Trainmaster script looks like.
 
 Run it alone:                python train.py
-Search its hyperparameters:  tm submit search.yaml .
+Search its hyperparameters:  tm submit search.yaml
 """
 
 import torch

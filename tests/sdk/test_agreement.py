@@ -22,9 +22,11 @@ def refuse() -> Store:
     raise AssertionError("a trial of one rank needs no store")
 
 
-def train(agreement: StopAgreement, collective: threading.Barrier, stop_at: int, stop: threading.Event) -> list[int]:
-    """Run the steps as a rank does: each has a collective operation that needs all ranks."""
-    trained = []
+def train(
+    agreement: StopAgreement, collective: threading.Barrier, stop_at: int, stop: threading.Event, loop_steps: int
+) -> list[int]:
+    """Run the steps as a rank does, in loops of so many; each step has a collective operation that needs all ranks."""
+    trained: list[int] = []
     for step in range(1, NUM_STEPS + 1):
         if not agreement.begin(step):
             break
@@ -32,12 +34,15 @@ def train(agreement: StopAgreement, collective: threading.Barrier, stop_at: int,
             stop.set()
         collective.wait(TIMEOUT_S)
         trained.append(step)
+        if step % loop_steps == 0:
+            agreement.leave()
     agreement.leave()
     return trained
 
 
+@pytest.mark.parametrize("loop_steps", [1, 5, NUM_STEPS + 1])
 @pytest.mark.parametrize("seed", range(8))
-def test_all_ranks_stop_after_the_same_step(seed: int) -> None:
+def test_all_ranks_stop_after_the_same_step(seed: int, loop_steps: int) -> None:
     chance = random.Random(seed)
     num_ranks = chance.randint(2, 4)
     stop_at = chance.choice([1, 2, 15, NUM_STEPS - 1, NUM_STEPS])
@@ -55,7 +60,9 @@ def test_all_ranks_stop_after_the_same_step(seed: int) -> None:
 
     with ThreadPoolExecutor(2 * num_ranks) as pool:
         heard = [pool.submit(hear, agreement) for agreement in chance.sample(agreements, num_ranks)]
-        steps_by_rank = list(pool.map(lambda agreement: train(agreement, collective, stop_at, stop), agreements))
+        steps_by_rank = list(
+            pool.map(lambda agreement: train(agreement, collective, stop_at, stop, loop_steps), agreements)
+        )
         for future in heard:
             future.result(TIMEOUT_S)
     assert steps_by_rank == [steps_by_rank[0]] * num_ranks
@@ -72,6 +79,52 @@ def test_ranks_stop_though_one_of_them_has_left_its_loop() -> None:
     done.leave()
     late.request()
     assert not late.begin(2)
+
+
+def test_what_was_published_at_the_end_of_a_loop_does_not_count_in_the_next() -> None:
+    master = new_store(is_master=True)
+    behind, ahead = (
+        StopAgreement(rank=rank, world_size=2, begun=0, store=lambda: new_store(master.port)) for rank in range(2)
+    )
+    for agreement in (behind, ahead):
+        assert agreement.begin(1)
+        agreement.leave()
+    assert behind.begin(2) and ahead.begin(2) and ahead.begin(3)
+    with ThreadPoolExecutor(2) as pool:
+        for heard in [pool.submit(behind.request), pool.submit(ahead.request)]:
+            heard.result(TIMEOUT_S)
+    assert behind.begin(3)
+    assert not behind.begin(4) and not ahead.begin(4)
+
+
+def test_a_stop_that_one_rank_heard_in_a_loop_and_another_in_the_next_stops_both_at_one_step() -> None:
+    master = new_store(is_master=True)
+    behind, ahead = (
+        StopAgreement(rank=rank, world_size=2, begun=0, store=lambda: new_store(master.port)) for rank in range(2)
+    )
+    assert behind.begin(1) and ahead.begin(1)
+    ahead.leave()
+    assert ahead.begin(2)
+    with ThreadPoolExecutor(1) as pool:
+        behind.request()
+        behind.leave()
+        heard = pool.submit(ahead.request)
+        assert behind.begin(2)
+        heard.result(TIMEOUT_S)
+    assert not behind.begin(3) and not ahead.begin(3)
+
+
+def test_a_rank_that_hears_of_a_stop_after_its_last_loop_does_not_wait_for_the_others() -> None:
+    master = new_store(is_master=True)
+    first, second = (
+        StopAgreement(rank=rank, world_size=2, begun=0, store=lambda: new_store(master.port)) for rank in range(2)
+    )
+    assert first.begin(1) and second.begin(1)
+    first.leave()
+    second.request()
+    second.leave()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(first.request).result(TIMEOUT_S)
 
 
 def test_a_single_rank_stops_before_its_next_step() -> None:

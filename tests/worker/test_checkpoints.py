@@ -9,6 +9,7 @@ import pytest
 
 from services.worker import checkpoints
 from services.worker.checkpoints import BadCheckpoint
+from services.worker.patience import Patience
 from services.worker.state import Checkpoint
 from shared import objectstore
 from shared.events import CheckpointFile
@@ -28,7 +29,7 @@ def write(directory: Path, files: dict[str, bytes]) -> Path:
 
 
 async def stored(store: ObjectStore, directory: Path) -> Checkpoint:
-    files = await checkpoints.upload(store, ID, directory)
+    files = await checkpoints.upload(store, ID, directory, Patience(print))
     return Checkpoint(checkpoint_id=ID, epoch=1, seq=1, step=5, files=files)
 
 
@@ -40,7 +41,7 @@ async def test_what_is_stored_comes_back(s3: S3Settings, tmp_path: Path) -> None
         ("rng-rank-0.pt", 0), ("rng-rank-1.pt", 1), ("state/model.pt", 3_000_000),
     ]  # fmt: skip
     assert checkpoint.files[1].sha256 == hashlib.sha256(b"x").hexdigest()
-    await checkpoints.download(store, checkpoint, tmp_path / "read")
+    await checkpoints.download(store, checkpoint, tmp_path / "read", Patience(print))
     assert {name: (tmp_path / "read" / name).read_bytes() for name in files} == files
 
 
@@ -49,10 +50,10 @@ async def test_a_missing_or_damaged_file_is_named(s3: S3Settings, tmp_path: Path
     checkpoint = await stored(store, write(tmp_path / "written", {"a": b"1", "b": b"2"}))
     await store.put(objectstore.checkpoint_key(ID, "b"), b"3")
     with pytest.raises(BadCheckpoint, match="b is damaged"):
-        await checkpoints.download(store, checkpoint, tmp_path / "read")
+        await checkpoints.download(store, checkpoint, tmp_path / "read", Patience(print))
     gone = replace(checkpoint, files=(replace_path(checkpoint.files[0], "c"),))
     with pytest.raises(BadCheckpoint, match="c is missing"):
-        await checkpoints.download(store, gone, tmp_path / "read")
+        await checkpoints.download(store, gone, tmp_path / "read", Patience(print))
 
 
 @pytest.mark.parametrize("path", ["../outside", "/etc/passwd"])
@@ -60,7 +61,7 @@ async def test_a_path_that_leads_out_is_refused(s3: S3Settings, tmp_path: Path, 
     file = CheckpointFile(path=path, size_bytes=1, sha256="0")
     bad = Checkpoint(checkpoint_id=ID, epoch=1, seq=1, step=5, files=(file,))
     with pytest.raises(BadCheckpoint, match="leads out"):
-        await checkpoints.download(ObjectStore(s3), bad, tmp_path / "read")
+        await checkpoints.download(ObjectStore(s3), bad, tmp_path / "read", Patience(print))
     assert not (tmp_path / "outside").exists()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.worker import workspace
+from services.worker.patience import Patience
 from services.worker.workspace import Workspace
 from shared import archive, objectstore
 from shared.errors import Rejected
@@ -33,20 +34,20 @@ async def test_code_is_fetched_once_and_verified(s3: S3Settings, tmp_path: Path,
     store = ObjectStore(s3)
     await store.put(objectstore.code_key(sha256), code)
     space = make(tmp_path / "work", s3)
-    await space.unpack_code(sha256, tmp_path / "first")
+    await space.unpack_code(sha256, tmp_path / "first", Patience(print))
     await store.put(objectstore.code_key(sha256), b"changed")
-    await space.unpack_code(sha256, tmp_path / "second")
+    await space.unpack_code(sha256, tmp_path / "second", Patience(print))
     assert (tmp_path / "second" / "main.py").read_text() == "print()"
     (kept,) = (tmp_path / "work" / "archives").iterdir()
     kept.write_bytes(b"rotten")
     with pytest.raises(Rejected, match="damaged in the object store"):
-        await space.unpack_code(sha256, tmp_path / "third")
+        await space.unpack_code(sha256, tmp_path / "third", Patience(print))
     assert not (tmp_path / "third").exists()
 
 
 async def test_missing_code_is_said(s3: S3Settings, tmp_path: Path) -> None:
     with pytest.raises(Rejected, match="not in the object store"):
-        await make(tmp_path / "work", s3).unpack_code("0" * 64, tmp_path / "code")
+        await make(tmp_path / "work", s3).unpack_code("0" * 64, tmp_path / "code", Patience(print))
 
 
 async def test_only_the_newest_archives_are_kept(
@@ -59,7 +60,7 @@ async def test_only_the_newest_archives_are_kept(
         body = archive.pack(tmp_path / "source")
         sha256 = hashlib.sha256(body).hexdigest()
         await ObjectStore(s3).put(objectstore.code_key(sha256), body)
-        await space.unpack_code(sha256, tmp_path / f"code-{number}")
+        await space.unpack_code(sha256, tmp_path / f"code-{number}", Patience(print))
     assert len(list((tmp_path / "work" / "archives").iterdir())) == 2
 
 
