@@ -140,7 +140,8 @@ def _(event: RendezvousOpened) -> str:
 def _(event: TrialStarted) -> str:
     start = "warm" if event.warm else "cold"
     source = f" from checkpoint {event.resumed_from}" if event.resumed_from else ""
-    return f"trial {event.trial_id} started {start} on agent {event.agent_id} with {_counted(event.world_size, 'rank')}{source}"
+    ranks = _counted(event.world_size, "rank")
+    return f"trial {event.trial_id} started {start} on agent {event.agent_id} with {ranks}{source}"
 
 
 @sentence.register
@@ -184,10 +185,7 @@ def _(event: AuditSealed) -> str:
 
 
 def _members(members: Iterable[GangMember]) -> str:
-    return " and ".join(
-        f"slot{'s' * (len(m.slots) > 1)} {', '.join(f'#{slot}' for slot in m.slots)} of agent {m.agent_id}"
-        for m in members
-    )
+    return " and ".join(f"slot {', '.join(f'#{slot}' for slot in m.slots)} of agent {m.agent_id}" for m in members)
 
 
 def _detail(error: str | None) -> str:
