@@ -166,5 +166,5 @@ async def tell(client: Client, events: Iterable[Event], causes: tuple[int, ...] 
             correlation=getattr(event, "trial_id", getattr(event, "experiment_id", "-")).partition("-")[0],
             causes=causes or ((seq,) if seq else ()),
         )
-        seq = await log.append(client, [envelope], expected=last.seq if last else 0)
+        seq = await log.append_once(client, envelope, expected=last.seq if last else 0)
     return seq
