@@ -231,6 +231,7 @@ def check_tournament(played: Tournament) -> None:
         standings = [standing for standing in played.standings.values() if standing.bracket == number]
         assert bracket.num_active == sum(map(played.is_active, standings))
         assert bracket.num_entered <= bracket.plan.num_trials
+        assert bracket.num_active <= bracket.plan.num_concurrent
         for rung, above in zip(bracket.rungs, [*bracket.rungs[1:], Rung()], strict=True):
             costs = [cost for cost, _ in rung.entries]
             assert costs == sorted(costs), "a rung is out of order"

@@ -12,8 +12,10 @@ from shared.events.experiment import (
     ExperimentSubmitted,
     TrialClosed,
     TrialEnd,
+    TrialExtended,
     TrialRequested,
     TrialRetried,
+    TrialStopped,
 )
 from shared.events.leader import LeaderElected
 from shared.events.pool import (
@@ -47,6 +49,8 @@ CATALOGUE: dict[str, type[Event]] = {
         ExperimentResumed,
         ExperimentCanceled,
         TrialRequested,
+        TrialExtended,
+        TrialStopped,
         TrialRetried,
         TrialClosed,
         ExperimentCompleted,
@@ -103,8 +107,10 @@ __all__ = [
     "TrialEnd",
     "TrialEvent",
     "TrialExited",
+    "TrialExtended",
     "TrialPreempted",
     "TrialRequested",
     "TrialRetried",
     "TrialStarted",
+    "TrialStopped",
 ]
