@@ -28,10 +28,12 @@ from shared.events import (
     RendezvousOpened,
     TrialClosed,
     TrialExited,
+    TrialExtended,
     TrialPreempted,
     TrialRequested,
     TrialRetried,
     TrialStarted,
+    TrialStopped,
 )
 
 
@@ -65,6 +67,16 @@ def _(event: ExperimentCanceled) -> str:
 def _(event: TrialRequested) -> str:
     hyperparameters = ", ".join(f"{name}={_short(value)}" for name, value in event.hyperparameters.items())
     return f"trial {event.trial_id} was requested ({event.origin}): {hyperparameters or 'no hyperparameters'}"
+
+
+@sentence.register
+def _(event: TrialExtended) -> str:
+    return f"trial {event.trial_id} goes on to {event.target:,} units: {_first_line(event.reason)}"
+
+
+@sentence.register
+def _(event: TrialStopped) -> str:
+    return f"trial {event.trial_id} is to stop: {_first_line(event.reason)}"
 
 
 @sentence.register

@@ -115,6 +115,8 @@ def _unwanted(state: State, allocation: Allocation) -> tuple[PreemptionReason, i
         return PreemptionReason.CANCELED, allocation.allocated_seq
     if experiment.canceled_seq is not None:
         return PreemptionReason.CANCELED, experiment.canceled_seq
+    if (stopped_seq := state.trials[allocation.trial_id].stopped_seq) is not None:
+        return PreemptionReason.STOPPED, stopped_seq
     if experiment.paused_seq is not None:
         return PreemptionReason.PAUSED, experiment.paused_seq
     return None

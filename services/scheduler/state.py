@@ -4,7 +4,8 @@ A trial is waiting, allocated, or parked (its slots are free and the searcher ha
 
     TrialRequested ──► waiting ──GPUAllocated──► allocated ──GPUReleased──► waiting   preempted, agent lost, interrupted
                           ▲                                        └──────► parked    completed or failed by itself
-                          └──────────────TrialRetried──────────────────────────┘
+                          └───────TrialRetried, TrialExtended──────────────────┘
+    TrialStopped parks a trial: where it holds slots, as soon as they are free.
     TrialClosed forgets a trial that holds no slots.
 
 What the chief said before the release decides, not the release's reason: the two may have crossed on the log, and
@@ -38,9 +39,11 @@ from shared.events import (
     TrialClosed,
     TrialEvent,
     TrialExited,
+    TrialExtended,
     TrialPreempted,
     TrialRequested,
     TrialRetried,
+    TrialStopped,
 )
 from shared.ids import AgentId, AllocationId, ExperimentId, PoolId, TrialId
 from shared.log import Recorded
@@ -74,6 +77,7 @@ class Trial:
     allocation_id: AllocationId | None = None
     waiting: bool = True
     wanted_seq: int = 0  # the event that put it (back) into the queue
+    stopped_seq: int | None = None  # the search wants no more of it
     is_interrupted: bool = False  # its machines failed it last time
 
     @property
@@ -175,12 +179,22 @@ def _(event: TrialRequested, seq: int, state: State) -> None:
     _enqueue(state, trial, seq)
 
 
-@_fold.register
-def _(event: TrialRetried, seq: int, state: State) -> None:
+@_fold.register(TrialRetried)
+@_fold.register(TrialExtended)
+def _(event: TrialRetried | TrialExtended, seq: int, state: State) -> None:
     if (trial := state.trials.get(event.trial_id)) and trial.allocation_id is None:
         _enqueue(state, trial, seq)
     elif trial:
         state.trials[trial.trial_id] = replace(trial, waiting=True, wanted_seq=seq)
+
+
+@_fold.register
+def _(event: TrialStopped, seq: int, state: State) -> None:
+    if trial := state.trials.get(event.trial_id):
+        state.trials[trial.trial_id] = replace(trial, waiting=False, stopped_seq=seq)
+        state.waiting.get(trial.pool_id, {}).pop(trial.trial_id, None)
+        if trial.allocation_id:
+            state.unsettled[trial.allocation_id] = None
 
 
 @_fold.register
@@ -215,7 +229,7 @@ def _(event: GPUAllocated, seq: int, state: State) -> None:
             trial, epoch=event.epoch, allocation_id=event.allocation_id, waiting=False
         )
     experiment = state.experiments.get(event.experiment_id)
-    if experiment is None or experiment.paused_seq or experiment.canceled_seq or trial is None:
+    if experiment is None or experiment.paused_seq or experiment.canceled_seq or trial is None or trial.stopped_seq:
         state.unsettled[event.allocation_id] = None
 
 
@@ -238,7 +252,8 @@ def _(event: GPUReleased, seq: int, state: State) -> None:
     if trial and trial.allocation_id == event.allocation_id:
         trial = replace(trial, allocation_id=None, is_interrupted=allocation.outcome is Outcome.INTERRUPTED)
         state.trials[trial.trial_id] = trial
-        if trial.waiting or allocation.outcome not in (Outcome.COMPLETED, Outcome.FAILED):
+        has_ended = trial.stopped_seq is not None or allocation.outcome in (Outcome.COMPLETED, Outcome.FAILED)
+        if trial.waiting or not has_ended:
             _enqueue(state, trial, trial.wanted_seq if trial.waiting else seq)
 
 

@@ -4,10 +4,11 @@ A search with closed or retried trials gets nothing else in the same decision: w
 the next decision sees them folded.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.searcher.method import Proposal, Question
+from services.searcher.rungs import Rule, Standing, Status
 from services.searcher.space import generator
 from services.searcher.state import Exit, Search, State, Trial, Unreadable
 from shared.decisions import Decision
@@ -17,8 +18,10 @@ from shared.events import (
     ExperimentStopped,
     TrialClosed,
     TrialEnd,
+    TrialExtended,
     TrialRequested,
     TrialRetried,
+    TrialStopped,
 )
 from shared.events.experiment import ExperimentEvent
 from shared.ids import ExperimentId, PoolId, trial_id
@@ -55,7 +58,7 @@ def question(search: Search, answers: Answers) -> tuple[int, Question] | None:
     Ask only when `decide` wants nothing for this search.
     """
     index = search.num_requested + 1
-    if not _has_room(search, index) or _usable(answers.get(search.experiment_id), index):
+    if not _places(search) or _usable(answers.get(search.experiment_id), index):
         return None
     proposed = _propose(search, index)
     return None if isinstance(proposed, Proposal) else (index, proposed)
@@ -66,6 +69,8 @@ def _decide_search(search: Search, answer: Answer | None) -> list[Decision]:
         return list(_canceled_trials(search, search.canceled_seq)) if search.open else [_stop(search)]
     if search.exited:
         return [_after_exit(search, trial, exit_) for trial, exit_ in _exited_trials(search)]
+    if told := list(_judgements(search)):
+        return told
     failure = _failure(search, answer)
     if not search.open and (failure or search.num_requested >= search.method.num_trials):
         return [_end(search, failure)]
@@ -79,7 +84,52 @@ def _exited_trials(search: Search) -> Iterator[tuple[Trial, Exit]]:
             yield trial, trial.exit
 
 
+def _judgements(search: Search) -> Iterator[Decision]:
+    """Tell the trials what the rungs have come to: go on, stop, or that they are over."""
+    tournament = search.tournament
+    for index in tournament.pending if tournament else ():
+        assert tournament is not None
+        trial, standing = search.open[trial_id(search.experiment_id, index)], tournament.standings[index]
+        if standing.status is Status.PROMOTED:
+            yield _extend(search, trial, standing, tournament.units(standing))
+        elif tournament.rule is not Rule.TIME:
+            yield _close(search, trial, TrialEnd.COMPLETED, standing.reason, (standing.seq,))
+        elif not trial.is_stopped:
+            yield _stop_trial(search, trial, standing)
+        elif not trial.holds_slots:
+            yield _close(search, trial, TrialEnd.COMPLETED, standing.reason, (standing.seq, trial.freed_seq))
+
+
+def _extend(search: Search, trial: Trial, standing: Standing, target: int) -> Decision:
+    event = TrialExtended(
+        experiment_id=search.experiment_id,
+        trial_id=trial.trial_id,
+        rung=standing.rung + 1,
+        target=target,
+        reason=standing.reason,
+    )
+    return _decision(event, standing.seq)
+
+
+def _stop_trial(search: Search, trial: Trial, standing: Standing) -> Decision:
+    event = TrialStopped(
+        experiment_id=search.experiment_id,
+        trial_id=trial.trial_id,
+        rung=standing.rung + 1,
+        reason=standing.reason,
+    )
+    return _decision(event, standing.seq)
+
+
+def _dropped(search: Search, trial: Trial) -> Standing | None:
+    """Return where a trial stands that was judged for the last time."""
+    standing = search.tournament.standings[trial.index] if search.tournament else None
+    return standing if standing and standing.status is Status.DROPPED else None
+
+
 def _after_exit(search: Search, trial: Trial, exit_: Exit) -> Decision:
+    if dropped := _dropped(search, trial):
+        return _close(search, trial, TrialEnd.COMPLETED, dropped.reason, (dropped.seq, exit_.seq))
     if exit_.has_completed:
         never = "" if trial.best else f", without a validation of {search.config.searcher.metric}"
         return _close(search, trial, TrialEnd.COMPLETED, exit_.reason + never, (exit_.seq,))
@@ -123,18 +173,15 @@ def _close(search: Search, trial: Trial, end: TrialEnd, reason: str, causes: tup
 
 
 def _requests(search: Search, answer: Answer | None) -> Iterator[Decision]:
-    first = search.num_requested + 1
-    for index in range(first, first + MAX_REQUESTS):
-        if not _has_room(search, index):
-            return
+    for index, bracket in enumerate(_places(search), start=search.num_requested + 1):
         usable = _usable(answer, index)
         proposed = usable.outcome if usable else _propose(search, index)
         if not isinstance(proposed, Proposal):
             return
-        yield _request(search, index, proposed)
+        yield _request(search, index, proposed, bracket)
 
 
-def _request(search: Search, index: int, proposal: Proposal) -> Decision:
+def _request(search: Search, index: int, proposal: Proposal, bracket: int | None) -> Decision:
     resources = search.config.resources
     event = TrialRequested(
         experiment_id=search.experiment_id,
@@ -145,16 +192,28 @@ def _request(search: Search, index: int, proposal: Proposal) -> Decision:
         slots=resources.slots_per_trial,
         pool_id=PoolId(resources.resource_pool),
         origin=proposal.origin,
+        bracket=bracket,
+        target=_first_target(search, bracket),
     )
     return _decision(event, *sorted({search.submitted_seq, search.enabled_seq}))
 
 
-def _has_room(search: Search, index: int) -> bool:
-    """Say whether trial `index` may be requested now, the ones before it having been."""
-    if search.is_paused or search.canceled_seq is not None or index > search.method.num_trials:
-        return False
-    num_open = len(search.open) + index - search.num_requested
-    return num_open <= search.method.num_concurrent
+def _first_target(search: Search, bracket: int | None) -> int | None:
+    tournament = search.tournament
+    if tournament is None or bracket is None or tournament.rule is Rule.TIME:
+        return None
+    return tournament.brackets[bracket].plan.units[0]
+
+
+def _places(search: Search) -> Sequence[int | None]:
+    """Return one entry for each trial that may be requested now: its bracket, if trials compete on rungs."""
+    if search.is_paused or search.canceled_seq is not None:
+        return ()
+    if search.tournament:
+        return search.tournament.vacancies(MAX_REQUESTS)
+    method = search.method
+    num_left = method.num_trials - search.num_requested
+    return (None,) * min(num_left, method.num_concurrent - len(search.open), MAX_REQUESTS)
 
 
 def _propose(search: Search, index: int) -> Proposal | Question:

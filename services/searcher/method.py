@@ -2,8 +2,8 @@
 
 A method is asked for one trial at a time, by its index, and sees what came of those before it. What it can say at
 once is a Proposal. What takes long is a Question, put to another process; its answer comes back into the decider as
-a value and is recorded in the event, so a replay never computes it again. A method keeps no state of its own: a
-method that also stops trials (ASHA) will answer a second question, about an open trial, in the same way.
+a value and is recorded in the event, so a replay never computes it again. A method keeps no state of its own. How far
+each trial goes, where that is not simply to its end, is decided by the rungs of brackets: services.searcher.rungs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +25,15 @@ class Result:
 
     hyperparameters: dict[str, Any]
     cost: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BracketPlan:
+    """A ladder of rungs: the units (of length or time) that each takes; its trials, and its concurrency."""
+
+    units: tuple[int, ...]
+    num_trials: int
+    num_concurrent: int
 
 
 class Question(Protocol):

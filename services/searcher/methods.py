@@ -1,12 +1,23 @@
-"""Which search method an experiment asks for."""
+"""Which search method an experiment asks for, and whether its trials compete on rungs."""
 
+from services.searcher.adaptive_asha import bracket_plans
+from services.searcher.async_halving import AsyncHalving, bracket_plan
 from services.searcher.bayesian import Bayesian
 from services.searcher.grid import Grid
-from services.searcher.method import SearchMethod
+from services.searcher.method import BracketPlan, SearchMethod
 from services.searcher.random_search import Random
+from services.searcher.rungs import Rule, Tournament, tournament
 from services.searcher.single import Single
 from shared.config import Experiment
-from shared.config.searcher import BayesianSearch, GridSearch, RandomSearch, SingleSearch
+from shared.config.searcher import (
+    AdaptiveASHASearch,
+    AsyncHalvingSearch,
+    BayesianSearch,
+    GridSearch,
+    HalvingCommon,
+    RandomSearch,
+    SingleSearch,
+)
 
 
 def method_of(experiment: Experiment) -> SearchMethod:
@@ -37,3 +48,40 @@ def method_of(experiment: Experiment) -> SearchMethod:
                 num_initial=min(search.initial_trials, search.max_trials),
                 acquisition_function=search.acquisition_function,
             )
+        case AsyncHalvingSearch() | AdaptiveASHASearch() as search:
+            return AsyncHalving(space=space, seed=seed, brackets=_brackets(search))
+
+
+def tournament_of(experiment: Experiment) -> Tournament | None:
+    """Return the tournament of an experiment whose trials compete on rungs, before its first trial; else None."""
+    search = experiment.searcher
+    if not isinstance(search, AsyncHalvingSearch | AdaptiveASHASearch):
+        return None
+    return tournament(_rule(search), search.divisor, _brackets(search))
+
+
+def _rule(search: HalvingCommon) -> Rule:
+    if search.max_length is None:
+        return Rule.TIME
+    return Rule.STOP_ONCE if search.stop_once else Rule.PROMOTE
+
+
+def _brackets(search: AsyncHalvingSearch | AdaptiveASHASearch) -> tuple[BracketPlan, ...]:
+    if isinstance(search, AsyncHalvingSearch):
+        one = bracket_plan(
+            num_units=search.num_units,
+            divisor=search.divisor,
+            num_rungs=search.num_rungs,
+            num_trials=search.max_trials,
+            max_concurrent_trials=search.max_concurrent_trials,
+        )
+        return (one,)
+    return bracket_plans(
+        num_units=search.num_units,
+        num_trials=search.max_trials,
+        divisor=search.divisor,
+        max_rungs=search.max_rungs,
+        mode=search.mode,
+        bracket_rungs=search.bracket_rungs,
+        max_concurrent_trials=search.max_concurrent_trials,
+    )

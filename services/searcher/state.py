@@ -8,12 +8,15 @@ A trial's epoch is that of its newest GPUAllocated. What agents say about anothe
 say once the slots were taken back for any other reason than that the trial had ended.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.searcher.method import Result, SearchMethod
-from services.searcher.methods import method_of
+from services.searcher.methods import method_of, tournament_of
+from services.searcher.rungs import Rule, Status, Tournament, check_tournament
 from shared.config import Experiment, load_experiment
+from shared.config.searcher import HalvingCommon
 from shared.errors import Rejected
 from shared.events import (
     ExperimentCanceled,
@@ -31,8 +34,10 @@ from shared.events import (
     TrialClosed,
     TrialEnd,
     TrialExited,
+    TrialExtended,
     TrialRequested,
     TrialRetried,
+    TrialStopped,
 )
 from shared.ids import ExperimentId, TrialId
 from shared.log import Recorded
@@ -75,6 +80,8 @@ class Trial:
     best: Best | None = None
     exit: Exit | None = None
     interruptions: int = 0  # in a row, without a validation in between
+    newest_cost: float | None = None  # since it began to train for its rung
+    is_stopped: bool = False  # told to end
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,6 +101,7 @@ class Search:
     results: list[Result] = field(default_factory=list)
     best: Best | None = None
     last_failure: str = ""
+    tournament: Tournament | None = None  # if the trials compete on rungs
 
     @property
     def method(self) -> SearchMethod:
@@ -138,8 +146,10 @@ def evolve(state: State, recorded: Recorded) -> None:
             _submitted(state, event, recorded.seq)
         case ExperimentCompleted() | ExperimentFailed() | ExperimentStopped():
             _forget(state, event.experiment_id)
-        case ExperimentPaused() | ExperimentResumed() | ExperimentCanceled() | TrialRequested() | TrialRetried():
+        case ExperimentPaused() | ExperimentResumed() | ExperimentCanceled() | TrialRequested():
             _evolve_search(state, event, recorded.seq)
+        case TrialRetried() | TrialExtended() | TrialStopped():
+            _told(state, event)
         case TrialClosed():
             _closed(state, event, recorded.seq)
         case GPUAllocated() | GPUReleased() | MetricReported() | TrialExited():
@@ -156,7 +166,11 @@ def _submitted(state: State, event: ExperimentSubmitted, seq: int) -> None:
         state.unreadable[experiment_id] = Unreadable(experiment_id=experiment_id, submitted_seq=seq, reason=reason)
         return
     state.searches[experiment_id] = Search(
-        experiment_id=experiment_id, config=config, submitted_seq=seq, enabled_seq=seq
+        experiment_id=experiment_id,
+        config=config,
+        submitted_seq=seq,
+        enabled_seq=seq,
+        tournament=tournament_of(config),
     )
 
 
@@ -170,7 +184,7 @@ def _forget(state: State, experiment_id: ExperimentId) -> None:
 
 def _evolve_search(
     state: State,
-    event: ExperimentPaused | ExperimentResumed | ExperimentCanceled | TrialRequested | TrialRetried,
+    event: ExperimentPaused | ExperimentResumed | ExperimentCanceled | TrialRequested,
     seq: int,
 ) -> None:
     search = state.searches.get(event.experiment_id)
@@ -189,9 +203,26 @@ def _evolve_search(
             search.canceled_seq = seq
         case TrialRequested():
             _requested(state, search, event, seq)
-        case TrialRetried() if trial := search.open.get(event.trial_id):
+
+
+def _told(state: State, event: TrialRetried | TrialExtended | TrialStopped) -> None:
+    """The search said of an open trial how it goes on."""
+    search = state.searches.get(event.experiment_id)
+    trial = search.open.get(event.trial_id) if search else None
+    if search is None or trial is None:
+        return
+    state.due[event.experiment_id] = None
+    match event:
+        case TrialRetried():
             search.exited.pop(trial.trial_id, None)
-            search.open[trial.trial_id] = replace(trial, restarts=event.restarts, exit=None, is_void=True)
+            trial = replace(trial, restarts=event.restarts, exit=None, is_void=True)
+        case TrialExtended():
+            trial = replace(trial, newest_cost=None)
+            if search.tournament:
+                search.tournament.extend(trial.index)
+        case TrialStopped():
+            trial = replace(trial, is_stopped=True)
+    search.open[trial.trial_id] = trial
 
 
 def _requested(state: State, search: Search, event: TrialRequested, seq: int) -> None:
@@ -200,6 +231,8 @@ def _requested(state: State, search: Search, event: TrialRequested, seq: int) ->
         trial_id=event.trial_id, index=event.index, hyperparameters=event.hyperparameters, freed_seq=seq
     )
     state.experiment_of[event.trial_id] = event.experiment_id
+    if search.tournament:
+        search.tournament.enter(event.index, event.bracket or 0)
 
 
 def _closed(state: State, event: TrialClosed, seq: int) -> None:
@@ -212,6 +245,8 @@ def _closed(state: State, event: TrialClosed, seq: int) -> None:
     search.exited.pop(event.trial_id, None)
     search.enabled_seq = seq
     has_completed = event.end is TrialEnd.COMPLETED
+    if search.tournament:
+        search.tournament.leave(trial.index, seq, has_failed=not has_completed)
     if has_completed:
         search.num_completed += 1
         search.best = search.better(search.best, trial.best)
@@ -237,10 +272,12 @@ def _evolve_trial(state: State, event: GPUAllocated | GPUReleased | MetricReport
             state.due[experiment_id] = None
         case MetricReported() if event.epoch == trial.epoch and not trial.is_void:
             trial = _measured(search, replace(trial, interruptions=0), event)
+            _compare(state, search, trial, event, seq)
         case TrialExited() if event.epoch == trial.epoch and not trial.is_void:
             interruptions = trial.interruptions + 1 if event.outcome is Outcome.INTERRUPTED else 0
             trial = replace(trial, interruptions=interruptions, is_void=True)
-            trial = replace(trial, exit=_exit(trial, event, seq))
+            has_arrived = event.outcome is Outcome.COMPLETED and _arrive(state, search, trial, seq)
+            trial = replace(trial, exit=None if has_arrived else _exit(trial, event, seq))
             if trial.exit is not None:
                 search.exited[trial.trial_id] = None
                 state.due[experiment_id] = None
@@ -252,7 +289,40 @@ def _measured(search: Search, trial: Trial, event: MetricReported) -> Trial:
     if metric is None:
         return trial
     reported = Best(trial_id=trial.trial_id, metric=metric, step=event.step)
-    return replace(trial, best=search.better(trial.best, reported))
+    return replace(trial, best=search.better(trial.best, reported), newest_cost=search.cost(metric))
+
+
+def _compare(state: State, search: Search, trial: Trial, event: MetricReported, seq: int) -> None:
+    """Where trials are stopped while they run, judge one by its report; in batches, if it tells no other time."""
+    tournament, searcher = search.tournament, search.config.searcher
+    if tournament is None or not isinstance(searcher, HalvingCommon) or searcher.metric not in event.metrics:
+        return
+    if tournament.rule is not Rule.TIME or searcher.time_metric is None:
+        return
+    units = event.metrics.get(searcher.time_metric)
+    if units is None and searcher.time_metric == "batches":
+        units = event.step
+    if units is not None:
+        tournament.reach(trial.index, units, search.cost(event.metrics[searcher.metric]), seq)
+        if tournament.pending:
+            state.due[search.experiment_id] = None
+
+
+def _arrive(state: State, search: Search, trial: Trial, seq: int) -> bool:
+    """Where the search says how far trials train, judge one that has ended there; say whether it was judged.
+
+    Without a validation on the way it counts as the worst.
+    """
+    tournament = search.tournament
+    if tournament is None or tournament.rule is Rule.TIME:
+        return False
+    standing = tournament.standings[trial.index]
+    if standing.status is not Status.RUNNING:
+        return False
+    cost = math.inf if trial.newest_cost is None else trial.newest_cost
+    tournament.reach(trial.index, tournament.units(standing), cost, seq)
+    state.due[search.experiment_id] = None
+    return True
 
 
 def _exit(trial: Trial, event: TrialExited, seq: int) -> Exit | None:
@@ -285,4 +355,7 @@ def check_invariants(state: State) -> None:
     for search in state.searches.values():
         assert len(search.open) <= search.num_requested <= search.method.num_trials
         assert set(search.exited) == {trial_id for trial_id, trial in search.open.items() if trial.exit}
+        if search.tournament:
+            check_tournament(search.tournament)
+            assert set(search.tournament.standings) == {trial.index for trial in search.open.values()}
         assert search.method.learns or not search.results

@@ -31,6 +31,7 @@ from shared.events import (
     PreemptionRequested,
     TrialClosed,
     TrialExited,
+    TrialExtended,
     TrialPreempted,
     TrialRequested,
     TrialRetried,
@@ -199,6 +200,19 @@ WHERE id = $1 AND ended_at IS NULL
 def _trial_retried(event: TrialRetried, at: At) -> list[Statement]:
     args = (event.trial_id, event.restarts, rows.text(event.reason), at.time, at.seq)
     return [Statement(_TRIAL_RETRIED, args, (event.trial_id,))]
+
+
+_TRIAL_EXTENDED = """
+UPDATE trials SET reason = $2, outcome = NULL, waiting_since = $3, seq = $4,
+                  state = CASE WHEN allocation_id IS NULL THEN 'WAITING' ELSE state END
+WHERE id = $1 AND ended_at IS NULL
+"""
+
+
+@statements.register
+def _trial_extended(event: TrialExtended, at: At) -> list[Statement]:
+    args = (event.trial_id, rows.text(event.reason), at.time, at.seq)
+    return [Statement(_TRIAL_EXTENDED, args, (event.trial_id,))]
 
 
 _TRIAL_CLOSED = "UPDATE trials SET state = $2, reason = $3, ended_at = $4, seq = $5 WHERE id = $1 AND ended_at IS NULL"

@@ -64,6 +64,7 @@ def welcome(prepared: Prepared, allocation: Allocation, place: Place, rank: int)
         return None
     experiment, resume = prepared.experiment, prepared.resume
     length = experiment.searcher.max_length
+    target = (prepared.trial.target or length.count) if length else 0
     return {
         "type": "welcome",
         "trial_id": allocation.trial_id,
@@ -72,7 +73,8 @@ def welcome(prepared: Prepared, allocation: Allocation, place: Place, rank: int)
         "index": prepared.trial.index,
         "hyperparameters": dict(prepared.trial.hyperparameters),
         "seed": prepared.trial.seed,
-        "max_length": {"unit": length.unit, "count": length.count} if length else None,
+        "max_length": {"unit": length.unit, "count": target} if length else None,
+        "may_continue": length is not None and target < length.count,
         "records_per_epoch": experiment.records_per_epoch,
         "deepspeed": experiment.model_dump(mode="json")["deepspeed"],
         "rank": rank,

@@ -36,6 +36,7 @@ from shared.events import (
     PreemptionRequested,
     RendezvousOpened,
     TrialClosed,
+    TrialExtended,
     TrialRequested,
 )
 from shared.ids import AgentId, AllocationId, CheckpointId, ExperimentId, TrialId
@@ -81,6 +82,7 @@ class Trial:
     hyperparameters: Mapping[str, Any]
     seed: int
     checkpoints: tuple[Checkpoint, ...] = ()
+    target: int | None = None  # how far to train, if not simply to the experiment's max_length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +201,15 @@ def _(event: ExperimentCanceled | ExperimentCompleted | ExperimentFailed, seq: i
 
 @_fold.register
 def _(event: TrialRequested, seq: int, state: State) -> None:
-    state.trials[event.trial_id] = Trial(index=event.index, hyperparameters=event.hyperparameters, seed=event.seed)
+    state.trials[event.trial_id] = Trial(
+        index=event.index, hyperparameters=event.hyperparameters, seed=event.seed, target=event.target
+    )
+
+
+@_fold.register
+def _(event: TrialExtended, seq: int, state: State) -> None:
+    if trial := state.trials.get(event.trial_id):
+        state.trials[event.trial_id] = replace(trial, target=event.target)
 
 
 @_fold.register

@@ -21,6 +21,8 @@ _UNION_BRANCHES: dict[str, type[BaseModel]] = {
     "<random>": searcher.RandomSearch,
     "<grid>": searcher.GridSearch,
     "<bayesian>": searcher.BayesianSearch,
+    "<async_halving>": searcher.AsyncHalvingSearch,
+    "<adaptive_asha>": searcher.AdaptiveASHASearch,
     "<the short form>": deepspeed.DeepSpeedShort,
     "<const>": hyperparameters.Const,
     "<categorical>": hyperparameters.Categorical,

@@ -94,6 +94,34 @@ def _max_length_has_one_unit(document: dict[str, Any]) -> Iterator[Problem]:
             yield Problem("searcher.max_length", f"must have exactly one of batches, epochs and records, found {found}")
 
 
+def _halving_has_one_measure(document: dict[str, Any]) -> Iterator[Problem]:
+    search = _searcher(document)
+    if search.get("name") not in ("async_halving", "asha", "adaptive_asha"):
+        return
+    given = {key for key in ("max_length", "max_time", "time_metric", "stop_once") if search.get(key) is not None}
+    if "max_length" in given:
+        for key in sorted(given & {"max_time", "time_metric"}):
+            suggestion = "leave out max_length, or max_time and time_metric"
+            yield Problem(f"searcher.{key}", "cannot be given together with max_length", suggestion)
+    elif not given & {"max_time", "time_metric"}:
+        suggestion = "max_length: {batches: 1000}, or max_time: 1000 and time_metric: batches"
+        yield Problem("searcher", "does not say how far a trial trains", suggestion)
+    else:
+        for key in sorted({"max_time", "time_metric"} - given):
+            yield Problem(f"searcher.{key}", "is required: max_time and time_metric go together")
+        if "stop_once" in given:
+            yield Problem("searcher.stop_once", "belongs to max_length; with max_time trials are always stopped once")
+
+
+def _brackets_fit(document: dict[str, Any]) -> Iterator[Problem]:
+    search = _searcher(document)
+    rungs, max_trials = search.get("bracket_rungs"), search.get("max_trials")
+    if search.get("name") != "adaptive_asha" or not isinstance(rungs, list) or type(max_trials) is not int:
+        return
+    if len(rungs) > max_trials > 0:
+        yield Problem("searcher.bracket_rungs", f"has {len(rungs)} brackets for {max_trials} trials")
+
+
 def _deepspeed_short_form(document: dict[str, Any]) -> Iterator[Problem]:
     section = _mapping(document.get("deepspeed"))
     if is_full(section):
@@ -129,6 +157,8 @@ _RULES: tuple[Callable[[dict[str, Any]], Iterator[Problem]], ...] = (
     _grid_has_counts,
     _bayesian_has_a_space,
     _max_length_has_one_unit,
+    _halving_has_one_measure,
+    _brackets_fit,
     _deepspeed_short_form,
     _deepspeed_batch_sizes,
 )

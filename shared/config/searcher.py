@@ -8,9 +8,13 @@ from shared.config.section import Section
 
 MAX_TRIALS = 100_000
 
+#: Other names of methods.
+ALIASES = {"asha": "async_halving"}
+
 NumTrials = Annotated[int, Field(ge=1, le=MAX_TRIALS)]
 MetricName = Annotated[str, Field(min_length=1, max_length=256)]
 Length = Annotated[int, Field(ge=1)]
+NumRungs = Annotated[int, Field(ge=1, le=30)]
 
 
 class MaxLength(Section):
@@ -76,15 +80,53 @@ class BayesianSearch(SearchCommon):
     acquisition_function: Literal["EI", "LCB", "PI", "gp_hedge"] = "EI"
 
 
+class HalvingCommon(SearchCommon):
+    """What the searches that stop poor trials early have in common.
+
+    Either `max_length`: the searcher says how far each trial trains; or `max_time` and `time_metric`: it only stops
+    trials, going by what they report. `divisor` is how many at a rung compete for one place at the next.
+    """
+
+    max_trials: NumTrials
+    max_time: Length | None = None
+    time_metric: MetricName | None = None
+    stop_once: bool | None = None
+    divisor: Annotated[float, Field(gt=1, le=1000)] = 4.0
+    max_concurrent_trials: Annotated[int, Field(ge=0)] = 16
+
+    @property
+    def num_units(self) -> int:
+        """How far the trials train that are never stopped."""
+        return self.max_length.count if self.max_length else self.max_time or 1
+
+
+class AsyncHalvingSearch(HalvingCommon):
+    """One ladder of `num_rungs` rungs; `max_concurrent_trials` 0: as many as one trial at the top takes."""
+
+    name: Literal["async_halving", "asha"]
+    num_rungs: NumRungs
+
+
+class AdaptiveASHASearch(HalvingCommon):
+    """Several ladders beside each other, of different numbers of rungs; `bracket_rungs` names them one by one."""
+
+    name: Literal["adaptive_asha"]
+    mode: Literal["aggressive", "standard", "conservative"] = "standard"
+    max_rungs: NumRungs = 5
+    bracket_rungs: Annotated[tuple[NumRungs, ...], Field(strict=False)] = ()
+
+
 def _tag(value: object) -> str:
     name = value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
-    return f"<{'' if name is None else name}>"
+    return f"<{'' if name is None else ALIASES.get(name, name) if isinstance(name, str) else name}>"
 
 
 Searcher = Annotated[
     Annotated[SingleSearch, Tag("<single>")]
     | Annotated[RandomSearch, Tag("<random>")]
     | Annotated[GridSearch, Tag("<grid>")]
-    | Annotated[BayesianSearch, Tag("<bayesian>")],
+    | Annotated[BayesianSearch, Tag("<bayesian>")]
+    | Annotated[AsyncHalvingSearch, Tag("<async_halving>")]
+    | Annotated[AdaptiveASHASearch, Tag("<adaptive_asha>")],
     Discriminator(_tag),
 ]

@@ -13,8 +13,10 @@ from shared.events.experiment import (
     ExperimentSubmitted,
     TrialClosed,
     TrialEnd,
+    TrialExtended,
     TrialRequested,
     TrialRetried,
+    TrialStopped,
 )
 from shared.events.leader import LeaderElected
 from shared.events.pool import (
@@ -48,6 +50,8 @@ CATALOGUE: dict[str, type[Event]] = {
         ExperimentResumed,
         ExperimentCanceled,
         TrialRequested,
+        TrialExtended,
+        TrialStopped,
         TrialRetried,
         TrialClosed,
         ExperimentCompleted,
@@ -106,8 +110,10 @@ __all__ = [
     "TrialEnd",
     "TrialEvent",
     "TrialExited",
+    "TrialExtended",
     "TrialPreempted",
     "TrialRequested",
     "TrialRetried",
     "TrialStarted",
+    "TrialStopped",
 ]

@@ -53,8 +53,12 @@ class ExperimentCanceled(ExperimentIntent, frozen=True, kw_only=True):
     """A user ended the experiment; running trials checkpoint and stop, no more are requested."""
 
 
-class TrialRequested(ExperimentEvent, frozen=True, kw_only=True):
-    """The search wants one more configuration trained. `origin` says where the configuration came from."""
+class TrialRequested(ExperimentEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """The search wants one more configuration trained. `origin` says where the configuration came from.
+
+    Where trials compete on rungs, `bracket` (from 0) is whose; `target` is how far to train at first, in the unit of
+    the experiment's max_length, where the search says so.
+    """
 
     trial_id: TrialId
     index: int
@@ -63,6 +67,28 @@ class TrialRequested(ExperimentEvent, frozen=True, kw_only=True):
     slots: int
     pool_id: PoolId
     origin: str
+    bracket: int | None = None
+    target: int | None = None
+
+
+class TrialExtended(ExperimentEvent, frozen=True, kw_only=True):
+    """A trial that has trained to its target goes on to a new one, for `rung` (from 1), from its newest checkpoint.
+
+    `target` is in the unit of the experiment's max_length.
+    """
+
+    trial_id: TrialId
+    rung: int
+    target: int
+    reason: str
+
+
+class TrialStopped(ExperimentEvent, frozen=True, kw_only=True):
+    """The search wants a trial trained no further than it is at `rung` (from 1): its processes are to end."""
+
+    trial_id: TrialId
+    rung: int
+    reason: str
 
 
 class TrialRetried(ExperimentEvent, frozen=True, kw_only=True):

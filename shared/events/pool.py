@@ -24,6 +24,7 @@ class PreemptionReason(StrEnum):
     PAUSED = "experiment paused"
     CANCELED = "experiment canceled"
     AGENT_LOST = "agent of the gang lost"
+    STOPPED = "stopped by the search"
 
 
 class GangMember(msgspec.Struct, frozen=True, kw_only=True):

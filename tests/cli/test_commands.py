@@ -116,3 +116,10 @@ def test_a_wrong_option_is_a_usage_error(words: tuple[str, ...]) -> None:
 
 def test_the_benchmarks_are_listed() -> None:
     assert "first_step" in run("bench").stdout.splitlines()
+
+
+def test_a_preview_is_printed_by_a_process_of_its_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "good.yaml"
+    file.write_text(GOOD)
+    assert run("preview", str(file), "--seed", "3", "--trend", "constant", "--json").exit_code == 0
+    assert len(json.loads(capfd.readouterr().out)["trials"]) == 2

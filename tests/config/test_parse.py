@@ -170,7 +170,7 @@ def test_a_mistaken_name_gets_the_nearest_known_one(line: str, path: str, sugges
     [
         ("{metric: x}", "searcher.name", "is required"),
         ("{name: bayes, metric: x}", "searcher.name", "unknown name 'bayes'"),
-        ("{name: adaptive_asha, metric: x}", "searcher.name", "unknown name 'adaptive_asha'"),
+        ("{name: population, metric: x}", "searcher.name", "unknown name 'population'"),
         ("{name: random, metric: x}", "searcher.max_trials", "is required"),
         ("{name: random, metric: x, max_trials: 0}", "searcher.max_trials", "must be at least 1, found 0"),
         ("{name: single, metric: x, max_trials: 3}", "searcher.max_trials", "is not used by single"),

@@ -105,3 +105,38 @@ def test_batch_sizes_that_contradict_each_other_are_refused() -> None:
         in only_problem(SMALL + slots + f"deepspeed: {{{sizes}}}").message
     )
     parse_experiment(SMALL + "resources: {slots_per_trial: 4}\n" + f"deepspeed: {{{sizes}}}")
+
+
+@pytest.mark.parametrize("name", ["async_halving, num_rungs: 3", "asha, num_rungs: 3", "adaptive_asha"])
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ("", "searcher"),
+        ("max_time: 9", "searcher.time_metric"),
+        ("time_metric: epochs", "searcher.max_time"),
+        ("max_length: 9, max_time: 9", "searcher.max_time"),
+        ("max_time: 9, time_metric: epochs, stop_once: true", "searcher.stop_once"),
+        ("max_length: 9, divisor: 1", "searcher.divisor"),
+        ("max_length: 9, stop_once: 1", "searcher.stop_once"),
+        ("max_length: {epochs: 1, batches: 2}", "searcher.max_length"),
+    ],
+)
+def test_early_stopping_measures_training_in_one_way(name: str, fields: str, path: str) -> None:
+    text = f"entrypoint: x\nsearcher: {{name: {name}, metric: loss, max_trials: 5, {fields}}}\n"
+    assert only_problem(text).path == path
+
+
+@pytest.mark.parametrize(
+    ("searcher", "path"),
+    [
+        ("{name: asha, metric: loss, max_trials: 5, max_length: 9}", "searcher.num_rungs"),
+        ("{name: asha, metric: loss, max_trials: 5, max_length: 9, num_rungs: 0}", "searcher.num_rungs"),
+        ("{name: adaptive_asha, metric: loss, max_trials: 5, max_length: 9, mode: bold}", "searcher.mode"),
+        ("{name: adaptive_asha, metric: loss, max_trials: 1, max_length: 9, bracket_rungs: [2, 1]}",
+         "searcher.bracket_rungs"),
+        ("{name: adaptive_asha, metric: loss, max_trials: 5, max_length: 9, bracket_rungs: [0]}",
+         "searcher.bracket_rungs[0]"),
+    ],
+)  # fmt: skip
+def test_a_mistake_about_rungs_is_named(searcher: str, path: str) -> None:
+    assert only_problem(f"entrypoint: x\nsearcher: {searcher}\n").path == path

@@ -15,7 +15,9 @@ from shared.events import (
     PreemptionRequested,
     ReleaseReason,
     SlotKind,
+    TrialExtended,
     TrialRetried,
+    TrialStopped,
 )
 from shared.ids import AgentId
 from tests.scheduler.world import (
@@ -200,3 +202,49 @@ def test_an_allocation_names_what_made_it_possible() -> None:
     second = World(*world.events[:-2])  # before the second allocation and the closing
     (decision,) = second.decide()
     assert decision.causes == (4, released_seq)
+
+
+def stopped(allocated: GPUAllocated) -> TrialStopped:
+    return TrialStopped(experiment_id=EXPERIMENT, trial_id=allocated.trial_id, rung=1, reason="not among the best")
+
+
+def test_a_trial_that_trained_to_its_target_goes_again_when_it_is_extended() -> None:
+    world = World(submitted(), joined("a", 1), requested(1))
+    first = only(world.settle())
+    world.fold([exited(first)])
+    (released,) = world.settle()
+    assert isinstance(released, GPUReleased)
+    world.fold([TrialExtended(experiment_id=EXPERIMENT, trial_id=first.trial_id, rung=2, target=9, reason="best")])
+    assert only(world.settle()).epoch == 2
+
+
+def test_a_stopped_trial_gives_its_slots_back_and_gets_no_more() -> None:
+    world = World(submitted(), joined("a", 1), requested(1))
+    first = only(world.settle())
+    world.fold([stopped(first)])
+    (preemption,) = world.settle()
+    assert isinstance(preemption, PreemptionRequested) and preemption.reason is PreemptionReason.STOPPED
+    world.fold([preempted(first)])
+    (released,) = world.settle()
+    assert isinstance(released, GPUReleased)
+    world.fold([closed(first.trial_id)])
+    assert world.settle() == []
+    assert world.state.trials == {}
+
+
+def test_a_trial_that_is_stopped_while_it_waits_waits_no_more() -> None:
+    world = World(submitted(), joined("a", 1), requested(1))
+    first = only(world.settle())
+    world.fold([preempted(first)])
+    (released,) = world.decide()
+    world.fold([released.event, stopped(first)])
+    assert world.settle() == []
+
+
+def test_a_stop_that_crosses_an_allocation_ends_it() -> None:
+    world = World(submitted(), joined("a", 1), requested(1))
+    (allocation,) = world.decide()
+    assert isinstance(allocation.event, GPUAllocated)
+    world.fold([stopped(allocation.event), allocation.event])
+    (preemption,) = world.settle()
+    assert isinstance(preemption, PreemptionRequested) and preemption.reason is PreemptionReason.STOPPED

@@ -222,3 +222,18 @@ def test_importing_trainmaster_imports_nothing_heavy() -> None:
     )
     printed = subprocess.check_output([sys.executable, "-S", "-c", script], env={"PYTHONPATH": str(ROOT)}, text=True)
     assert set(printed.split()) == {"__main__", "trainmaster"}
+
+
+@pytest.mark.parametrize("may_continue", [False, True])
+def test_a_trial_that_may_continue_later_saves_at_its_target(
+    tmp_path: Path, *, may_continue: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeAgent(tmp_path, may_continue=may_continue) as agent:
+        monkeypatch.setenv("TM_SOCKET", agent.path)
+        monkeypatch.setenv("RANK", "0")
+        with tm.trial() as trial:
+            for _ in trial.steps(resume=torch.nn.Linear(2, 1)):
+                pass
+        assert not trial.is_stopped
+        agent.wait_for("bye")
+        assert [frame["step"] for frame in agent.of_type("checkpoint")] == ([5] if may_continue else [])

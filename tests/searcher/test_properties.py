@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from services.searcher.decide import Answer, question
 from services.searcher.method import Proposal
+from services.searcher.rungs import Status
 from services.searcher.state import State
 from shared.events import (
     Event,
@@ -35,12 +36,18 @@ from tests.searcher.world import (
 
 NUM_TRIALS, NUM_CONCURRENT, MAX_RESTARTS = 6, 3, 1
 SPACE = "{lr: {type: log, minval: -4, maxval: -1, count: 3}, n: {type: categorical, vals: [1, 2]}}"
+HALVING = f"metric: loss, divisor: 2, max_trials: {NUM_TRIALS}, max_concurrent_trials: {NUM_CONCURRENT}"
 SEARCHERS = {
     "{name: single, metric: loss}": (1, 1),
     f"{{name: random, metric: loss, max_trials: {NUM_TRIALS}, max_concurrent_trials: {NUM_CONCURRENT}}}": (6, 3),
     f"{{name: grid, metric: loss, max_concurrent_trials: {NUM_CONCURRENT}}}": (6, 3),
     f"{{name: bayesian, metric: loss, max_trials: {NUM_TRIALS}, max_concurrent_trials: {NUM_CONCURRENT},"
     " initial_trials: 2}": (6, 3),
+    f"{{name: asha, num_rungs: 3, {HALVING}, max_time: 9, time_metric: batches}}": (6, 3),
+    # A trial that waits at a rung is open, but does not count as running.
+    f"{{name: asha, num_rungs: 3, {HALVING}, max_length: 9}}": (6, 6),
+    f"{{name: asha, num_rungs: 2, {HALVING}, max_length: 9, stop_once: true}}": (6, 6),
+    f"{{name: adaptive_asha, mode: conservative, {HALVING}, max_length: 9}}": (6, 6),
 }
 ACTIONS = (
     "allocate",
@@ -89,7 +96,7 @@ class Cluster:
                 self.running.add(index)
                 events = [allocated(index, epoch + 1)]
             case "report" if index in self.running:
-                events = [reported(index, value, epoch=epoch)]
+                events = [reported(index, value, epoch=epoch, step=index + round(abs(value)))]
             case "complete" | "fail" | "interrupt" | "lose" if index in self.running:
                 self.running.discard(index)
                 events = ending(action, index, epoch)
@@ -98,7 +105,9 @@ class Cluster:
     def is_waiting(self, index: int) -> bool:
         search = self.world.state.searches.get(EXPERIMENT)
         trial = search.open.get(trial_id(EXPERIMENT, index)) if search else None
-        return trial is not None and index not in self.running and trial.exit is None
+        if search is None or trial is None or index in self.running or trial.exit or trial.is_stopped:
+            return False
+        return search.tournament is None or search.tournament.standings[index].status is Status.RUNNING
 
 
 def ending(action: str, index: int, epoch: int) -> list[Event]:
@@ -133,7 +142,7 @@ def finish(cluster: Cluster) -> None:
     """Let everything that is open run to its end."""
     if not cluster.is_canceled:
         cluster.act("resume", 1, 0)
-    for _ in range(4 * NUM_TRIALS):
+    for _ in range(12 * NUM_TRIALS):
         decide_all(cluster.world)
         for index in range(1, NUM_TRIALS + 1):
             cluster.act("allocate", index, 0)

@@ -35,10 +35,12 @@ from shared.events import (
     TrialClosed,
     TrialEnd,
     TrialExited,
+    TrialExtended,
     TrialPreempted,
     TrialRequested,
     TrialRetried,
     TrialStarted,
+    TrialStopped,
 )
 from shared.ids import AgentId, AllocationId, CheckpointId, ExperimentId, PoolId, TrialId
 
@@ -79,6 +81,10 @@ SAMPLES: tuple[Event, ...] = (
         slots=2,
         pool_id=POOL,
         origin="random",
+    ),
+    TrialExtended(experiment_id=EXPERIMENT, trial_id=TRIAL, rung=2, target=300, reason="place 1 of 4 so far at rung 1"),
+    TrialStopped(
+        experiment_id=EXPERIMENT, trial_id=TRIAL, rung=1, reason="stopped at rung 1 of 3: place 3 of 4, 1 went on"
     ),
     TrialRetried(experiment_id=EXPERIMENT, trial_id=TRIAL, restarts=1, reason="exit code 1"),
     TrialClosed(

@@ -44,12 +44,24 @@ POOL = PoolId("default")
 MAX_TURNS = 20_000
 FILE = """
 entrypoint: python train.py
-searcher: {{name: random, metric: loss, max_trials: {max_trials}, max_concurrent_trials: {max_concurrent}}}
+searcher: {{{method}, metric: loss, max_trials: {max_trials}, max_concurrent_trials: {max_concurrent}}}
 hyperparameters: {{x: {{type: double, minval: 0, maxval: 1}}}}
 resources: {{slots_per_trial: {slots}}}
 max_restarts: {max_restarts}
 reproducibility: {{experiment_seed: 1}}
 """
+
+
+HALVING = "divisor: 2, max_length: 9"
+TIME = "divisor: 2, max_time: 9, time_metric: batches"
+METHODS = (
+    "name: random",
+    f"name: async_halving, num_rungs: 3, {TIME}",
+    f"name: async_halving, num_rungs: 3, {HALVING}",
+    f"name: async_halving, num_rungs: 2, {HALVING}, stop_once: true",
+    f"name: adaptive_asha, mode: conservative, {TIME}",
+    f"name: adaptive_asha, mode: conservative, {HALVING}",
+)
 
 
 @dataclass(slots=True)
@@ -82,10 +94,19 @@ class Cluster:
         self.agents = [SimulatedAgent(AgentId(f"agent{number}"), size) for number, size in enumerate(sizes)]
         slots = self.random.choice([1, max(sizes), *([2 * sizes[0]] if sizes.count(sizes[0]) > 1 else [])])
         self.max_trials, max_concurrent = draw(1, 8), draw(1, 5)
-        self.oracle = Oracle(max_trials=self.max_trials, max_concurrent=max_concurrent)
+        method = self.random.choice((METHODS[0], *METHODS))
+        num_brackets = self.max_trials if "adaptive" in method else 1  # each runs a trial
+        parks = HALVING in method  # a trial that waits at a rung is open, but does not count as running
+        self.oracle = Oracle(
+            max_trials=self.max_trials, max_concurrent=self.max_trials if parks else max(max_concurrent, num_brackets)
+        )
         self.log = SimulatedLog(self.oracle.watch)
         text = FILE.format(
-            max_trials=self.max_trials, max_concurrent=max_concurrent, slots=slots, max_restarts=draw(0, 2)
+            method=method,
+            max_trials=self.max_trials,
+            max_concurrent=max_concurrent,
+            slots=slots,
+            max_restarts=draw(0, 2),
         )
         self.config = parse_experiment(text).model_dump(mode="json")
         self.silent_s: dict[AgentId, float] = {}
@@ -262,10 +283,10 @@ class Cluster:
         if not is_chief:
             self._say(agent, _member_exited(allocated, agent.agent_id))
             del agent.running[allocation_id]
-        elif not is_asked and luck < 0.3:
-            self._say(agent, _measured(allocated, luck))
+        elif not is_asked and luck < 0.4:
+            self._say(agent, _measured(allocated, luck, step=round(30 * luck)))
         elif self._others_have_ended(agent, allocated):
-            outcome = Outcome.FAILED if luck < 0.45 else Outcome.INTERRUPTED if luck < 0.5 else Outcome.COMPLETED
+            outcome = Outcome.FAILED if luck < 0.5 else Outcome.INTERRUPTED if luck < 0.53 else Outcome.COMPLETED
             self._say(agent, _preempted(allocated) if is_asked else _exited(allocated, outcome))
             del agent.running[allocation_id]
 
@@ -327,8 +348,8 @@ def _preempted(allocated: GPUAllocated) -> TrialPreempted:
     return TrialPreempted(**_speaking(allocated), step=None)  # type: ignore[arg-type]
 
 
-def _measured(allocated: GPUAllocated, loss: float) -> MetricReported:
-    return MetricReported(**_speaking(allocated), step=1, metrics={"loss": loss})  # type: ignore[arg-type]
+def _measured(allocated: GPUAllocated, loss: float, *, step: int) -> MetricReported:
+    return MetricReported(**_speaking(allocated), step=step, metrics={"loss": loss})  # type: ignore[arg-type]
 
 
 def _member_exited(allocated: GPUAllocated, agent_id: AgentId) -> GangMemberExited:

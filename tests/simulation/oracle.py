@@ -15,7 +15,9 @@ from shared.events import (
     GPUReleased,
     TrialClosed,
     TrialEnd,
+    TrialExtended,
     TrialRequested,
+    TrialStopped,
 )
 from shared.log import Recorded
 
@@ -27,6 +29,8 @@ class Oracle:
         self.max_trials, self.max_concurrent = max_trials, max_concurrent
         self.requested: dict[str, TrialRequested] = {}
         self.closed: dict[str, TrialClosed] = {}
+        self.stopped: set[str] = set()
+        self.targets: dict[str, int] = {}
         self.endings: Counter[str] = Counter()
         self.held: dict[str, GPUAllocated] = {}
         self.incarnations: dict[str, str] = {}
@@ -51,6 +55,8 @@ class Oracle:
                 assert len(self.requested) <= self.max_trials, "the budget was exceeded"
                 open_trials = len(self.requested) - len(self.closed)
                 assert open_trials <= self.max_concurrent, "too many trials are open"
+            case TrialExtended() | TrialStopped():
+                self._told(event)
             case TrialClosed():
                 assert event.trial_id not in self.closed, f"{event.trial_id} was closed twice"
                 self.closed[event.trial_id] = event
@@ -71,9 +77,20 @@ class Oracle:
             case _:
                 pass
 
+    def _told(self, event: TrialExtended | TrialStopped) -> None:
+        assert event.trial_id not in self.closed, f"{event.trial_id} is over and was extended or stopped"
+        assert event.trial_id not in self.stopped, f"{event.trial_id} was stopped and is told more"
+        match event:
+            case TrialExtended():
+                assert event.target > self.targets.get(event.trial_id, 0), f"{event.trial_id} was extended twice"
+                self.targets[event.trial_id] = event.target
+            case TrialStopped():
+                self.stopped.add(event.trial_id)
+
     def _allocated(self, event: GPUAllocated) -> None:
         closed = self.closed.get(event.trial_id)  # what was not its own end may cross an allocation, then preempted
-        assert closed is None or closed.end is not TrialEnd.COMPLETED, f"{event.trial_id} is over and got slots"
+        may_cross = event.trial_id in self.stopped or (closed is not None and closed.end is not TrialEnd.COMPLETED)
+        assert closed is None or may_cross, f"{event.trial_id} is over and got slots"
         assert event.trial_id not in {held.trial_id for held in self.held.values()}, f"{event.trial_id} runs twice"
         assert event.epoch == self.epochs.get(event.trial_id, 0) + 1, "an epoch was skipped or used twice"
         self.epochs[event.trial_id] = event.epoch

@@ -22,6 +22,7 @@ from shared.events import (
     RendezvousOpened,
     TrialClosed,
     TrialEnd,
+    TrialExtended,
     TrialRequested,
 )
 from shared.ids import AgentId, AllocationId, CheckpointId, ExperimentId, PoolId, TrialId
@@ -234,3 +235,9 @@ def test_what_is_over_is_forgotten() -> None:
     )
     world = World(allocated((ME, "i1")), released(), closed, ExperimentCanceled(experiment_id=EXPERIMENT))
     assert (world.state.allocations, world.state.trials, world.state.experiments) == ({}, {}, {})
+
+
+def test_an_extended_trial_is_given_its_new_target() -> None:
+    world = World()
+    world.fold(TrialExtended(experiment_id=EXPERIMENT, trial_id=TRIAL, rung=2, target=300, reason="best"))
+    assert world.state.trials[TRIAL].target == 300

@@ -14,6 +14,7 @@ COMMANDS = {
     "status": ("status", "Show the platform's processes, agents and log"),
     "submit": ("submit", "Submit an experiment"),
     "validate": ("validate", "Check an experiment file"),
+    "preview": ("preview", "Show the trials that a search would have"),
     "ls": ("experiments", "List the experiments"),
     "show": ("experiments", "Show one experiment with its trials, or one trial"),
     "pause": ("experiments", "Have an experiment's trials checkpoint and wait"),

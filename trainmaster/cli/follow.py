@@ -14,7 +14,17 @@ from trainmaster.client import Client
 from trainmaster.client.shapes import EventItem, Experiment, Trial
 
 ENDS = ("ExperimentCompleted", "ExperimentFailed", "ExperimentCanceled")
-TOLD = ("TrialRequested", "TrialStarted", "MetricReported", "TrialRetried", "TrialPreempted", "TrialClosed", *ENDS)
+TOLD = (
+    "TrialRequested",
+    "TrialStarted",
+    "MetricReported",
+    "TrialRetried",
+    "TrialExtended",
+    "TrialStopped",
+    "TrialPreempted",
+    "TrialClosed",
+    *ENDS,
+)
 
 
 class View(Protocol):

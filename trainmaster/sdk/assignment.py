@@ -59,6 +59,8 @@ class Assignment:
     local_world_size: int
     checkpoint_directory: Path
     resume: Resume | None
+    may_continue: bool = False
+    """Whether the search may have it train beyond max_length later, from its checkpoint."""
 
     @classmethod
     def from_welcome(cls, frame: Frame) -> "Assignment":
@@ -77,6 +79,7 @@ class Assignment:
             local_world_size=frame["local_world_size"],
             checkpoint_directory=Path(frame["checkpoint_directory"]),
             resume=_resume(resume) if resume else None,
+            may_continue=frame.get("may_continue", False),
         )
 
     @classmethod

@@ -118,7 +118,8 @@ class Trial:
         A step is one optimizer step. `resume` is what is trained: a DeepSpeed engine, an object with state_dict and
         load_state_dict, or a dict of such objects. Before the first step the newest checkpoint is loaded into it and
         the random generators are put back, so that the run continues as if it had never been interrupted. When the
-        platform needs the slots, the loop ends between two steps, the same two on every rank, after a checkpoint.
+        platform needs the slots, the loop ends between two steps, the same two on every rank, after a checkpoint. So it
+        does at `max_steps` if the search may have the trial train further later.
         """
         self._restore(resume)
         last_step = self.max_steps
@@ -136,7 +137,8 @@ class Trial:
                 _check_accumulation(resume, self.step, optimizer_steps)
         finally:
             self._agreement.leave()
-        if self.is_stopped and resume is not None and self.steps_completed > 0:
+        is_wanted = self.is_stopped or self._assignment.may_continue
+        if is_wanted and resume is not None and self.steps_completed > 0:
             self.checkpoint(resume, self.steps_completed)
 
     def report(self, step: int, **training_metrics: object) -> None:

@@ -1,0 +1,243 @@
+"""The rungs of asynchronous successive halving: who stands where, who goes on, who is dropped.
+
+Theory: L. Li, K. Jamieson, A. Rostamizadeh, E. Gonina, M. Hardt, B. Recht, A. Talwalkar, A System for Massively
+Parallel Hyperparameter Tuning, 2018, arXiv 1810.05934. Its symbols: `eta` is `divisor`, `R` the units of a bracket's
+last rung, `r` those of its first, `s` what makes brackets differ in their number of rungs, `n` a bracket's
+`num_trials`; `k` counts rungs.
+
+A trial that has trained as far as its rung is entered there with its cost and judged at once, in the order of the log
+and never again, so that the same history gives the same judgements whenever somebody asks for them:
+
+* TIME, STOP_ONCE: it goes on if it is among the best max(1, ⌊n/divisor⌋) of the n entered so far, itself included; else
+  it is dropped. It stands before its equals. TIME goes by what a trial reports while it runs; one late report may carry
+  it over several rungs. STOP_ONCE goes by targets: the trial ends at each, and is extended.
+* PROMOTE, the paper's algorithm 2: it parks. Whoever then is among the best ⌊n/divisor⌋ and was not promoted yet is
+  promoted, be it this trial or one that parked before; an entry that is outrun later keeps what it was given. A trial
+  stands behind its equals. Once a rung can have no more entries, the trials still parked there are dropped.
+
+A trial that fails for good is entered with the worst cost, so that no rung waits for it; where PROMOTE would promote
+it, it is entered at the next rung in the same way. Deviation from the paper: max(1, …) in the stopping rules, as
+Determined has it. Nothing here knows events, ids or time.
+"""
+
+import math
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from operator import itemgetter
+
+from services.searcher.method import BracketPlan
+
+
+class Rule(StrEnum):
+    """How the search tells a trial how far to train."""
+
+    TIME = "time"
+    STOP_ONCE = "stop once"
+    PROMOTE = "promote"
+
+
+class Status(StrEnum):
+    """What a trial at a rung is doing."""
+
+    RUNNING = "running"  # towards its rung
+    PARKED = "parked"  # at its rung, and may be promoted
+    PROMOTED = "promoted"  # towards its rung, but was not told yet
+    DROPPED = "dropped"  # judged for the last time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where an open trial stands; rungs are counted from 0. `reason` and `seq` say what put it there."""
+
+    bracket: int
+    rung: int
+    status: Status
+    reason: str = ""
+    seq: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Rung:
+    """The trials that came as far as this: costs and indices, best first; and which of them were promoted."""
+
+    entries: list[tuple[float, int]] = field(default_factory=list)
+    promoted: set[int] = field(default_factory=set)
+
+
+@dataclass(slots=True, kw_only=True)
+class Bracket:
+    """One ladder of rungs with a share of the search's trials and of its concurrency."""
+
+    plan: BracketPlan
+    rungs: list[Rung]
+    num_entered: int = 0
+    num_active: int = 0  # that train or are to train
+    num_settled: int = 0  # rungs that can have no more entries
+
+
+@dataclass(slots=True, kw_only=True)
+class Tournament:
+    """All brackets of a search. `pending` are the trials that something must be told or decided about."""
+
+    rule: Rule
+    divisor: float
+    brackets: list[Bracket]
+    standings: dict[int, Standing] = field(default_factory=dict)
+    pending: dict[int, None] = field(default_factory=dict)
+
+    def vacancies(self, at_most: int) -> list[int]:
+        """Return the brackets of the trials that may be requested now, in order."""
+        found: list[int] = []
+        for number, bracket in enumerate(self.brackets):
+            room = bracket.plan.num_concurrent - bracket.num_active
+            left = bracket.plan.num_trials - bracket.num_entered
+            found += [number] * min(room, left, at_most - len(found))
+        return found
+
+    def units(self, standing: Standing) -> int:
+        """Return how far a trial trains for its rung."""
+        return self.brackets[standing.bracket].plan.units[standing.rung]
+
+    def is_active(self, standing: Standing) -> bool:
+        """Say whether a trial trains or is to train; a dropped one does where it is stopped while it runs."""
+        if standing.status is Status.DROPPED:
+            return self.rule is Rule.TIME
+        return standing.status is not Status.PARKED
+
+    def enter(self, index: int, bracket: int) -> None:
+        """A trial was requested in a bracket."""
+        self.brackets[bracket].num_entered += 1
+        self._stand(index, Standing(bracket=bracket, rung=0, status=Status.RUNNING))
+
+    def reach(self, index: int, units: float, cost: float, seq: int) -> None:
+        """A trial has trained this far and come to this cost."""
+        standing = self.standings[index]
+        while standing.status is Status.RUNNING and units >= self.units(standing):
+            if self.rule is Rule.PROMOTE:
+                self._stand(index, replace(standing, status=Status.PARKED, seq=seq))
+                self._enter_and_promote(index, standing.bracket, standing.rung, cost, seq)
+                self._settle(self.brackets[standing.bracket], seq)
+            else:
+                self._stand(index, self._judged(index, standing, cost, seq))
+            standing = self.standings[index]
+
+    def extend(self, index: int) -> None:
+        """A trial was told of its promotion."""
+        if standing := self.standings.get(index):
+            self._stand(index, replace(standing, status=Status.RUNNING))
+
+    def leave(self, index: int, seq: int, *, has_failed: bool) -> None:
+        """A trial is closed. One that failed on its way to a rung counts there as the worst."""
+        standing = self.standings.pop(index, None)
+        self.pending.pop(index, None)
+        if standing is None:
+            return
+        bracket = self.brackets[standing.bracket]
+        bracket.num_active -= self.is_active(standing)
+        if not has_failed or standing.status not in (Status.RUNNING, Status.PROMOTED):
+            return
+        if self.rule is Rule.PROMOTE:
+            self._enter_and_promote(index, standing.bracket, standing.rung, math.inf, seq)
+            self._settle(bracket, seq)
+        else:
+            bracket.rungs[standing.rung].entries.append((math.inf, index))
+
+    def _judged(self, index: int, standing: Standing, cost: float, seq: int) -> Standing:
+        rungs = self.brackets[standing.bracket].rungs
+        entries = rungs[standing.rung].entries
+        place = bisect_left(entries, cost, key=itemgetter(0))
+        entries.insert(place, (cost, index))
+        num_kept = max(1, int(len(entries) / self.divisor))
+        if standing.rung == len(rungs) - 1:
+            return replace(standing, status=Status.DROPPED, reason=self._at_the_top(standing), seq=seq)
+        if place >= num_kept:
+            reason = f"{self._stopped(standing)}: place {place + 1} of {len(entries)} so far, {num_kept} went on"
+            return replace(standing, status=Status.DROPPED, reason=reason, seq=seq)
+        rungs[standing.rung].promoted.add(index)
+        status = Status.RUNNING if self.rule is Rule.TIME else Status.PROMOTED
+        reason = f"place {place + 1} of {len(entries)} so far at rung {standing.rung + 1}"
+        return replace(standing, rung=standing.rung + 1, status=status, reason=reason, seq=seq)
+
+    def _enter_and_promote(self, index: int, number: int, level: int, cost: float, seq: int) -> None:
+        rungs = self.brackets[number].rungs
+        entries, promoted = rungs[level].entries, rungs[level].promoted
+        num_before = int(len(entries) / self.divisor)
+        place = bisect_right(entries, cost, key=itemgetter(0))
+        entries.insert(place, (cost, index))
+        num_kept = int(len(entries) / self.divisor)
+        if level == len(rungs) - 1:
+            if standing := self.standings.get(index):
+                reason = self._at_the_top(standing)
+                self._stand(index, replace(standing, status=Status.DROPPED, reason=reason, seq=seq))
+            return
+        if place >= num_kept:
+            if num_kept == num_before:
+                return
+            place = num_before
+            index = entries[place][1]
+        if index in promoted:
+            return
+        promoted.add(index)
+        if standing := self.standings.get(index):
+            reason = f"place {place + 1} of {len(entries)} so far at rung {level + 1}"
+            self._stand(index, replace(standing, rung=level + 1, status=Status.PROMOTED, reason=reason, seq=seq))
+        else:  # it left: what would come of it is the worst
+            self._enter_and_promote(index, number, level + 1, math.inf, seq)
+
+    def _settle(self, bracket: Bracket, seq: int) -> None:
+        """Drop who is parked at rungs that can have no more entries."""
+        expected = bracket.plan.num_trials
+        for level, rung in enumerate(bracket.rungs):
+            if len(rung.entries) < expected:
+                return
+            expected = len(rung.promoted)
+            if level < bracket.num_settled:
+                continue
+            bracket.num_settled = level + 1
+            for place, (_, index) in enumerate(rung.entries):
+                standing = self.standings.get(index)
+                if standing and standing.rung == level and standing.status is Status.PARKED:
+                    reason = f"{self._stopped(standing)}: place {place + 1} of {len(rung.entries)}, {expected} went on"
+                    self._stand(index, replace(standing, status=Status.DROPPED, reason=reason, seq=seq))
+
+    def _stand(self, index: int, standing: Standing) -> None:
+        before = self.standings.get(index)
+        self.standings[index] = standing
+        was_active = before is not None and self.is_active(before)
+        self.brackets[standing.bracket].num_active += self.is_active(standing) - was_active
+        if standing.status in (Status.PROMOTED, Status.DROPPED):
+            self.pending[index] = None
+        else:
+            self.pending.pop(index, None)
+
+    def _at_the_top(self, standing: Standing) -> str:
+        return f"reached the last rung, {self.units(standing)} units"
+
+    def _stopped(self, standing: Standing) -> str:
+        num_rungs = len(self.brackets[standing.bracket].rungs)
+        return f"stopped at rung {standing.rung + 1} of {num_rungs}, {self.units(standing)} units"
+
+
+def tournament(rule: Rule, divisor: float, plans: tuple[BracketPlan, ...]) -> Tournament:
+    """Return a tournament that has not begun."""
+    brackets = [Bracket(plan=plan, rungs=[Rung() for _ in plan.units]) for plan in plans]
+    return Tournament(rule=rule, divisor=divisor, brackets=brackets)
+
+
+def check_tournament(played: Tournament) -> None:
+    """Assert what must hold after every event; for tests."""
+    for number, bracket in enumerate(played.brackets):
+        standings = [standing for standing in played.standings.values() if standing.bracket == number]
+        assert bracket.num_active == sum(map(played.is_active, standings))
+        assert bracket.num_entered <= bracket.plan.num_trials
+        assert bracket.num_active <= bracket.plan.num_concurrent
+        for rung, above in zip(bracket.rungs, [*bracket.rungs[1:], Rung()], strict=True):
+            costs = [cost for cost, _ in rung.entries]
+            assert costs == sorted(costs), "a rung is out of order"
+            indices = {index for _, index in rung.entries}
+            assert len(indices) == len(costs), "a trial stands twice on a rung"
+            assert rung.promoted <= indices
+            assert {index for _, index in above.entries} <= rung.promoted
+    undecided = {i for i, s in played.standings.items() if s.status in (Status.PROMOTED, Status.DROPPED)}
+    assert set(played.pending) == undecided

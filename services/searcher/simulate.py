@@ -1,0 +1,213 @@
+"""A search without a cluster: which trials it would have, how far each would train, what all that adds up to.
+
+The method and the rungs are the real ones; the trials' metrics are made up
+or read from a file. Where the searcher says how far to train, that is worked off first in, first out; where it only
+stops trials, they train one after another.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.searcher.method import BracketPlan, Proposal, SearchMethod
+from services.searcher.methods import method_of, tournament_of
+from services.searcher.rungs import Rule, Status, Tournament
+from services.searcher.space import generator
+from shared.config import Experiment
+from shared.errors import Problem, Rejected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scripted:
+    """What one trial comes to: a metric, or one for each of several lengths; and where it exits, if it does."""
+
+    metric: float | None = None
+    metrics: dict[int, float] = field(default_factory=dict)
+    exits_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """What trial after trial comes to: as `trials` say, else by a trend of costs, of which less is better."""
+
+    trend: str
+    seed: int
+    smaller_is_better: bool
+    trials: list[Scripted] | None = None
+
+    def exits(self, index: int, units: int | None) -> bool:
+        """Say whether trial `index` exits when it should report at some units, or (None) at all."""
+        trial = self._written(index)
+        if trial is None or trial.exits_at is None:
+            return False
+        return units is None or units >= trial.exits_at
+
+    def cost(self, index: int, units: int) -> float:
+        """Return what trial `index` comes to after some units. Raises Rejected when the file does not say."""
+        if trial := self._written(index):
+            metric = self._metric(index, trial, units)
+            return metric if self.smaller_is_better else -metric
+        match self.trend:
+            case "improving":
+                return -index
+            case "worsening":
+                return index
+            case "random":
+                return generator(self.seed, "preview", index).random()
+        return 0.0
+
+    def _written(self, index: int) -> Scripted | None:
+        if self.trials is None:
+            return None
+        if index > len(self.trials):
+            raise Rejected(f"the metrics file has {len(self.trials)} trials, but the search needs trial {index} too")
+        return self.trials[index - 1]
+
+    def _metric(self, index: int, trial: Scripted, units: int) -> float:
+        """Its only metric, else the newest up to that length."""
+        if trial.metric is not None:
+            return trial.metric
+        reached = [at for at in trial.metrics if at <= units]
+        if not reached:
+            problem = Problem(f"trials[{index - 1}].metrics", f"has no metric up to {units:,} units")
+            raise Rejected("the metrics file says too little", (problem,))
+        return trial.metrics[max(reached)]
+
+
+@dataclass(slots=True, kw_only=True)
+class Previewed:
+    """A trial of the preview."""
+
+    hyperparameters: dict[str, Any]
+    targets: list[int] = field(default_factory=list)
+    end: str = "completed"
+    units: int | None = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what the JSON output tells about it."""
+        return {"hyperparameters": self.hyperparameters, "targets": self.targets, "end": self.end}
+
+
+@dataclass(slots=True, kw_only=True)
+class Preview:
+    """The whole search, trained through."""
+
+    brackets: list[tuple[BracketPlan, list[int]]] = field(default_factory=list)  # with the trials of each rung
+    trials: list[Previewed] = field(default_factory=list)
+
+    @property
+    def total_units(self) -> int | None:
+        """Units trained by all trials; None if the script decides how far it trains."""
+        units = [trial.units for trial in self.trials if trial.units is not None]
+        return sum(units) if units else None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the JSON output."""
+        return {
+            "brackets": [
+                {
+                    "rungs": [
+                        {"units": units or None, "trials": count}
+                        for units, count in zip(plan.units, counts, strict=True)
+                    ],
+                    "max_concurrent_trials": plan.num_concurrent,
+                }
+                for plan, counts in self.brackets
+            ],
+            "trials": [trial.as_json() for trial in self.trials],
+            "total_units": self.total_units,
+        }
+
+
+def preview(experiment: Experiment, script: Script, report_every: int | None = None) -> Preview:
+    """Return the search, trained through. Raises Rejected when the script has too little."""
+    played = tournament_of(experiment)
+    return _without_rungs(experiment, script) if played is None else _Play(experiment, played, script).run(report_every)
+
+
+def _without_rungs(experiment: Experiment, script: Script) -> Preview:
+    method, length = method_of(experiment), experiment.searcher.max_length
+    trials = [_proposed(method, index) for index in range(1, method.num_trials + 1)]
+    for index, trial in enumerate(trials, start=1):
+        trial.targets, trial.units = ([length.count], length.count) if length else ([], None)
+        trial.end = "exited" if script.exits(index, trial.units) else "completed"
+    plan = BracketPlan(
+        units=(length.count if length else 0,), num_trials=len(trials), num_concurrent=method.num_concurrent
+    )
+    return Preview(brackets=[(plan, [len(trials)])], trials=trials)
+
+
+class _Play:
+    """A tournament, trial after trial."""
+
+    def __init__(self, experiment: Experiment, played: Tournament, script: Script) -> None:
+        self.method, self.played, self.script = method_of(experiment), played, script
+        self.trials: list[Previewed] = []
+        self.queue: deque[int] = deque()
+        self.counts = [[0] * len(bracket.rungs) for bracket in played.brackets]
+
+    def run(self, report_every: int | None) -> Preview:
+        self._fill()
+        while self.queue:
+            index = self.queue.popleft()
+            if self.played.rule is Rule.TIME:
+                self._train_until_stopped(index, report_every)
+            else:
+                self._train_to_target(index)
+            self._fill()
+        brackets = [(bracket.plan, counts) for bracket, counts in zip(self.played.brackets, self.counts, strict=True)]
+        return Preview(brackets=brackets, trials=self.trials)
+
+    def _fill(self) -> None:
+        """Tell the trials what was decided about them, then begin those there is room for."""
+        for index in list(self.played.pending):
+            standing = self.played.standings[index]
+            if standing.status is Status.PROMOTED:
+                self.played.extend(index)
+                self.queue.append(index)
+            else:
+                num_rungs = len(self.played.brackets[standing.bracket].rungs)
+                self._leave(index, "completed" if standing.rung == num_rungs - 1 else "stopped")
+        for bracket in self.played.vacancies(self.method.num_trials):
+            self.trials.append(_proposed(self.method, len(self.trials) + 1))
+            self.played.enter(len(self.trials), bracket)
+            self.queue.append(len(self.trials))
+
+    def _train_to_target(self, index: int) -> None:
+        standing = self.played.standings[index]
+        target = self.played.units(standing)
+        self._note(index, standing.bracket, standing.rung, target)
+        self.trials[index - 1].units = target
+        if self.script.exits(index, target):
+            self._leave(index, "exited")
+        else:
+            self.played.reach(index, target, self.script.cost(index, target), 0)
+
+    def _train_until_stopped(self, index: int, report_every: int | None) -> None:
+        units = 0
+        while (standing := self.played.standings[index]).status is Status.RUNNING:
+            plan = self.played.brackets[standing.bracket].plan
+            units = min(plan.units[-1], units + report_every) if report_every else self.played.units(standing)
+            self.trials[index - 1].units = units
+            if self.script.exits(index, units):
+                self._note(index, standing.bracket, standing.rung, plan.units[standing.rung])
+                self._leave(index, "exited")
+                return
+            self.played.reach(index, units, self.script.cost(index, units), 0)
+            now = self.played.standings[index]
+            for rung in range(standing.rung, now.rung + (now.status is Status.DROPPED)):
+                self._note(index, standing.bracket, rung, plan.units[rung])
+
+    def _note(self, index: int, bracket: int, rung: int, target: int) -> None:
+        self.counts[bracket][rung] += 1
+        self.trials[index - 1].targets.append(target)
+
+    def _leave(self, index: int, end: str) -> None:
+        self.trials[index - 1].end = end
+        self.played.leave(index, 0, has_failed=end == "exited")
+
+
+def _proposed(method: SearchMethod, index: int) -> Previewed:
+    proposal = method.propose(index, [], [])
+    assert isinstance(proposal, Proposal), "without results every method proposes at once"
+    return Previewed(hyperparameters=proposal.hyperparameters)
