@@ -7,6 +7,7 @@ checkpoints/<checkpoint>/manifest.json   written last: without it the checkpoint
 
 import asyncio
 import io
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,6 +30,10 @@ _TEMPORARY = frozenset(
     {"InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable", "SlowDown", "SlowDownRead",
      "SlowDownWrite", "ServerBusy", "XMinioServerNotInitialized", "IncompleteBody", "BadDigest"}
 )  # fmt: skip
+
+
+#: The same where the answer has no XML body: any status of the caller's fault, but not "later" (404 is told apart).
+_REFUSAL = re.compile(r"Response code: 4(?!04|08|29)\d\d")
 
 
 class NotFound(Exception):
@@ -149,10 +154,12 @@ class _translated:  # noqa: N801 # used as a `with` keyword
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         match error:
-            case S3Error() if error.code in ("NoSuchKey", "NoSuchBucket", "NoSuchObject"):
+            case S3Error() if error.code in ("NoSuchKey", "NoSuchObject"):
                 raise NotFound(self._key) from error
             case S3Error() if error.code not in _TEMPORARY:
                 raise Refused(f"the object store refused {self._key}: {error.code}, {error.message}") from error
+            case InvalidResponseError() if _REFUSAL.search(str(error)):
+                raise Refused(f"the object store refused {self._key}: {error}") from error
             case InvalidResponseError() if "404" in str(error):
                 raise NotFound(self._key) from error
             case MinioException() | urllib3.exceptions.HTTPError():

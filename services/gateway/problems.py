@@ -10,7 +10,7 @@ from aiohttp.typedefs import Handler
 
 from services.gateway import views
 from shared import postgres
-from shared.errors import Conflict, Problem, Rejected, Unavailable
+from shared.errors import Conflict, Problem, Refused, Rejected, Unavailable
 from shared.objectstore import NotFound
 
 MEDIA_TYPE = "application/problem+json"
@@ -55,6 +55,9 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         return problem(error.status, error.title, error.problems)
     except NotFound as error:
         return problem(HTTPStatus.NOT_FOUND, f"{error} is no longer in the object store")
+    except Refused as error:
+        _log.error("the object store refuses", extra={"path": request.path, "error": str(error)})
+        return problem(HTTPStatus.BAD_GATEWAY, str(error))
     except Conflict:
         return problem(HTTPStatus.CONFLICT, "somebody else changed this at the same moment; look and try again")
     except (Unavailable, asyncpg.UndefinedTableError, *postgres.UNREACHABLE) as error:

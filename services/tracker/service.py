@@ -7,7 +7,7 @@ may repeat and processes may die at any moment: each message is folded once.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from shared import broker, postgres, runtime, subjects
 from shared.log import Follower, Message
 
 MAX_BATCH = 2_000  # messages in one transaction
+MAX_BATCH_BYTES = 4 * 1024 * 1024  # of their bodies: a message of METRICS may be tens of thousands of rows
 CHANNEL = "projection"  # NOTIFY payload: "<name> <position>"
 
 #: What rows raise that PostgreSQL cannot hold: their message is set aside.
@@ -99,22 +100,27 @@ class Projection:
         try:
             while not moved.is_set() and not connection.is_closed():
                 messages = await follower.next()
-                for start in range(0, len(messages), MAX_BATCH):
-                    await self._write(connection, messages[start : start + MAX_BATCH])
+                for batch in in_batches(messages):
+                    await self._write(connection, batch)
         finally:
             await follower.close()
 
     async def _write(self, connection: "asyncpg.Connection[asyncpg.Record]", messages: list[Message]) -> None:
-        """Write the messages; when some cannot be written, halve until those stand alone, and set them aside."""
+        """Write the messages; when some cannot be written, halve until those stand alone, and set them aside.
+
+        What takes too long is halved too, but never set aside: the database is slow then, not the message bad.
+        """
         try:
             async with self._advanced(connection, messages[-1].seq):
                 await self._fold.write(connection, messages)
-        except BAD_ROWS as error:
+        except (*BAD_ROWS, TimeoutError) as error:
             half = len(messages) // 2
             if half:
                 await self._write(connection, messages[:half])
                 await self._write(connection, messages[half:])
                 return
+            if isinstance(error, TimeoutError):
+                raise
             self._fold.set_aside(messages[0], error)
             async with self._advanced(connection, messages[0].seq):
                 pass
@@ -132,6 +138,20 @@ class Projection:
                 raise Moved
             yield
             await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, f"{self._name} {position}")
+
+
+def in_batches(messages: Sequence[Message]) -> Iterator[list[Message]]:
+    """Yield the messages in batches of at most MAX_BATCH and, unless it is a single one, MAX_BATCH_BYTES."""
+    batch: list[Message] = []
+    num_bytes = 0
+    for message in messages:
+        if batch and (len(batch) == MAX_BATCH or num_bytes + len(message.body) > MAX_BATCH_BYTES):
+            yield batch
+            batch, num_bytes = [], 0
+        batch.append(message)
+        num_bytes += len(message.body)
+    if batch:
+        yield batch
 
 
 @asynccontextmanager

@@ -5,21 +5,20 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from services.worker.backoff import Backoff
+from services.worker.patience import Patience
 from services.worker.state import Checkpoint
-from shared import objectstore
-from shared.errors import Unavailable
-from shared.events import CheckpointFile, CheckpointSaved
+from shared import log, objectstore
+from shared.errors import Refused, TooLarge
+from shared.events import CheckpointFile, CheckpointSaved, CheckpointShardUploaded
 from shared.ids import CheckpointId
 from shared.objectstore import NotFound, ObjectStore
 
 MANIFEST = PurePosixPath(objectstore.manifest_key(CheckpointId(""))).name
 MAX_PARALLEL = 4
-MAX_MANIFEST_BYTES = 512 * 1024  # it must fit into an event
 
 T = TypeVar("T")
 
@@ -29,11 +28,15 @@ class BadCheckpoint(Exception):
 
 
 def find_files(directory: Path) -> list[Path]:
-    """Return a checkpoint's files, sorted. Raises BadCheckpoint: links and special files have no place in one."""
+    """Return a checkpoint's files, sorted.
+
+    Raises BadCheckpoint: links, special files and names that are not UTF-8 have no place in one.
+    """
     files: list[Path] = []
     try:
         for folder, folders, names in os.walk(directory, onerror=_reraise):
             for path in (Path(folder, name) for name in (*folders, *names)):
+                _check_name(path.name)
                 mode = path.lstat().st_mode
                 if stat.S_ISREG(mode):
                     files.append(path)
@@ -48,7 +51,9 @@ def find_files(directory: Path) -> list[Path]:
     return sorted(files)
 
 
-async def upload(store: ObjectStore, checkpoint_id: CheckpointId, directory: Path) -> tuple[CheckpointFile, ...]:
+async def upload(
+    store: ObjectStore, checkpoint_id: CheckpointId, directory: Path, patience: Patience
+) -> tuple[CheckpointFile, ...]:
     """Store all files below a directory, however long the object store is away. Raises BadCheckpoint."""
     paths = await asyncio.to_thread(find_files, directory)
     limit = asyncio.Semaphore(MAX_PARALLEL)
@@ -59,7 +64,9 @@ async def upload(store: ObjectStore, checkpoint_id: CheckpointId, directory: Pat
             try:
                 size_bytes, sha256 = await asyncio.to_thread(_digest, path)
                 key = objectstore.checkpoint_key(checkpoint_id, name)
-                await _until_available(lambda: store.put_file(key, path))
+                await patience.until_available(lambda: store.put_file(key, path))
+            except (Refused, NotFound) as error:  # no bucket is not found
+                raise BadCheckpoint(f"{name} is refused by the object store: {error}") from error
             except OSError as error:
                 raise BadCheckpoint(f"cannot read {path}: {error.strerror}") from error
             return CheckpointFile(path=name, size_bytes=size_bytes, sha256=sha256)
@@ -67,8 +74,17 @@ async def upload(store: ObjectStore, checkpoint_id: CheckpointId, directory: Pat
     return await _all([upload_one(path) for path in paths])
 
 
-async def write_manifest(store: ObjectStore, saved: CheckpointSaved) -> None:
-    """Make the checkpoint exist. Raises BadCheckpoint when it has too many files."""
+def check_size(stored: CheckpointSaved | CheckpointShardUploaded) -> None:
+    """Raise BadCheckpoint when the list of a checkpoint's files does not fit into the event."""
+    try:
+        log.check_size(stored)
+    except TooLarge as error:
+        advice = "Write fewer files, for example one archive instead of a directory"
+        raise BadCheckpoint(f"it has {len(stored.files):,} files, so {error}. {advice}") from error
+
+
+async def write_manifest(store: ObjectStore, saved: CheckpointSaved, patience: Patience) -> None:
+    """Make the checkpoint exist. Raises BadCheckpoint when the object store refuses."""
     body = json.dumps(
         {
             "checkpoint_id": saved.checkpoint_id,
@@ -83,13 +99,17 @@ async def write_manifest(store: ObjectStore, saved: CheckpointSaved) -> None:
         },
         indent=1,
     ).encode()
-    if len(body) > MAX_MANIFEST_BYTES:
-        raise BadCheckpoint(f"it has too many files: {len(saved.files)}")
-    await _until_available(lambda: store.put(objectstore.manifest_key(saved.checkpoint_id), body))
+    try:
+        await patience.until_available(lambda: store.put(objectstore.manifest_key(saved.checkpoint_id), body))
+    except (Refused, NotFound) as error:
+        raise BadCheckpoint(f"{MANIFEST} is refused by the object store: {error}") from error
 
 
-async def download(store: ObjectStore, checkpoint: Checkpoint, directory: Path) -> None:
-    """Fetch and verify a checkpoint's files into a directory. Raises BadCheckpoint when one is missing or differs."""
+async def download(store: ObjectStore, checkpoint: Checkpoint, directory: Path, patience: Patience) -> None:
+    """Fetch and verify a checkpoint's files into a directory.
+
+    Raises BadCheckpoint when a file is missing or differs, and Refused: that says nothing about the checkpoint.
+    """
     limit = asyncio.Semaphore(MAX_PARALLEL)
 
     async def download_one(file: CheckpointFile) -> None:
@@ -100,7 +120,7 @@ async def download(store: ObjectStore, checkpoint: Checkpoint, directory: Path) 
             path = directory / relative
             try:
                 key = objectstore.checkpoint_key(checkpoint.checkpoint_id, file.path)
-                await _until_available(lambda: store.get_file(key, path))
+                await patience.until_available(lambda: store.get_file(key, path))
             except NotFound:
                 raise BadCheckpoint(f"{file.path} is missing") from None
             if await asyncio.to_thread(_digest, path) != (file.size_bytes, file.sha256):
@@ -118,13 +138,11 @@ async def _all(work: Sequence[Awaitable[T]]) -> tuple[T, ...]:
     return tuple(result for result in results if not isinstance(result, BaseException))
 
 
-async def _until_available(attempt: Callable[[], Awaitable[T]]) -> T:
-    backoff = Backoff()
-    while True:
-        try:
-            return await attempt()
-        except Unavailable:
-            await backoff.pause()
+def _check_name(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise BadCheckpoint(f"the file name {name!a} is not UTF-8") from None
 
 
 def _digest(path: Path) -> tuple[int, str]:

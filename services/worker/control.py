@@ -14,11 +14,13 @@ T = TypeVar("T")
 
 
 class Control:
-    """Takes orders. `on_shard` is called with other agents' parts of checkpoints."""
+    """Takes orders. `on_shard` is called with other agents' parts of checkpoints, `on_completed` when their ranks are
+    done."""
 
-    def __init__(self, on_shard: Callable[[Shard], None]) -> None:
+    def __init__(self, on_shard: Callable[[Shard], None], on_completed: Callable[[AgentId], None]) -> None:
         loop = asyncio.get_running_loop()
         self._on_shard = on_shard
+        self._on_completed = on_completed
         self._scope: asyncio.Timeout | None = None
         self._yields_to_stop = self._yields_to_kill = False
         self.stop: asyncio.Future[Stop] = loop.create_future()
@@ -28,6 +30,7 @@ class Control:
         self.members: dict[AgentId, MemberExit] = {}
         self.changed = asyncio.Event()
         self.is_void = False
+        self._is_overdue = False
 
     def tell(self, order: Order) -> None:
         """Take an order. The first stop and the first kill count; a void allocation overrides everything."""
@@ -50,6 +53,11 @@ class Control:
         """End the trial for a mistake of its own."""
         _settle(self.fault, error)
 
+    def expire(self) -> None:
+        """All the time is over that a stop leaves the ranks, and us to store what they wrote."""
+        self._is_overdue = True
+        self._interrupt()
+
     @property
     def kill_reason(self) -> KillReason | None:
         """Why the ranks were killed, if they were."""
@@ -65,7 +73,10 @@ class Control:
     async def interruptible(
         self, *, by_stop: bool = False, by_kill: bool = False, timeout_s: float | None = None
     ) -> AsyncIterator[None]:
-        """Run the body until the allocation is void (or a stop, a kill, the timeout) ends it: TimeoutError then."""
+        """Run the body until the allocation is void, or a stop has expired, ends it: TimeoutError then.
+
+        So do a stop, a kill and the timeout, where they are asked for.
+        """
         self._yields_to_stop, self._yields_to_kill = by_stop, by_kill
         try:
             async with asyncio.timeout(timeout_s) as self._scope:
@@ -77,7 +88,7 @@ class Control:
     def _interrupt(self) -> None:
         stopped = self.stop.done() and self._yields_to_stop
         killed = self.kill.done() and (self._yields_to_kill or self.is_void)
-        if self._scope and (stopped or killed):
+        if self._scope and (stopped or killed or self._is_overdue):
             self._scope.reschedule(0)
 
     def _kill(self, order: Kill) -> None:
@@ -94,7 +105,9 @@ class Control:
         self.changed.set()
         if ended.outcome is None:
             self._kill(Kill(reason=KillReason.AGENT_LOST, seq=ended.seq))
-        elif ended.outcome is not Outcome.COMPLETED and not self.stop.done():
+        elif ended.outcome is Outcome.COMPLETED:
+            self._on_completed(ended.agent_id)
+        elif not self.stop.done():
             self._kill(Kill(reason=KillReason.MEMBER_ENDED, seq=ended.seq))
 
 

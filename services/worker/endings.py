@@ -62,14 +62,15 @@ def local_ending(
     is_stopping: bool = False,
     kill: KillReason | None = None,
     fault: str | None = None,
+    is_stored: bool = True,
 ) -> Ending:
     """Return how this agent's ranks ended. `exits` in the order they came; `fault` is the trial's mistake that we
-    ended it for."""
+    ended it for; `is_stored`: nothing that they said or wrote had to be given up."""
     match kill:
         case KillReason.AGENT_LOST | KillReason.LEAVING:
             return Ending(outcome=Outcome.PREEMPTED)
         case KillReason.VOID:
-            return Ending(outcome=Outcome.INTERRUPTED)
+            return Ending(outcome=Outcome.INTERRUPTED, error=str(kill))
     cause = root_cause(exits)
     if fault is not None:
         return Ending(outcome=Outcome.FAILED, error=fault)
@@ -79,8 +80,10 @@ def local_ending(
         return Ending(outcome=Outcome.FAILED, exit_code=cause.code, error=error_of(cause))
     if any(ended.code is None for ended in exits):
         return Ending(outcome=Outcome.INTERRUPTED, error="the process that starts the ranks on this agent died")
-    if is_stopping and not (byes and all(bye.outcome is Outcome.COMPLETED for bye in byes.values())):
-        return Ending(outcome=Outcome.PREEMPTED, step=_stopped_at(exits, byes))
+    if is_stopping and not (is_stored and byes and all(bye.outcome is Outcome.COMPLETED for bye in byes.values())):
+        return Ending(outcome=Outcome.PREEMPTED, step=_stopped_at(exits, byes) if is_stored else None)
+    if not is_stored:
+        return Ending(outcome=Outcome.INTERRUPTED, error="what the ranks said or wrote last could not be stored")
     return Ending(outcome=Outcome.COMPLETED, exit_code=0)
 
 
@@ -97,8 +100,14 @@ def gang_ending(local: Ending, members: Sequence[MemberExit]) -> Ending:
         return local
     if interrupted := [ending for ending in everyone if ending.outcome is Outcome.INTERRUPTED]:
         was_asked = any(ending.outcome is Outcome.PREEMPTED for ending in everyone)
-        return Ending(outcome=Outcome.PREEMPTED) if was_asked else interrupted[0]
+        return Ending(outcome=Outcome.PREEMPTED) if was_asked else _first_interruption(interrupted)
     return local if local.outcome is Outcome.PREEMPTED else Ending(outcome=Outcome.PREEMPTED)
+
+
+def _first_interruption(interrupted: Sequence[Ending]) -> Ending:
+    """Return an interruption that is a cause, if there is one: not the end of other ranks."""
+    causes = [ending for ending in interrupted if ending.error != str(KillReason.MEMBER_ENDED)]
+    return causes[0] if causes else interrupted[0]
 
 
 def root_cause(exits: Sequence[RankExit]) -> RankExit | None:
@@ -142,8 +151,11 @@ def _stopped_at(exits: Sequence[RankExit], byes: Mapping[int, Bye]) -> int | Non
 
 def _ending_of(member: MemberExit) -> Ending:
     assert member.outcome is not None
-    error = f"agent {member.agent_id}: {member.error}" if member.error else None
-    return Ending(outcome=member.outcome, exit_code=member.exit_code, error=error)
+    error = member.error
+    if error is None and member.outcome in (Outcome.FAILED, Outcome.INTERRUPTED):
+        error = "its ranks ended, it did not say why"
+    told = f"agent {member.agent_id}: {error}" if error else None
+    return Ending(outcome=member.outcome, exit_code=member.exit_code, error=told)
 
 
 def _signal_name(number: int) -> str:

@@ -14,13 +14,16 @@ from services.worker.control import Control
 from services.worker.decide import Kill, KillReason, Order, Stop
 from services.worker.endings import Ending, gang_ending
 from services.worker.facilities import Facilities
-from services.worker.rendezvous import RendezvousHost, wait_for_chief_to_end
+from services.worker.failures import ending_after
+from services.worker.rendezvous import ANY_PORT, RendezvousHost, wait_for_chief_to_end
 from services.worker.share import Share
-from services.worker.state import Allocation
+from services.worker.state import Allocation, Rendezvous
 from services.worker.uploads import Uploads
+from shared.broker import raise_if_cancelled
 from shared.events import Event, GangMemberExited, Outcome, RendezvousOpened, TrialExited, TrialPreempted
 
 LOG_DRAIN_S = 15.0
+MAX_ERROR_CHARS = 16 * 1024  # of what an event tells
 
 
 class Gang:
@@ -33,8 +36,11 @@ class Gang:
         self._uploads = Uploads(
             allocation, agent_id=facilities.agent_id, store=facilities.store, outbox=facilities.outbox
         )
-        self._control = Control(self._uploads.add_shard)
+        self._control = Control(self._uploads.add_shard, self._uploads.add_completed)
         self._spoken = allocation.spoken_by(facilities.agent_id)
+        self._host: RendezvousHost | None = None
+        self._has_said_opened = False
+        self._share: Share | None = None
 
     def tell(self, order: Order) -> None:
         """Take an order."""
@@ -48,26 +54,38 @@ class Gang:
             self._control.tell(Stop(reason=KillReason.LEAVING, timeout_s=timeout_s, seq=None))
 
     async def run(self) -> None:
-        """Run to the last event."""
-        async with asyncio.TaskGroup() as tasks, contextlib.AsyncExitStack() as stack:
-            watching = tasks.create_task(self._watch_chief(), name="watch the chief")
-            host: RendezvousHost | None = None
-            if self._is_chief and self._allocation.world_size > 1:
-                host = stack.enter_context(contextlib.closing(RendezvousHost(self._facilities.address)))
-                await self._say_opened(host)
-            share = Share(self._facilities, self._allocation, self._control, self._uploads, host)
-            ending = await share.run()
-            watching.cancel()
-            if host and ending.outcome is not Outcome.COMPLETED:
-                host.close()
+        """Run to the last event. What goes wrong on the way ends this trial, not the agent."""
+        try:
+            ending = await self._attempt()
+            if self._host and ending.outcome is not Outcome.COMPLETED:
+                self._host.close()
             if self._is_chief:
                 ending = await self._conclude(ending)
             if not self._control.is_void:
-                await self._report(ending, share)
+                await self._report(ending)
+        finally:
+            if self._host:
+                self._host.close()
 
-    async def _say_opened(self, host: RendezvousHost) -> None:
+    async def _attempt(self) -> Ending:
+        """Run this agent's ranks and return how they ended."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                watching = tasks.create_task(self._watch_chief(), name="watch the chief")
+                self._share = Share(self._facilities, self._allocation, self._control, self._uploads)
+                if self._is_chief and self._allocation.world_size > 1:
+                    self._host = RendezvousHost(self._facilities.address)
+                    await self._say_opened(self._host.rendezvous)
+                ending = await self._share.run(self._host)
+                watching.cancel()
+        except Exception as error:  # noqa: BLE001 # the other trials on this agent have nothing to do with it
+            raise_if_cancelled()
+            return ending_after(error, self._allocation.allocation_id)
+        return ending
+
+    async def _say_opened(self, place: Rendezvous) -> None:
+        self._has_said_opened = True
         if len(self._allocation.members) > 1:
-            place = host.rendezvous
             event = RendezvousOpened(**self._spoken, address=place.address, port=place.port)
             await self._put(event, (self._allocation.seq,))
 
@@ -78,18 +96,23 @@ class Gang:
     async def _conclude(self, local: Ending) -> Ending:
         """Wait for the other agents' ranks and return how the gang ended."""
         others = {member.agent_id for member in self._allocation.members[1:]}
+        if others and not self._has_said_opened and not self._control.is_void:
+            # They wait for us: where nobody listens they find that we are gone.
+            await self._say_opened(Rendezvous(address=self._facilities.address, port=ANY_PORT))
         while not self._control.is_void and not others <= self._control.members.keys():
             self._control.changed.clear()
             await self._control.changed.wait()
         return gang_ending(local, list(self._control.members.values()))
 
-    async def _report(self, ending: Ending, share: Share) -> None:
-        if ending.error:
-            share.log.say(ending.error.partition("\n")[0])  # the rest is the rank's own output
-        with contextlib.suppress(TimeoutError):  # the broker is away: the lines stay queued, and so will the event
-            async with asyncio.timeout(LOG_DRAIN_S):
-                await share.drain_logs()
-        began = share.started.result() if share.started.done() else self._allocation.seq
+    async def _report(self, ending: Ending) -> None:
+        began = self._allocation.seq
+        if share := self._share:
+            if ending.error:  # of a rank that failed the rest is its own output
+                share.log.say(ending.error if ending.exit_code is None else ending.error.partition("\n")[0])
+            with contextlib.suppress(TimeoutError):  # the broker is away: the lines stay queued, and so will the event
+                async with asyncio.timeout(LOG_DRAIN_S):
+                    await share.drain_logs()
+            began = share.started.result() if share.started.done() else began
         ended = [self._control.cause, *(member.seq for member in self._control.members.values())]
         await self._put(self._last_event(ending), (began, *(seq for seq in ended if seq is not None)))
 
@@ -97,7 +120,8 @@ class Gang:
         if self._is_chief and ending.outcome is Outcome.PREEMPTED:
             return TrialPreempted(**self._spoken, step=ending.step)
         last = TrialExited if self._is_chief else GangMemberExited
-        return last(**self._spoken, outcome=ending.outcome, exit_code=ending.exit_code, error=ending.error)
+        error = ending.error and ending.error[:MAX_ERROR_CHARS].encode(errors="replace").decode()
+        return last(**self._spoken, outcome=ending.outcome, exit_code=ending.exit_code, error=error)
 
     async def _put(self, event: Event, causes: tuple[int, ...]) -> None:
         """Append and wait until it is on the log."""

@@ -1,12 +1,14 @@
 """How a rank is started: its number in the gang, its command line, its environment."""
 
 import ipaddress
+import json
 import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from services.worker.state import Allocation, Rendezvous
 from shared.errors import Rejected
@@ -14,6 +16,7 @@ from shared.events import Slot, SlotKind
 from shared.ids import AgentId
 
 _PYTHON = ("python", "python3")
+MAX_VARIABLE_BYTES = 64 * 1024  # the kernel takes 128 KiB, name included
 
 #: Variables that the interpreter, the loader or the libraries read only when they start: no fork would see them.
 _READ_AT_START = re.compile(r"(PYTHON|LD_|TORCH|PYTORCH|DS_|OMP_|GOMP_|KMP_|MKL_|OPENBLAS_).*")
@@ -89,6 +92,13 @@ def base_environment(agent_environment: Mapping[str, str]) -> dict[str, str]:
 def parent_environment(base: Mapping[str, str], kind: SlotKind) -> dict[str, str]:
     """Return the environment of the warm parent: its libraries must start no threads."""
     return {**base, **_threads(), **({"DS_ACCELERATOR": "cpu"} if kind is SlotKind.CPU else {})}
+
+
+def told_to_plain_scripts(hyperparameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a script that does not use the SDK reads its hyperparameters from; nothing if they are longer than
+    the kernel takes in one variable."""
+    text = json.dumps(dict(hyperparameters), default=str)
+    return {"TM_HYPERPARAMETERS": text} if len(text.encode()) <= MAX_VARIABLE_BYTES else {}
 
 
 def environment(

@@ -27,7 +27,7 @@ MAX_WAITING_BYTES = 16 * 1024 * 1024
 TAIL_LINES = 60
 READ_BYTES = 64 * 1024
 
-_LINE_OVERHEAD_BYTES = 200  # what a short line costs in memory besides its text
+_LINE_OVERHEAD_BYTES = 200  # what a short line costs in memory besides its text, and more than in a message
 
 
 class LineSplitter:
@@ -73,7 +73,8 @@ class RankLog:
     def say(self, text: str) -> None:
         """Add a line of the agent's own."""
         for line in text.splitlines():
-            self.write("agent", line)
+            for piece in _texts(line.encode(errors="replace")):
+                self.write("agent", piece)
 
     def write(self, stream: str, text: str) -> None:
         """Add a line."""
@@ -202,4 +203,4 @@ def _text(line: bytes) -> str:
 
 
 def _size(text: str) -> int:
-    return len(text) + _LINE_OVERHEAD_BYTES
+    return len(text.encode()) + _LINE_OVERHEAD_BYTES

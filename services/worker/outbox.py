@@ -3,6 +3,7 @@
 One writer, one queue, one append at a time. While the broker is away the queue fills; when it is full, whoever has
 something to say waits, and with it the reader of that rank's socket: the training process is slowed, nothing is lost.
 An append whose reply was lost is refused when repeated: then the log's last event of ours tells whether it is stored.
+An event that the log can never take fails alone: its future has the reason, and those behind it go on.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from nats.aio.client import Client
 from services.worker.backoff import Backoff
 from shared import log, subjects
 from shared.codec import Envelope, Undecodable
-from shared.errors import Conflict, Unavailable
+from shared.errors import Conflict, TooLarge, Unavailable
 from shared.events import Event
 
 MAX_WAITING = 4096
@@ -44,7 +45,8 @@ class Outbox:
         self._last_of: dict[tuple[str, str], int] = {}  # aggregate -> our last event's sequence
 
     async def put(self, event: Event, *, causes: tuple[int, ...], correlation: str) -> asyncio.Future[int]:
-        """Queue an event, waiting while the queue is full; the future has its sequence once it is on the log."""
+        """Queue an event, waiting while the queue is full; the future has its sequence once it is on the log, or fails
+        with TooLarge."""
         envelope = log.envelope_of(
             event, writer=self._writer, actor=self._writer, correlation=correlation, causes=causes
         )
@@ -53,7 +55,7 @@ class Outbox:
         return entry.stored
 
     async def append(self, event: Event, *, causes: tuple[int, ...], correlation: str) -> int:
-        """Queue an event and wait until it is on the log; return its sequence."""
+        """Queue an event and wait until it is on the log; return its sequence. Raises TooLarge."""
         return await (await self.put(event, causes=causes, correlation=correlation))
 
     async def run(self) -> None:
@@ -66,14 +68,31 @@ class Outbox:
                 await self._store(aggregate, [entry for entry in entries if entry.aggregate == aggregate])
 
     async def _store(self, aggregate: tuple[str, str], entries: list[_Entry]) -> None:
-        envelopes = [entry.envelope for entry in entries]
-        backoff = Backoff()
-        while (last_seq := await self._try(aggregate, envelopes)) is None:
-            await backoff.pause()
+        try:
+            last_seq = await self._append(aggregate, [entry.envelope for entry in entries])
+        except TooLarge as error:
+            await self._store_apart(aggregate, entries, error)
+            return
         self._remember(aggregate, last_seq)
         for number, entry in enumerate(reversed(entries)):  # an atomic batch is stored without gaps
             if not entry.stored.done():
                 entry.stored.set_result(last_seq - number)
+
+    async def _store_apart(self, aggregate: tuple[str, str], entries: list[_Entry], error: TooLarge) -> None:
+        """Halve what is too large until that stands alone, and give it up."""
+        if half := len(entries) // 2:
+            await self._store(aggregate, entries[:half])
+            await self._store(aggregate, entries[half:])
+            return
+        _log.error("event given up", extra={"aggregate": "/".join(aggregate), "error": str(error)})
+        if not entries[0].stored.done():
+            entries[0].stored.set_exception(error)
+
+    async def _append(self, aggregate: tuple[str, str], envelopes: list[Envelope]) -> int:
+        backoff = Backoff()
+        while (last_seq := await self._try(aggregate, envelopes)) is None:
+            await backoff.pause()
+        return last_seq
 
     async def _try(self, aggregate: tuple[str, str], envelopes: list[Envelope]) -> int | None:
         """Return the last envelope's sequence, or None when another attempt is needed."""

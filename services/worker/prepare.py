@@ -10,6 +10,7 @@ from services.worker.checkpoints import BadCheckpoint
 from services.worker.facilities import Facilities
 from services.worker.launch import Command, Place
 from services.worker.logs import RankLog
+from services.worker.patience import Patience
 from services.worker.state import Allocation, Checkpoint, Trial
 from shared.config import Experiment, load_experiment
 from shared.errors import Rejected
@@ -40,13 +41,14 @@ class Prepared:
 async def prepare(
     facilities: Facilities, allocation: Allocation, place: Place, directory: Path, log: RankLog
 ) -> Prepared:
-    """Fetch what the ranks need. Raises Rejected when it cannot be had, OSError when the disk fails."""
+    """Fetch what the ranks need. Raises Rejected or Refused when it cannot be had, OSError when the disk fails."""
     if allocation.experiment is None or allocation.trial is None:
         raise Rejected(f"the log does not say what trial {allocation.trial_id} is to run")
     experiment = load_experiment(dict(allocation.experiment.config))
     variables = dict(line.split("=", 1) for line in experiment.environment.environment_variables)
     command = launch.command(experiment.entrypoint, variables, place.slots[0].kind)
-    await facilities.workspace.unpack_code(allocation.experiment.code_sha256, directory / "code")
+    patience = Patience(log.say)
+    await facilities.workspace.unpack_code(allocation.experiment.code_sha256, directory / "code", patience)
     resume = await _restore(facilities, allocation.trial.checkpoints, directory, log)
     return Prepared(
         directory=directory,
@@ -98,7 +100,8 @@ async def _restore(
     """Download the newest checkpoint that is whole and return it; None if the trial starts anew."""
     for checkpoint in candidates:
         try:
-            await checkpoints.download(facilities.store, checkpoint, _resume_directory(directory, checkpoint))
+            target = _resume_directory(directory, checkpoint)
+            await checkpoints.download(facilities.store, checkpoint, target, Patience(log.say))
         except BadCheckpoint as error:
             log.say(f"checkpoint {checkpoint.checkpoint_id} cannot be used: {error}")
         else:

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from services.worker.endings import RankExit
@@ -10,6 +10,7 @@ from services.worker.logs import RankLog
 from services.worker.parent import Process
 
 TERM_GRACE_S = 2.0
+KILL_TIMEOUT_S = 10.0  # for the kernel, and for the warm parent to tell us
 OUTPUT_GRACE_S = 1.0  # a process that a rank has left elsewhere may hold its output open for ever
 
 
@@ -22,6 +23,11 @@ class Ranks:
         self._signalled: set[int] = set()
         self._exits: list[RankExit] = []
         self._oom_kills = num_oom_kills()
+
+    @property
+    def are_running(self) -> bool:
+        """Whether any rank still runs."""
+        return any(not process.exited.done() for process in self._processes.values())
 
     async def join(self, captures: Mapping[int, "asyncio.Task[None]"]) -> list[RankExit]:
         """Return how all ranks ended, in the order they did; the first failure ends the others.
@@ -48,6 +54,10 @@ class Ranks:
         await asyncio.sleep(TERM_GRACE_S)
         self.kill()
 
+    async def end(self) -> None:
+        """Leave no rank running."""
+        await end(self._processes.values())
+
     def kill(self) -> None:
         """Kill all ranks that still run."""
         self.signal(signal.SIGKILL)
@@ -71,6 +81,15 @@ class Ranks:
             )
         )
         return code != 0 and rank not in self._signalled
+
+
+async def end(processes: Iterable[Process]) -> None:
+    """Kill those that still run, and return when they have ended."""
+    running = [process for process in processes if not process.exited.done()]
+    for process in running:
+        process.signal(signal.SIGKILL)
+    if running:
+        await asyncio.wait([process.exited for process in running], timeout=KILL_TIMEOUT_S)
 
 
 def num_oom_kills() -> int:

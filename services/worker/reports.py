@@ -87,10 +87,19 @@ class Reports:
         spoken = allocation.spoken_by(self._facilities.agent_id)
         event = MetricReported(**spoken, step=frame.step, metrics=metrics)
         cause = await asyncio.shield(self._started)
-        await self._facilities.outbox.put(event, causes=(cause,), correlation=allocation.experiment_id)
+        stored = await self._facilities.outbox.put(event, causes=(cause,), correlation=allocation.experiment_id)
+        stored.add_done_callback(self._note_reported)
+
+    def _note_reported(self, stored: "asyncio.Future[int]") -> None:
+        if not stored.cancelled() and (error := stored.exception()):
+            self._fail(f"a validation cannot be reported: {error}")
 
     async def _save(self, frame: CheckpointWritten) -> None:
-        directory = Path(frame.directory).resolve()
+        try:
+            directory = Path(frame.directory).resolve()
+        except (OSError, ValueError, RuntimeError) as error:  # a NUL, or links in a circle
+            self._fail(f"the checkpoint of step {frame.step} lies in {frame.directory!a}, which is no path: {error}")
+            return
         root = self._checkpoint_directory.resolve()
         if directory == root or not directory.is_relative_to(root):
             self._fail(f"the checkpoint of step {frame.step} lies in {directory}; it must be a directory inside {root}")

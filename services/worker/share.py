@@ -1,9 +1,10 @@
 """This agent's ranks of a gang: started, listened to, ended."""
 
 import asyncio
+import contextlib
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from services.worker import launch
@@ -11,38 +12,31 @@ from services.worker.control import Control
 from services.worker.endings import Ending, RankExit, local_ending
 from services.worker.facilities import Facilities
 from services.worker.logs import RankLog
-from services.worker.parent import CannotSpawn, ParentDied, Process
+from services.worker.parent import Process
 from services.worker.prepare import Prepared, prepare, welcome
-from services.worker.ranks import Ranks
+from services.worker.ranks import Ranks, end
 from services.worker.rendezvous import ANY_PORT, RendezvousHost
 from services.worker.reports import Reports
 from services.worker.state import Allocation, Rendezvous
 from services.worker.trial_socket import TrialSocket, socket_path
 from services.worker.uploads import Uploads
-from shared.errors import Rejected
-from shared.events import Outcome, TrialStarted
+from shared.events import TrialStarted
 
-UPLOAD_AFTER_EXIT_S = 60.0
+#: For storing what ranks wrote before one of them failed, or up to the end of the time that a stop left them. After a
+#: clean exit there is no limit: the trial has not completed before its last checkpoint is stored.
+UPLOAD_GRACE_S = 60.0
 
 Captures = Mapping[int, "asyncio.Task[None]"]
 
 
 class Share:
-    """Runs this agent's ranks. `host` is the gang's rendezvous if this agent opens it."""
+    """Runs this agent's ranks."""
 
-    def __init__(
-        self,
-        facilities: Facilities,
-        allocation: Allocation,
-        control: Control,
-        uploads: Uploads,
-        host: RendezvousHost | None,
-    ) -> None:
+    def __init__(self, facilities: Facilities, allocation: Allocation, control: Control, uploads: Uploads) -> None:
         self._facilities = facilities
         self._allocation = allocation
         self._control = control
         self._uploads = uploads
-        self._host = host
         self._place = launch.place_of(allocation, facilities.agent_id, facilities.slots)
         self._logs = {rank: facilities.logs.open(allocation, rank) for rank in self._place.ranks}
         self.started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -52,40 +46,38 @@ class Share:
         """Where the agent says what concerns the trial."""
         return self._logs[self._place.first_rank]
 
-    async def run(self) -> Ending:
-        """Run the ranks to their end."""
+    async def run(self, host: RendezvousHost | None) -> Ending:
+        """Run the ranks to their end; `host` is the gang's rendezvous if this agent opens it.
+
+        None of them runs any more when this returns, or raises what kept them from running.
+        """
         allocation = self._allocation
-        try:
-            async with self._facilities.workspace.allocation_directory(allocation.allocation_id) as directory:
-                try:
-                    async with self._control.interruptible(by_stop=True, by_kill=True):
-                        prepared = await prepare(self._facilities, allocation, self._place, directory, self.log)
-                        await self._facilities.parent.wait_until_warm()
-                        rendezvous = await self._meet()
-                except TimeoutError:
-                    return local_ending((), {}, is_stopping=True, kill=self._control.kill_reason)
-                return await self._run_ranks(prepared, rendezvous)
-        except ParentDied as error:
-            return Ending(outcome=Outcome.INTERRUPTED, error=str(error))
-        except (Rejected, CannotSpawn, OSError) as error:
-            return Ending(outcome=Outcome.FAILED, error=str(error))
+        async with self._facilities.workspace.allocation_directory(allocation.allocation_id) as directory:
+            try:
+                async with self._control.interruptible(by_stop=True, by_kill=True):
+                    prepared = await prepare(self._facilities, allocation, self._place, directory, self.log)
+                    await self._facilities.parent.wait_until_warm()
+                    rendezvous = await self._meet(host)
+            except TimeoutError:
+                return local_ending((), {}, is_stopping=True, kill=self._control.kill_reason)
+            return await self._run_ranks(prepared, rendezvous)
 
     async def drain_logs(self) -> None:
         """Wait until everything that the ranks wrote is in the stream."""
         for log in self._logs.values():
             await log.drained()
 
-    async def _meet(self) -> Rendezvous:
+    async def _meet(self, host: RendezvousHost | None) -> Rendezvous:
         """Return where the ranks meet, once they may start."""
-        if self._host:
-            await self._host.serve(self._facilities.parent)
-            return self._host.rendezvous
+        if host:
+            await host.serve(self._facilities.parent)
+            return host.rendezvous
         if self._allocation.world_size == 1:
             return Rendezvous(address=self._facilities.address, port=ANY_PORT)
         return await asyncio.shield(self._control.rendezvous)
 
     async def _run_ranks(self, prepared: Prepared, rendezvous: Rendezvous) -> Ending:
-        reports = self._reports(prepared)
+        reports, control = self._reports(prepared), self._control
         with socket_path(prepared.directory) as path:
             trial_socket = TrialSocket(
                 path,
@@ -93,49 +85,42 @@ class Share:
                 handle=reports.handle,
                 complain=self.log.say,
             )
-            failure: CannotSpawn | None = None
             async with asyncio.TaskGroup() as tasks, trial_socket.serve(tasks):
+                ranks, captures = await self._launch(prepared, rendezvous, path, tasks)
                 try:
-                    ranks, captures = await self._launch(prepared, rendezvous, path, tasks)
-                except CannotSpawn as error:
-                    failure = error  # a task group would wrap it
-                else:
-                    exits = await self._see_through(ranks, captures, trial_socket, tasks)
-        if failure:
-            raise failure
-        control = self._control
+                    await self._say_started(prepared)
+                    exits, is_stored = await self._see_through(ranks, captures, trial_socket, tasks)
+                finally:
+                    await ranks.end()
         return local_ending(
             exits,
             reports.byes,
             is_stopping=control.stop.done(),
             kill=control.kill_reason,
             fault=control.fault.result() if control.fault.done() else None,
+            is_stored=is_stored,
         )
 
     async def _launch(
         self, prepared: Prepared, rendezvous: Rendezvous, socket: Path, tasks: asyncio.TaskGroup
     ) -> tuple[Ranks, Captures]:
-        """Start all ranks, or none: raises CannotSpawn."""
+        """Start all ranks, or none: raises CannotSpawn, or OSError."""
         processes: dict[int, Process] = {}
         captures: dict[int, asyncio.Task[None]] = {}
         try:
             for rank in self._place.ranks:
-                stdout, stderr = os.pipe(), os.pipe()
-                captures[rank] = tasks.create_task(
-                    self._capture(rank, stdout[0], stderr[0]), name=f"output of rank {rank}"
-                )
-                try:
-                    processes[rank] = await self._spawn(prepared, rendezvous, socket, rank, (stdout[1], stderr[1]))
-                finally:
-                    os.close(stdout[1])
-                    os.close(stderr[1])
-        except CannotSpawn:
-            for process in processes.values():
-                process.signal(signal.SIGKILL)
+                with contextlib.ExitStack() as reading, contextlib.ExitStack() as writing:
+                    stdout, stderr = (_pipe(reading, writing) for _ in range(2))
+                    output = (stdout[1], stderr[1])
+                    processes[rank] = await self._spawn(prepared, rendezvous, socket, rank, output)
+                    captures[rank] = tasks.create_task(
+                        self._capture(rank, stdout[0], stderr[0]), name=f"output of rank {rank}"
+                    )
+                    reading.pop_all()
+        except BaseException:
+            await end(processes.values())
             raise
-        ranks = Ranks(processes, self._logs)
-        await self._say_started(prepared)
-        return ranks, captures
+        return Ranks(processes, self._logs), captures
 
     async def _spawn(
         self, prepared: Prepared, rendezvous: Rendezvous, socket: Path, rank: int, output: tuple[int, int]
@@ -144,7 +129,7 @@ class Share:
             "TM_SOCKET": str(socket),
             "TM_TRIAL_ID": self._allocation.trial_id,
             "TM_EXPERIMENT_ID": self._allocation.experiment_id,
-        }
+        } | launch.told_to_plain_scripts(prepared.trial.hyperparameters)
         base = self._facilities.base_environment
         return await self._facilities.parent.spawn(
             prepared.command.argv,
@@ -194,25 +179,35 @@ class Share:
 
     async def _see_through(
         self, ranks: Ranks, captures: Captures, trial_socket: TrialSocket, tasks: asyncio.TaskGroup
-    ) -> list[RankExit]:
-        """Wait until the ranks, and all that they have set going, have ended; end them when told to."""
-        uploading = tasks.create_task(self._uploads.run(trial_socket.broadcast, self._control.fail), name="uploads")
-        obeying = [
+    ) -> tuple[list[RankExit], bool]:
+        """Wait until the ranks, and all that they have set going, have ended; end them when told to.
+
+        Returns how they ended, and whether all that they said and wrote is stored.
+        """
+        uploads = self._uploads.run(trial_socket.broadcast, self._control.fail, self.log.say)
+        helping = [
+            tasks.create_task(uploads, name="uploads"),
             tasks.create_task(self._obey_stop(ranks, trial_socket), name="obey stop"),
             tasks.create_task(self._obey_kill(ranks), name="obey kill"),
             tasks.create_task(self._obey_fault(ranks), name="obey fault"),
         ]
         exits = await ranks.join(captures)
+        is_stored = await self._store_the_rest(exits, trial_socket)
+        for task in (*helping, *captures.values()):
+            task.cancel()
+        return exits, is_stored
+
+    async def _store_the_rest(self, exits: Sequence[RankExit], trial_socket: TrialSocket) -> bool:
+        have_failed = any(ended.code != 0 for ended in exits)
         try:
             async with self._control.interruptible():
                 await trial_socket.drained()
-            async with self._control.interruptible(by_kill=True, timeout_s=UPLOAD_AFTER_EXIT_S):
+            async with self._control.interruptible(by_kill=True, timeout_s=UPLOAD_GRACE_S if have_failed else None):
                 await self._uploads.finished()
         except TimeoutError:
             self.log.say("the ranks' last words or checkpoint could not be stored")
-        for task in (uploading, *obeying, *captures.values()):
-            task.cancel()
-        return exits
+            return False
+        return True
 
     async def _obey_stop(self, ranks: Ranks, trial_socket: TrialSocket) -> None:
         stop = await asyncio.shield(self._control.stop)
@@ -221,8 +216,11 @@ class Share:
         if not trial_socket.is_greeted:  # a program that does not talk to us
             ranks.signal(signal.SIGTERM)
         await asyncio.sleep(stop.timeout_s)
-        self.log.say(f"killed: still running {stop.timeout_s:g} s after it was asked to stop")
-        ranks.kill()
+        if ranks.are_running:
+            self.log.say(f"killed: still running {stop.timeout_s:g} s after it was asked to stop")
+            ranks.kill()
+        await asyncio.sleep(UPLOAD_GRACE_S)
+        self._control.expire()
 
     async def _obey_kill(self, ranks: Ranks) -> None:
         kill = await asyncio.shield(self._control.kill)
@@ -230,6 +228,13 @@ class Share:
         ranks.kill()
 
     async def _obey_fault(self, ranks: Ranks) -> None:
-        fault = await asyncio.shield(self._control.fault)
-        self.log.say(fault)
+        await asyncio.shield(self._control.fault)
         await ranks.terminate()
+
+
+def _pipe(reading: contextlib.ExitStack, writing: contextlib.ExitStack) -> tuple[int, int]:
+    """Return the ends of a new pipe, each for its stack to close."""
+    ends = os.pipe()
+    reading.callback(os.close, ends[0])
+    writing.callback(os.close, ends[1])
+    return ends

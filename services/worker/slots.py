@@ -2,16 +2,12 @@
 
 import os
 import platform
-import re
 from pathlib import Path
 
 import pynvml
 
 from shared.events import Slot, SlotKind
-
-MAX_CPU_SLOTS = 1024
-
-_CPU = re.compile(r"cpu:([0-9]{1,4})")
+from shared.slots import num_cpu_slots
 
 
 def discover(spec: str) -> tuple[Slot, ...]:
@@ -19,10 +15,12 @@ def discover(spec: str) -> tuple[Slot, ...]:
 
     `cpu:N` is N CPU slots, `cuda` all GPUs, `auto` all GPUs if there are any and else one CPU slot a core.
     """
-    if match := _CPU.fullmatch(spec):
-        return _cpu_slots(int(match[1]))
-    if spec not in ("auto", "cuda"):
-        raise SystemExit(f"TM_SLOTS is {spec!r}; it must be auto, cuda or cpu:N, e.g. cpu:2")
+    try:
+        count = num_cpu_slots(spec)
+    except ValueError as error:
+        raise SystemExit(f"TM_SLOTS is {spec!r}; {error}") from error
+    if count is not None:
+        return _cpu_slots(count)
     try:
         slots = _cuda_slots()
     except pynvml.NVMLError as error:
@@ -37,8 +35,6 @@ def discover(spec: str) -> tuple[Slot, ...]:
 
 
 def _cpu_slots(count: int) -> tuple[Slot, ...]:
-    if not 1 <= count <= MAX_CPU_SLOTS:
-        raise SystemExit(f"TM_SLOTS is cpu:{count}; N must be between 1 and {MAX_CPU_SLOTS}")
     name = _cpu_name()
     return tuple(Slot(number=number, kind=SlotKind.CPU, name=name) for number in range(count))
 

@@ -14,8 +14,10 @@ from typing import Any
 from services.worker import checkpoints
 from services.worker.checkpoints import BadCheckpoint
 from services.worker.outbox import Outbox
+from services.worker.patience import Patience
 from services.worker.state import Allocation, Shard
 from shared import ids
+from shared.errors import TooLarge
 from shared.events import CheckpointFile, CheckpointSaved, CheckpointShardUploaded
 from shared.ids import AgentId
 from shared.objectstore import ObjectStore
@@ -51,7 +53,8 @@ class Uploads:
         self._waiting: asyncio.Queue[Written] = asyncio.Queue(MAX_WAITING)
         self._stored_steps: set[int] = set()
         self._shards: dict[int, dict[AgentId, Sequence[CheckpointFile]]] = {}
-        self._shard_came = asyncio.Event()
+        self._completed: set[AgentId] = set()
+        self._heard = asyncio.Event()
 
     async def add(self, written: Written) -> None:
         """Queue a checkpoint; waits while MAX_WAITING wait already."""
@@ -60,31 +63,38 @@ class Uploads:
     def add_shard(self, shard: Shard) -> None:
         """Another agent has stored its files."""
         self._shards.setdefault(shard.step, {})[shard.agent_id] = shard.files
-        self._shard_came.set()
+        self._heard.set()
+
+    def add_completed(self, agent_id: AgentId) -> None:
+        """Another agent's ranks have completed, so that all its files are stored."""
+        self._completed.add(agent_id)
+        self._heard.set()
 
     async def finished(self) -> None:
         """Wait until everything that was added is stored, or has failed."""
         await self._waiting.join()
 
-    async def run(self, broadcast: Callable[[dict[str, Any]], None], fail: Callable[[str], None]) -> None:
+    async def run(
+        self, broadcast: Callable[[dict[str, Any]], None], fail: Callable[[str], None], say: Callable[[str], None]
+    ) -> None:
         """Store checkpoints for ever; tell all ranks of each, and end the trial when one is no good."""
         while True:
             written = await self._waiting.get()
             try:
                 if written.step not in self._stored_steps:
-                    await self._save(written)
+                    await self._save(written, Patience(say))
                     self._stored_steps.add(written.step)
                 broadcast({"type": "checkpoint_stored", "step": written.step})
                 await asyncio.to_thread(shutil.rmtree, written.directory, ignore_errors=True)
-            except BadCheckpoint as error:
+            except (BadCheckpoint, TooLarge) as error:
                 fail(f"the checkpoint of step {written.step} cannot be stored: {error}")
             finally:
                 self._waiting.task_done()
 
-    async def _save(self, written: Written) -> None:
+    async def _save(self, written: Written, patience: Patience) -> None:
         allocation = self._allocation
         checkpoint_id = ids.checkpoint_id(allocation.allocation_id, written.step)
-        files = await checkpoints.upload(self._store, checkpoint_id, written.directory)
+        files = await checkpoints.upload(self._store, checkpoint_id, written.directory, patience)
         spoken = allocation.spoken_by(self._agent_id) | {"checkpoint_id": checkpoint_id, "step": written.step}
         event: CheckpointSaved | CheckpointShardUploaded
         if allocation.chief == self._agent_id:
@@ -92,17 +102,21 @@ class Uploads:
             event = CheckpointSaved(
                 **spoken, world_size=allocation.world_size, zero_stage=written.zero_stage, files=tuple(whole)
             )
-            await checkpoints.write_manifest(self._store, event)
+            checkpoints.check_size(event)
+            await checkpoints.write_manifest(self._store, event, patience)
         else:
             event = CheckpointShardUploaded(**spoken, files=files)
+            checkpoints.check_size(event)
         await self._outbox.append(event, causes=(written.cause,), correlation=allocation.experiment_id)
 
     async def _with_shards(self, written: Written, own: Sequence[CheckpointFile]) -> list[CheckpointFile]:
         """Wait for the other agents' files and return all, sorted by path."""
         others = {member.agent_id for member in self._allocation.members} - {self._agent_id}
-        while not others <= self._shards.get(written.step, {}).keys():
-            self._shard_came.clear()
-            await self._shard_came.wait()
+        while missing := others - self._shards.get(written.step, {}).keys():
+            if never := missing & self._completed:
+                raise BadCheckpoint(f"the ranks on {', '.join(sorted(never))} ended without writing their part of it")
+            self._heard.clear()
+            await self._heard.wait()
         files = {file.path: file for file in own}
         for shard in self._shards.pop(written.step, {}).values():
             for file in shard:

@@ -15,7 +15,10 @@ _log = logging.getLogger(__name__)
 
 
 async def store(client: Client, subject: str, body: bytes) -> None:
-    """Publish a message and return when its stream has it, however long the broker is away."""
+    """Publish a message and return when its stream has it, however long the broker is away.
+
+    One that is larger than the broker ever takes is given up.
+    """
     message_id = uuid.uuid4().hex
     backoff = Backoff()
     while True:
@@ -23,6 +26,9 @@ async def store(client: Client, subject: str, body: bytes) -> None:
             await client.jetstream().publish(
                 subject, body, timeout=PUBLISH_TIMEOUT_S, headers={_MESSAGE_ID: message_id}
             )
+        except nats.errors.MaxPayloadError:
+            _log.error("message given up: too large", extra={"subject": subject, "bytes": len(body)})
+            return
         except (nats.errors.Error, OSError) as error:
             _log.warning("publish failed, trying again", extra={"subject": subject, "error": repr(error)})
             await backoff.pause()

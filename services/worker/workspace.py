@@ -4,16 +4,15 @@ import asyncio
 import contextlib
 import fcntl
 import hashlib
-import logging
 import os
 import shutil
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from services.worker.backoff import Backoff
+from services.worker.patience import Patience
 from shared import archive, objectstore
-from shared.errors import Rejected, Unavailable
+from shared.errors import Rejected
 from shared.ids import AllocationId
 from shared.objectstore import NotFound, ObjectStore
 
@@ -23,7 +22,6 @@ MAX_ARCHIVES = 16
 
 _ARCHIVES = "archives"
 _LOCK = "lock"
-_log = logging.getLogger(__name__)
 
 
 def lock(directory: Path) -> int:
@@ -72,33 +70,30 @@ class Workspace:
         finally:
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
-    async def unpack_code(self, sha256: str, directory: Path) -> None:
-        """Unpack a code archive into a new directory. Raises Rejected when the archive is missing, broken or unsafe."""
-        body = await self._archive(sha256)
+    async def unpack_code(self, sha256: str, directory: Path, patience: Patience) -> None:
+        """Unpack a code archive into a new directory.
+
+        Raises Rejected when the archive is missing, broken or unsafe, Refused when the object store does not give it.
+        """
+        body = await self._archive(sha256, patience)
         directory.mkdir()
         await asyncio.to_thread(archive.unpack, body, directory)
 
-    async def _archive(self, sha256: str) -> bytes:
+    async def _archive(self, sha256: str, patience: Patience) -> bytes:
         async with self._fetching.setdefault(sha256, asyncio.Lock()):
             path = self._archives / f"{sha256}.tar.gz"
             body = await asyncio.to_thread(_read_verified, path, sha256)
             if body is None:
-                body = await self._download(sha256)
+                body = await self._download(sha256, patience)
                 await asyncio.to_thread(_keep, path, body)
         self._fetching.pop(sha256, None)
         return body
 
-    async def _download(self, sha256: str) -> bytes:
-        backoff = Backoff()
-        while True:
-            try:
-                body = await self._store.get(objectstore.code_key(sha256))
-                break
-            except NotFound:
-                raise Rejected(f"the code archive {sha256} is not in the object store") from None
-            except Unavailable as error:
-                _log.warning("code archive not fetched, trying again", extra={"error": str(error)})
-                await backoff.pause()
+    async def _download(self, sha256: str, patience: Patience) -> bytes:
+        try:
+            body = await patience.until_available(lambda: self._store.get(objectstore.code_key(sha256)))
+        except NotFound:
+            raise Rejected(f"the code archive {sha256} is not in the object store") from None
         if hashlib.sha256(body).hexdigest() != sha256:
             raise Rejected(f"the code archive {sha256} is damaged in the object store")
         return body

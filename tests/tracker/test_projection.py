@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from services.tracker import rows
 from services.tracker.projection import At, Statement, in_waves, statements
+from services.tracker.service import MAX_BATCH_BYTES, in_batches
 from shared.events import CATALOGUE
+from shared.log import Message
 from tests.shared.samples import SAMPLES
 from tests.tracker import story
 
@@ -55,3 +57,15 @@ def test_the_number_of_trials_follows_from_the_config() -> None:
     assert rows.num_trials({"searcher": searcher | {"name": "single"}}) == 1
     assert rows.num_trials({"searcher": searcher | {"name": "bayesian", "max_trials": 12}}) == 12
     assert rows.num_trials(grid) == 3
+
+
+def test_a_batch_has_neither_too_many_messages_nor_too_many_bytes() -> None:
+    sizes = [1] * 5_000 + [MAX_BATCH_BYTES // 2] * 3 + [2 * MAX_BATCH_BYTES, 1]
+    messages = [
+        Message(seq=number, subject="metrics.a1.t", body=b"x" * size, stored_at=AT.time)
+        for number, size in enumerate(sizes)
+    ]
+    batches = list(in_batches(messages))
+    assert [message for batch in batches for message in batch] == messages
+    assert [len(batch) for batch in batches] == [2_000, 2_000, 1_001, 2, 1, 1]
+    assert list(in_batches([])) == []

@@ -5,13 +5,16 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 import asyncpg
+import pytest
 from nats.aio.client import Client
 
 from services.tracker.rebuild import rebuild
+from services.tracker.service import Projection
 from services.tracker.settings import Settings
-from shared import subjects, volume
+from shared import postgres, subjects, volume
 from shared.events import GPUReleased, ReleaseReason
 from shared.ids import AllocationId, PoolId
+from shared.log import Message
 from shared.volume import MetricBatch, MetricPoint
 from tests.support.eventually import eventually
 from tests.tracker import story
@@ -138,6 +141,40 @@ async def test_what_cannot_be_stored_is_set_aside_and_the_rest_goes_on(
     seq = await story.tell(client, [story.submitted(), too_large, story.submitted(name="nul \0"), story.requested(1)])
     await reached(database, seq)
     assert await database.fetchval("SELECT count(*) FROM trials") == 1
+
+
+async def test_a_batch_that_takes_too_long_is_written_in_parts_and_nothing_set_aside(
+    client: Client, database: Database, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow:
+        """A fold that needs 0.1 s for each message."""
+
+        def __init__(self) -> None:
+            self.written: list[int] = []
+            self.num_attempts = 0
+
+        async def prepare(self, connection: Database) -> None:
+            """Nothing is needed."""
+
+        async def write(self, connection: Database, messages: list[Message]) -> None:
+            """Take the time."""
+            self.num_attempts += 1
+            await connection.execute("SELECT pg_sleep($1)", 0.1 * len(messages))
+            self.written += [message.seq for message in messages]
+
+        def set_aside(self, message: Message, error: Exception) -> None:
+            """Fail the test."""
+            raise AssertionError(f"{message.seq} was set aside: {error!r}")
+
+    monkeypatch.setattr(postgres, "COMMAND_TIMEOUT_S", 0.5)
+    for step in range(1, 13):
+        await client.jetstream().publish(subjects.metrics_subject("a1", story.trial()), batch(step))
+    slow = Slow()
+    projection = Projection(client, postgres_url, name="metrics", stream=subjects.METRICS, fold=slow)
+    running = asyncio.create_task(projection.run())
+    await reached(database, 12, "metrics")
+    running.cancel()
+    assert slow.written == list(range(1, 13)) and slow.num_attempts > 3
 
 
 async def test_a_void_epoch_is_ignored(client: Client, database: Database, tracker: None) -> None:

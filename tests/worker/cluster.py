@@ -5,9 +5,11 @@ import contextlib
 import hashlib
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from nats.aio.client import Client
 
@@ -95,6 +97,7 @@ class Cluster:
         more: str = "",
         store_code: bool = True,
         max_batches: int = 10,
+        hyperparameters: Mapping[str, Any] = MappingProxyType({"lr": 0.1}),
     ) -> None:
         """Submit an experiment of one trial with the given code."""
         code = self.directory / "code"
@@ -123,7 +126,7 @@ class Cluster:
                 experiment_id=EXPERIMENT,
                 trial_id=ids.trial_id(EXPERIMENT, 1),
                 index=1,
-                hyperparameters={"lr": 0.1},
+                hyperparameters=dict(hyperparameters),
                 seed=7,
                 slots=slots,
                 pool_id=POOL,
@@ -220,10 +223,13 @@ class Cluster:
 
     @contextlib.asynccontextmanager
     async def agent(
-        self, agent_id: AgentId = AGENT, *, num_slots: int = 2, modules: Sequence[str] = ()
+        self, agent_id: AgentId = AGENT, *, num_slots: int = 2, modules: Sequence[str] = (), **changes: Any
     ) -> AsyncIterator["asyncio.Task[None]"]:
-        """Run an agent in this process for as long as the context lasts; it leaves in good order at the end."""
-        settings = self.settings(agent_id, num_slots)
+        """Run an agent in this process for as long as the context lasts; it leaves in good order at the end.
+
+        `changes` are to its settings.
+        """
+        settings = replace(self.settings(agent_id, num_slots), **changes)
         slots = tuple(Slot(number=number, kind=SlotKind.CPU, name="test") for number in range(num_slots))
         lock_fd = workspace.lock(settings.work_directory)
         try:

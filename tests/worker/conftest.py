@@ -1,9 +1,12 @@
 """The cluster that agents are tested in."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from shared.settings import S3Settings
 from tests.support.servers import NatsServer
@@ -15,3 +18,18 @@ async def tm(nats_server: NatsServer, s3: S3Settings, tmp_path: Path) -> AsyncIt
     """A log, an object store and the other services, played by hand."""
     async with cluster(nats_server, s3, tmp_path) as running:
         yield running
+
+
+@pytest.fixture
+async def refusing_s3(s3: S3Settings) -> AsyncIterator[S3Settings]:
+    """An object store that answers every request with AccessDenied."""
+
+    async def refuse(request: web.Request) -> web.Response:
+        await request.read()
+        body = "<Error><Code>AccessDenied</Code><Message>not yours</Message></Error>"
+        return web.Response(status=403, text=body, content_type="application/xml")
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", refuse)
+    async with TestServer(application) as server:
+        yield replace(s3, endpoint=f"http://127.0.0.1:{server.port}")

@@ -60,7 +60,7 @@ print(json.dumps({"environment": {name: os.environ[name] for name in names}, "ar
     }  # fmt: skip
     assert seen["argv"] == ["main.py", "--flag", "two words"]
     assert sorted(seen["cwd"])[-2:] == ["main.py", "talk.py"]
-    assert sorted(seen["platform"]) == ["TM_EXPERIMENT_ID", "TM_SOCKET", "TM_TRIAL_ID"]
+    assert sorted(seen["platform"]) == ["TM_EXPERIMENT_ID", "TM_HYPERPARAMETERS", "TM_SOCKET", "TM_TRIAL_ID"]
     assert seen["modules"] == []
     assert seen["welcome"] == {
         "type": "welcome", "trial_id": "exp-1", "experiment_id": "exp", "allocation_id": allocation_id, "index": 1,
@@ -92,7 +92,11 @@ async def test_a_crash_is_told_with_its_traceback(tm: Cluster) -> None:
     assert lines[1] == "Traceback (most recent call last):"
     assert lines[-1] == "ValueError: no such layer"
     assert "zygote" not in exited.error and "runpy" not in exited.error
-    assert await tm.wait_for_line("ValueError: no such layer") == (0, "stderr", "ValueError: no such layer")
+    assert [line for line in tm.lines if "no such layer" in line[2]] == [
+        (0, "stderr", "    raise ValueError('no such layer')"),
+        (0, "stderr", "ValueError: no such layer"),
+    ]
+    assert [line for line in tm.lines if line[1] == "agent"] == [(0, "agent", "rank 0 exited with code 1")]
 
 
 async def test_a_failing_rank_ends_the_others_and_is_the_cause(tm: Cluster) -> None:

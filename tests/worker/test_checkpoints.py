@@ -1,19 +1,23 @@
 """Checkpoint files to a real object store and back."""
 
+import asyncio
 import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from services.worker import checkpoints
+from services.worker import patience as patience_module
 from services.worker.checkpoints import BadCheckpoint
 from services.worker.patience import Patience
 from services.worker.state import Checkpoint
 from shared import objectstore
-from shared.events import CheckpointFile
-from shared.ids import CheckpointId
+from shared.errors import Refused, Unavailable
+from shared.events import CheckpointFile, CheckpointSaved, CheckpointShardUploaded
+from shared.ids import AgentId, AllocationId, CheckpointId, ExperimentId, TrialId
 from shared.objectstore import ObjectStore
 from shared.settings import S3Settings
 
@@ -82,6 +86,55 @@ def test_links_special_files_and_reserved_names_are_refused(tmp_path: Path) -> N
     write(directory, {"manifest.json": b""})
     with pytest.raises(BadCheckpoint, match="reserved"):
         checkpoints.find_files(directory)
+
+
+def test_names_that_are_not_utf_8_are_refused(tmp_path: Path) -> None:
+    directory = write(tmp_path / "c", {"a": b"1"})
+    Path(os.fsdecode(bytes(directory) + b"/weights-\xff")).write_bytes(b"2")
+    with pytest.raises(BadCheckpoint, match=r"weights-.*is not UTF-8") as refusal:
+        checkpoints.find_files(directory)
+    assert str(refusal.value).encode()
+
+
+async def test_what_the_object_store_refuses_is_not_tried_again(refusing_s3: S3Settings, tmp_path: Path) -> None:
+    store = ObjectStore(refusing_s3)
+    patience = Patience(print)
+    async with asyncio.timeout(10):
+        with pytest.raises(BadCheckpoint, match="a is refused by the object store"):
+            await checkpoints.upload(store, ID, write(tmp_path / "c", {"a": b"1"}), patience)
+        file = CheckpointFile(path="a", size_bytes=1, sha256="0")
+        checkpoint = Checkpoint(checkpoint_id=ID, epoch=1, seq=1, step=5, files=(file,))
+        with pytest.raises(Refused):
+            await checkpoints.download(store, checkpoint, tmp_path / "read", patience)
+
+
+@pytest.mark.parametrize("kind", [CheckpointSaved, CheckpointShardUploaded])
+def test_a_list_of_files_too_long_for_an_event_is_refused(kind: type[CheckpointSaved]) -> None:
+    files = tuple(CheckpointFile(path=f"state/part-{n:06d}.pt", size_bytes=1, sha256="0" * 64) for n in range(12_000))
+    fields: dict[str, Any] = {"world_size": 1, "zero_stage": None} if kind is CheckpointSaved else {}
+    event = kind(
+        trial_id=TrialId("e-1"), experiment_id=ExperimentId("e"), allocation_id=AllocationId("e-1-a1"), epoch=1,
+        agent_id=AgentId("a1"), checkpoint_id=ID, step=5, files=files, **fields,
+    )  # fmt: skip
+    with pytest.raises(BadCheckpoint, match=r"it has 12,000 files, .* Write fewer files"):
+        checkpoints.check_size(event)
+
+
+async def test_a_long_wait_for_the_object_store_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience_module, "SAY_AFTER_S", 0.0)
+    said: list[str] = []
+    failures = [Unavailable("it is away")] * 2
+
+    async def attempt() -> str:
+        if failures:
+            raise failures.pop()
+        return "done"
+
+    assert await Patience(said.append).until_available(attempt) == "done"
+    assert said == [
+        "waiting for the object store since 0 s, and trying on: it is away",
+        "the object store answers again",
+    ]
 
 
 def test_an_empty_or_missing_directory_is_no_checkpoint(tmp_path: Path) -> None:

@@ -95,6 +95,26 @@ def test_the_trials_own_mistake_is_a_failure() -> None:
     assert ending == Ending(outcome=Outcome.FAILED, error="bad checkpoint")
 
 
+def test_what_could_not_be_stored_keeps_a_trial_from_being_completed() -> None:
+    exits = [RankExit(rank=0, code=0)]
+    assert local_ending(exits, {0: COMPLETED}, is_stopping=True, is_stored=False) == Ending(outcome=Outcome.PREEMPTED)
+    assert local_ending(exits, {0: PREEMPTED}, is_stopping=True, is_stored=False) == Ending(outcome=Outcome.PREEMPTED)
+    ending = local_ending(exits, {0: COMPLETED}, is_stored=False)
+    assert ending.outcome is Outcome.INTERRUPTED and "could not be stored" in (ending.error or "")
+
+
+@pytest.mark.parametrize("reason", [KillReason.VOID, KillReason.MEMBER_ENDED, KillReason.CHIEF_GONE])
+def test_an_interruption_always_says_why(reason: KillReason) -> None:
+    assert local_ending((), {}, kill=reason).error == str(reason)
+    assert gang_ending(local_ending((), {}, kill=reason), [member(Outcome.INTERRUPTED)]).error
+    assert gang_ending(Ending(outcome=Outcome.COMPLETED), [member(Outcome.INTERRUPTED)]).error
+
+
+def test_the_end_of_other_ranks_is_not_why_a_gang_is_interrupted() -> None:
+    local = local_ending((), {}, kill=KillReason.MEMBER_ENDED)
+    assert gang_ending(local, [member(Outcome.INTERRUPTED, "no space left")]).error == "agent b: no space left"
+
+
 def test_a_signal_is_named_and_want_of_memory_suspected() -> None:
     killed = RankExit(rank=3, code=-signal.SIGKILL, stderr=("last words",), out_of_memory=True)
     assert error_of(killed).splitlines()[0].startswith("rank 3 was killed by signal 9 (SIGKILL); the kernel killed")

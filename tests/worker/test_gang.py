@@ -89,6 +89,23 @@ say("bye", outcome="completed", step=3)
     assert ([file.path for file in saved.files], saved.world_size) == (["shard-0", "shard-1"], 3)
 
 
+async def test_a_checkpoint_that_another_agent_never_writes_fails_the_trial(two: Cluster) -> None:
+    await two.submit(script('if RANK == 0: save(3, weights="w")\nsay("bye", outcome="completed", step=3)'), slots=3)
+    await two.allocate(*GANG)
+    exited = await two.wait_for(TrialExited)
+    assert exited.outcome is Outcome.FAILED
+    assert exited.error is not None and "the ranks on a2 ended without writing their part of it" in exited.error
+
+
+async def test_a_chief_that_cannot_open_the_rendezvous_interrupts_the_gang(tm: Cluster) -> None:
+    await tm.submit(script("signal.pause()"), slots=3)
+    async with tm.agent(AGENT, address="192.0.2.1"), tm.agent(OTHER):
+        await tm.allocate(*GANG)
+        exited = await tm.wait_for(TrialExited)
+        assert exited.outcome is Outcome.INTERRUPTED and "Cannot assign requested address" in (exited.error or "")
+        assert (await tm.wait_for(GangMemberExited)).outcome is Outcome.INTERRUPTED
+
+
 async def test_a_gang_that_loses_an_agent_ends_as_preempted(tm: Cluster) -> None:
     await tm.submit(script('print("up")\nsignal.pause()'), slots=3)
     async with tm.agent(AGENT):

@@ -108,3 +108,8 @@ def test_a_gpu_rank_sees_the_gpus_of_its_agents_share() -> None:
 def test_a_single_rank_hosts_its_own_store() -> None:
     environment = launch.environment({}, {}, Place(first_rank=0, world_size=1, slots=(CPU,)), 0, LOOPBACK, {})
     assert "TORCHELASTIC_USE_AGENT_STORE" not in environment
+
+
+def test_a_plain_script_finds_its_hyperparameters_unless_they_are_huge() -> None:
+    assert launch.told_to_plain_scripts({"lr": 0.1}) == {"TM_HYPERPARAMETERS": '{"lr": 0.1}'}
+    assert launch.told_to_plain_scripts({"x": "y" * launch.MAX_VARIABLE_BYTES}) == {}

@@ -103,6 +103,19 @@ async def test_when_too_much_waits_the_fullest_rank_loses_its_oldest_lines(
     assert "still here" in [line.text for line in lines]
 
 
+async def test_no_batch_is_larger_than_the_broker_takes(nats_server: NatsServer) -> None:
+    async with broker.connect(nats_server.url_as("worker-a1"), "test") as client:
+        log = Logs(client, AgentId("a1")).open(ALLOCATION, 0)
+        for text in split(b"\xff" * 2_000_000):  # each byte becomes a character of three
+            log.write("stdout", text)
+        log.say("\u20ac" * 1_000_000 + "\udcff")
+        num_characters = 0
+        while batch := log.take_batch():
+            assert len(messages.encode(batch)) < 512 * 1024
+            num_characters += sum(len(line.text) for line in batch.lines)
+    assert num_characters >= 3_000_000
+
+
 async def test_the_last_lines_of_stderr_are_kept(nats_server: NatsServer) -> None:
     async with broker.connect(nats_server.url_as("worker-a1"), "test") as client:
         log = Logs(client, AgentId("a1")).open(ALLOCATION, 0)

@@ -9,6 +9,7 @@ from nats.aio.client import Client
 from services.worker.outbox import MAX_WAITING, Outbox
 from shared import broker, log, subjects
 from shared.codec import Envelope
+from shared.errors import TooLarge
 from shared.events import AgentJoined, AgentLeft
 from shared.ids import AgentId, PoolId
 from shared.log import Follower, decode_recorded
@@ -99,6 +100,21 @@ async def test_a_stranger_in_our_name_is_overtaken_not_fought(nats_server: NatsS
         await log.append(client, [stranger], expected=1)
         await box.append(left(2), causes=(), correlation="a1")
     assert [incarnation for _, incarnation in await stored(nats_server)] == ["0", "1", "2"]
+
+
+async def test_an_event_that_is_too_large_fails_alone(nats_server: NatsServer) -> None:
+    async with broker.connect(nats_server.url_as(WRITER), "test") as client:
+        box = Outbox(client, WRITER)
+        large = AgentLeft(agent_id=AgentId("a1"), incarnation="1", reason="x" * 2**20)
+        events = [left(0), large, left(2), left(3)]
+        queued = [await box.put(event, causes=(), correlation="a1") for event in events]
+        running = asyncio.create_task(box.run())
+        async with asyncio.timeout(10):
+            stored_at = await asyncio.gather(*queued, return_exceptions=True)
+            assert await box.append(left(4), causes=(), correlation="a1") == 4
+        running.cancel()
+    assert isinstance(stored_at.pop(1), TooLarge) and stored_at == [1, 2, 3]
+    assert [incarnation for _, incarnation in await stored(nats_server)] == ["0", "2", "3", "4"]
 
 
 async def test_when_full_it_makes_its_users_wait(nats_server: NatsServer) -> None:

@@ -8,6 +8,10 @@ its peers waits for ever. But ranks run a little apart, and each hears "stop" at
    Ranks that have not begun it run on up to it; then all stop.
 
 A rank whose loop ends by itself (all steps done, or a break) publishes as well, in case the others are still to hear.
+That says nothing about a loop that it may yet begin: what is published, and agreed, is about one loop, the first, the
+second, … of the script. All ranks run the same loops, so where a loop has ended for one it ends for all; a stop that
+was heard in it is agreed anew before the first step of the next.
+
 Holding the loop is done by the main thread, publishing and gathering by another: a rank that sits in a collective
 operation, waiting for a peer that holds, can still publish.
 """
@@ -48,15 +52,21 @@ class StopAgreement:
         self._changed = threading.Condition()
         self._begun = begun
         self._is_requested = False
-        self._last_step: int | None = None
+        self._loop = 1
+        self._published_loop = 0  # the newest for which our step is in the store, or on its way there
+        self._last_step: int | None = None  # of this loop
+        self._is_stopped = False
 
     def begin(self, step: int) -> bool:
         """Return whether `step` may be trained; waits for the agreement when a stop has been requested."""
+        if self._is_requested:
+            self._agree()  # this may be a new loop
         with self._changed:
             if self._is_requested:
                 if not self._changed.wait_for(lambda: self._last_step is not None, AGREEMENT_TIMEOUT_S):
                     raise TimeoutError(f"the ranks did not agree where to stop within {AGREEMENT_TIMEOUT_S:.0f} s")
                 if self._last_step is not None and step > self._last_step:
+                    self._is_stopped = True
                     return False
             self._begun = step
             return True
@@ -64,28 +74,41 @@ class StopAgreement:
     def request(self) -> None:
         """Stop: publish where this rank is and learn where all are. Runs beside the loop; may be called twice."""
         with self._changed:
-            if self._is_requested:
-                return
             self._is_requested = True
-            begun = self._begun
-        last_step = begun if self._world_size == 1 else self._gather(begun)
-        with self._changed:
-            self._last_step = last_step
-            self._changed.notify_all()
+        self._agree()
 
     def leave(self) -> None:
         """Say that this rank's loop has ended by itself; ranks that still loop may be about to hear of a stop."""
+        with self._changed:
+            if self._is_stopped:  # there is no next loop
+                return
+            loop, begun, was_published = self._loop, self._begun, self._published_loop == self._loop
+            self._loop, self._last_step = loop + 1, None
+            was_requested = self._is_requested
         if self._world_size == 1:
             return
-        with self._changed:
-            begun, was_requested = self._begun, self._is_requested
-        if not was_requested:
-            self._store().set(_key(self._rank), str(begun))
+        if not was_published:
+            self._store().set(_key(loop, self._rank), str(begun))
+        if was_requested:  # others may hear only now, and wait for us in a loop that we do not begin
+            self._store().set(_key(loop + 1, self._rank), str(begun))
 
-    def _gather(self, begun: int) -> int:
+    def _agree(self) -> None:
+        """Publish where this rank is in its loop and learn the loop's last step, unless somebody does so already."""
+        with self._changed:
+            loop, begun = self._loop, self._begun
+            if self._published_loop == loop:
+                return
+            self._published_loop = loop
+        last_step = begun if self._world_size == 1 else self._gather(loop, begun)
+        with self._changed:
+            if self._loop == loop:  # else it has ended meanwhile
+                self._last_step = last_step
+                self._changed.notify_all()
+
+    def _gather(self, loop: int, begun: int) -> int:
         store = self._store().clone()  # waiting on a connection keeps others from using it
-        store.set(_key(self._rank), str(begun))
-        return max(int(store.get(_key(rank))) for rank in range(self._world_size))
+        store.set(_key(loop, self._rank), str(begun))
+        return max(int(store.get(_key(loop, rank))) for rank in range(self._world_size))
 
 
 @cache
@@ -98,5 +121,5 @@ def rendezvous_store() -> Store:
     return joined
 
 
-def _key(rank: int) -> str:
-    return f"trainmaster/stop/{rank}"
+def _key(loop: int, rank: int) -> str:
+    return f"trainmaster/stop/{loop}/{rank}"

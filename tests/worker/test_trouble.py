@@ -1,0 +1,206 @@
+"""What goes wrong in one trial, on its machine or on the way to the object store, ends that trial and nothing else."""
+
+import asyncio
+import contextlib
+import errno
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from services.worker import patience, share
+from services.worker.endings import Ending
+from services.worker.failures import ending_after
+from services.worker.parent import CannotSpawn, ParentDied
+from shared.errors import Refused, Rejected
+from shared.events import CheckpointSaved, Outcome, TrialExited, TrialPreempted
+from shared.ids import AllocationId
+from shared.settings import S3Settings
+from tests.support.eventually import eventually
+from tests.worker.cluster import AGENT, Cluster
+from tests.worker.scripts import script
+from tests.worker.test_agent import is_alive
+
+ALLOCATION = AllocationId("e-1-a1")
+
+
+class Forwarder:
+    """A way to a server that can be cut."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._url = urlsplit(endpoint)
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+        self.port = 0
+
+    async def open(self) -> str:
+        """Forward from now on; return from where."""
+        self._server = await asyncio.start_server(self._forward, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return f"http://127.0.0.1:{self.port}"
+
+    def cut(self) -> None:
+        """Nobody listens any more, and all connections break."""
+        assert self._server is not None
+        self._server.close()
+        for writer in self._writers:
+            writer.close()
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(self._url.hostname, self._url.port)
+        await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        with contextlib.suppress(ConnectionError):
+            while body := await reader.read(65536):
+                writer.write(body)
+                await writer.drain()
+        writer.close()
+        self._writers.discard(writer)
+
+
+@pytest.fixture
+async def way(tm: Cluster) -> AsyncIterator[Forwarder]:
+    """A way to the object store."""
+    forwarder = Forwarder(tm.s3.endpoint)
+    yield forwarder
+    forwarder.cut()
+
+
+SAVES_WHEN_TOLD = """
+print("up", os.getpid())
+while not os.path.exists("{told}"):
+    time.sleep(0.01)
+save(4, weights="w")
+say("bye", outcome="completed", step=4)
+"""
+
+
+@contextlib.asynccontextmanager
+async def saving_while_cut(tm: Cluster, way: Forwarder, told: Path) -> AsyncIterator[AllocationId]:
+    """A trial that has ended well, and whose checkpoint cannot be stored yet."""
+    await tm.submit(script(SAVES_WHEN_TOLD.format(told=told)))
+    async with tm.agent(s3=replace(tm.s3, endpoint=await way.open())):
+        allocation_id = await tm.allocate()
+        _, _, line = await tm.wait_for_line("up")
+        way.cut()
+        told.touch()
+        await tm.wait_for_line("waiting for the object store since")
+        await eventually(lambda: not is_alive(int(line.split()[1])))
+        yield allocation_id
+
+
+async def test_a_trial_has_not_completed_before_its_last_checkpoint_is_stored(
+    tm: Cluster, way: Forwarder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "SAY_AFTER_S", 0.0)
+    monkeypatch.setattr(share, "UPLOAD_GRACE_S", 0.1)
+    async with saving_while_cut(tm, way, tmp_path / "told"):
+        with pytest.raises(AssertionError, match="no TrialExited"):
+            await tm.wait_for(TrialExited, timeout_s=1)
+        await way.open()
+        exited = await tm.wait_for(TrialExited)
+    assert exited.outcome is Outcome.COMPLETED
+    assert tm.recorded_of(CheckpointSaved).seq < tm.recorded_of(TrialExited).seq
+    await tm.wait_for_line("the object store answers again")
+
+
+async def test_a_trial_whose_last_checkpoint_is_given_up_for_a_stop_has_not_completed(
+    tm: Cluster, way: Forwarder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "SAY_AFTER_S", 0.0)
+    monkeypatch.setattr(share, "UPLOAD_GRACE_S", 0.1)
+    async with saving_while_cut(tm, way, tmp_path / "told") as allocation_id:
+        await tm.preempt(allocation_id, timeout_s=0.1)
+        assert (await tm.wait_for(TrialPreempted)).step is None
+    assert not tm.events(CheckpointSaved) and not tm.events(TrialExited)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ('say("checkpoint", step=1, directory="a\\0b")', "is no path: embedded null byte"),
+        ('os.symlink("loop", "loop")\nsay("checkpoint", step=1, directory=os.path.abspath("loop"))', "is no path: "),
+        ('save(1, **{os.fsdecode(b"w-\\xff"): "w"})', "is not UTF-8"),
+        (
+            'say("validation", step=1, metrics={chr(0x1F600) * 250 + str(n): 1.0 for n in range(1000)})',
+            "a validation cannot be reported: MetricReported would have",
+        ),
+    ],
+)
+async def test_what_a_rank_reports_wrongly_fails_its_trial_only(tm: Cluster, body: str, reason: str) -> None:
+    await tm.submit(script(body + "\nsignal.pause()"))
+    async with tm.agent():
+        for attempt in (1, 2):
+            allocation_id = await tm.allocate()
+            exited = await tm.wait_for(TrialExited, attempt)
+            assert exited.outcome is Outcome.FAILED and reason in (exited.error or "")
+            await tm.release(allocation_id)
+
+
+async def test_the_unforeseen_ends_one_trial_and_its_ranks(tm: Cluster) -> None:
+    files = script("")
+    files["main.py"] = 'import os\nprint("up", os.getpid())\n' + files["main.py"]
+    await tm.submit(files, hyperparameters={"lr": datetime.now(UTC)})  # no rank can be told that
+    async with tm.agent():
+        for attempt in (1, 2):
+            allocation_id = await tm.allocate()
+            exited = await tm.wait_for(TrialExited, attempt)
+            assert exited.outcome is Outcome.FAILED
+            assert (exited.error or "").startswith("the agent could not go on with this trial: TypeError: ")
+            await tm.release(allocation_id)
+        pids = [int(line[2].split()[1]) for line in tm.lines if line[2].startswith("up")]
+        assert len(pids) == 2 and not any(map(is_alive, pids))
+        assert [line[1] for line in tm.lines if "TypeError" in line[2]] == ["agent", "agent"]
+
+
+async def test_slots_that_the_agent_does_not_have_are_no_reason_to_end(tm: Cluster) -> None:
+    await tm.submit(script(""))
+    async with tm.agent():
+        first = await tm.allocate((AGENT, (7,)))
+        assert (await tm.wait_for(TrialExited)).outcome is Outcome.FAILED
+        await tm.release(first)
+        await tm.allocate()
+        assert (await tm.wait_for(TrialExited, 2)).outcome is Outcome.COMPLETED
+
+
+async def test_a_port_that_cannot_be_had_interrupts_the_trial(tm: Cluster) -> None:
+    await tm.submit(script(""), slots=2)
+    async with tm.agent(address="192.0.2.1"):
+        await tm.allocate((AGENT, (0, 1)))
+        exited = await tm.wait_for(TrialExited)
+    assert exited.outcome is Outcome.INTERRUPTED and "Cannot assign requested address" in (exited.error or "")
+
+
+async def test_code_that_the_object_store_refuses_fails_the_start(tm: Cluster, refusing_s3: S3Settings) -> None:
+    await tm.submit(script(""))
+    async with tm.agent(s3=refusing_s3):
+        await tm.allocate()
+        exited = await tm.wait_for(TrialExited)
+    assert exited.outcome is Outcome.FAILED and "refused" in (exited.error or "")
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("error", "ending"),
+    [
+        (FULL, Ending(outcome=Outcome.INTERRUPTED, error=str(FULL))),
+        (ExceptionGroup("", [ExceptionGroup("", [FULL])]), Ending(outcome=Outcome.INTERRUPTED, error=str(FULL))),
+        (ParentDied("it died"), Ending(outcome=Outcome.INTERRUPTED, error="it died")),
+        (CannotSpawn("too long"), Ending(outcome=Outcome.FAILED, error="too long")),
+        (ExceptionGroup("", [Rejected("no code")]), Ending(outcome=Outcome.FAILED, error="no code")),
+        (Refused("no permission"), Ending(outcome=Outcome.FAILED, error="no permission")),
+        (
+            ValueError("what?"),
+            Ending(outcome=Outcome.FAILED, error="the agent could not go on with this trial: ValueError: what?"),
+        ),
+    ],
+)
+def test_what_a_trial_ends_as_follows_from_whose_fault_it_is(error: Exception, ending: Ending) -> None:
+    assert ending_after(error, ALLOCATION) == ending
