@@ -31,9 +31,11 @@ _UNION_BRANCHES: dict[str, type[BaseModel]] = {
     "<log>": hyperparameters.Log,
 }
 _NAMED: dict[str, type[BaseModel]] = {**_SECTIONS, "searcher": searcher.BayesianSearch}
+_HALVING = (searcher.AsyncHalvingSearch, searcher.AdaptiveASHASearch)
 _CATALOGUE = Catalogue(
     models={"": Experiment, "max_length": searcher.MaxLength, **_SECTIONS, **_UNION_BRANCHES},
     homes={key: f"{section}.{key}" for section, model in _NAMED.items() for key in model.model_fields}
+    | {key: f"searcher.{key}" for model in _HALVING for key in model.model_fields}
     | {key: key for key in Experiment.model_fields},
 )
 
