@@ -4,6 +4,7 @@ from services.searcher.adaptive_asha import bracket_plans
 from services.searcher.async_halving import AsyncHalving, bracket_plan
 from services.searcher.bayesian import Bayesian
 from services.searcher.grid import Grid
+from services.searcher.hyperband import hyperband_plans
 from services.searcher.method import BracketPlan, SearchMethod
 from services.searcher.random_search import Random
 from services.searcher.rungs import Rule, Tournament, tournament
@@ -13,8 +14,9 @@ from shared.config.searcher import (
     AdaptiveASHASearch,
     AsyncHalvingSearch,
     BayesianSearch,
+    EarlyStoppingCommon,
     GridSearch,
-    HalvingCommon,
+    HyperbandSearch,
     RandomSearch,
     SingleSearch,
 )
@@ -48,25 +50,25 @@ def method_of(experiment: Experiment) -> SearchMethod:
                 num_initial=min(search.initial_trials, search.max_trials),
                 acquisition_function=search.acquisition_function,
             )
-        case AsyncHalvingSearch() | AdaptiveASHASearch() as search:
+        case AsyncHalvingSearch() | AdaptiveASHASearch() | HyperbandSearch() as search:
             return AsyncHalving(space=space, seed=seed, brackets=_brackets(search))
 
 
 def tournament_of(experiment: Experiment) -> Tournament | None:
     """Return the tournament of an experiment whose trials compete on rungs, before its first trial; else None."""
     search = experiment.searcher
-    if not isinstance(search, AsyncHalvingSearch | AdaptiveASHASearch):
+    if not isinstance(search, AsyncHalvingSearch | AdaptiveASHASearch | HyperbandSearch):
         return None
     return tournament(_rule(search), search.divisor, _brackets(search))
 
 
-def _rule(search: HalvingCommon) -> Rule:
+def _rule(search: EarlyStoppingCommon) -> Rule:
     if search.max_length is None:
         return Rule.TIME
     return Rule.STOP_ONCE if search.stop_once else Rule.PROMOTE
 
 
-def _brackets(search: AsyncHalvingSearch | AdaptiveASHASearch) -> tuple[BracketPlan, ...]:
+def _brackets(search: AsyncHalvingSearch | AdaptiveASHASearch | HyperbandSearch) -> tuple[BracketPlan, ...]:
     if isinstance(search, AsyncHalvingSearch):
         one = bracket_plan(
             num_units=search.num_units,
@@ -76,6 +78,13 @@ def _brackets(search: AsyncHalvingSearch | AdaptiveASHASearch) -> tuple[BracketP
             max_concurrent_trials=search.max_concurrent_trials,
         )
         return (one,)
+    if isinstance(search, HyperbandSearch):
+        return hyperband_plans(
+            num_units=search.num_units,
+            divisor=search.divisor,
+            max_rungs=search.max_rungs,
+            max_concurrent_trials=search.max_concurrent_trials,
+        )
     return bracket_plans(
         num_units=search.num_units,
         num_trials=search.max_trials,

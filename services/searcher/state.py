@@ -16,7 +16,7 @@ from services.searcher.method import Result, SearchMethod
 from services.searcher.methods import method_of, tournament_of
 from services.searcher.rungs import Rule, Status, Tournament, check_tournament
 from shared.config import Experiment, load_experiment
-from shared.config.searcher import HalvingCommon
+from shared.config.searcher import EarlyStoppingCommon
 from shared.errors import Rejected
 from shared.events import (
     ExperimentCanceled,
@@ -295,7 +295,7 @@ def _measured(search: Search, trial: Trial, event: MetricReported) -> Trial:
 def _compare(state: State, search: Search, trial: Trial, event: MetricReported, seq: int) -> None:
     """Where trials are stopped while they run, judge one by its report; in batches, if it tells no other time."""
     tournament, searcher = search.tournament, search.config.searcher
-    if tournament is None or not isinstance(searcher, HalvingCommon) or searcher.metric not in event.metrics:
+    if tournament is None or not isinstance(searcher, EarlyStoppingCommon) or searcher.metric not in event.metrics:
         return
     if tournament.rule is not Rule.TIME or searcher.time_metric is None:
         return

@@ -36,6 +36,7 @@ from shared.events import (
     TrialRequested,
     TrialRetried,
     TrialStarted,
+    TrialStopped,
 )
 
 
@@ -213,6 +214,14 @@ WHERE id = $1 AND ended_at IS NULL
 def _trial_extended(event: TrialExtended, at: At) -> list[Statement]:
     args = (event.trial_id, rows.text(event.reason), at.time, at.seq)
     return [Statement(_TRIAL_EXTENDED, args, (event.trial_id,))]
+
+
+_TRIAL_STOPPED = "UPDATE trials SET reason = $2, seq = $3 WHERE id = $1 AND ended_at IS NULL"
+
+
+@statements.register
+def _trial_stopped(event: TrialStopped, at: At) -> list[Statement]:
+    return [Statement(_TRIAL_STOPPED, (event.trial_id, rows.text(event.reason), at.seq), (event.trial_id,))]
 
 
 _TRIAL_CLOSED = "UPDATE trials SET state = $2, reason = $3, ended_at = $4, seq = $5 WHERE id = $1 AND ended_at IS NULL"

@@ -79,8 +79,8 @@ def read_config(config: dict[str, Any]) -> Config:
 def num_trials(config: dict[str, Any]) -> int | None:
     """Return how many trials the search will request."""
     searcher = read_config(config).searcher
-    if searcher.name != "grid":
+    if searcher.name not in ("grid", "hyperband"):
         return 1 if searcher.name == "single" else searcher.max_trials
-    from shared.config import load_experiment  # pydantic is 15 MB, and only a grid is not simply written down
+    from shared.config import load_experiment  # pydantic is 15 MB, and few searches do not simply write it down
 
     return load_experiment(config).num_trials

@@ -23,6 +23,7 @@ _UNION_BRANCHES: dict[str, type[BaseModel]] = {
     "<bayesian>": searcher.BayesianSearch,
     "<async_halving>": searcher.AsyncHalvingSearch,
     "<adaptive_asha>": searcher.AdaptiveASHASearch,
+    "<hyperband>": searcher.HyperbandSearch,
     "<the short form>": deepspeed.DeepSpeedShort,
     "<const>": hyperparameters.Const,
     "<categorical>": hyperparameters.Categorical,
@@ -31,9 +32,11 @@ _UNION_BRANCHES: dict[str, type[BaseModel]] = {
     "<log>": hyperparameters.Log,
 }
 _NAMED: dict[str, type[BaseModel]] = {**_SECTIONS, "searcher": searcher.BayesianSearch}
+_HALVING = (searcher.AsyncHalvingSearch, searcher.AdaptiveASHASearch)
 _CATALOGUE = Catalogue(
     models={"": Experiment, "max_length": searcher.MaxLength, **_SECTIONS, **_UNION_BRANCHES},
     homes={key: f"{section}.{key}" for section, model in _NAMED.items() for key in model.model_fields}
+    | {key: f"searcher.{key}" for model in _HALVING for key in model.model_fields}
     | {key: key for key in Experiment.model_fields},
 )
 

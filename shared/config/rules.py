@@ -7,9 +7,11 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from pydantic import ValidationError
+
 from shared.config.deepspeed import SHORT_KEYS, is_full
 from shared.config.problems import Path, path_text
-from shared.config.searcher import MAX_TRIALS, MaxLength
+from shared.config.searcher import MAX_TRIALS, HyperbandSearch, MaxLength
 from shared.errors import Problem
 
 _RANGES = ("int", "double", "log")
@@ -96,7 +98,7 @@ def _max_length_has_one_unit(document: dict[str, Any]) -> Iterator[Problem]:
 
 def _halving_has_one_measure(document: dict[str, Any]) -> Iterator[Problem]:
     search = _searcher(document)
-    if search.get("name") not in ("async_halving", "asha", "adaptive_asha"):
+    if search.get("name") not in ("async_halving", "asha", "adaptive_asha", "hyperband"):
         return
     given = {key for key in ("max_length", "max_time", "time_metric", "stop_once") if search.get(key) is not None}
     if "max_length" in given:
@@ -120,6 +122,19 @@ def _brackets_fit(document: dict[str, Any]) -> Iterator[Problem]:
         return
     if len(rungs) > max_trials > 0:
         yield Problem("searcher.bracket_rungs", f"has {len(rungs)} brackets for {max_trials} trials")
+
+
+def _hyperband_has_few_trials(document: dict[str, Any]) -> Iterator[Problem]:
+    search = _searcher(document)
+    if search.get("name") != "hyperband":
+        return
+    try:
+        num_trials = HyperbandSearch.model_validate(search).max_trials
+    except (ValidationError, StopIteration):  # of which the types, or the rule on max_length, complain
+        return
+    if num_trials > MAX_TRIALS:
+        message = f"make a search of {num_trials:,} trials; at most {MAX_TRIALS:,} are possible"
+        yield Problem("searcher.max_rungs", message)
 
 
 def _deepspeed_short_form(document: dict[str, Any]) -> Iterator[Problem]:
@@ -159,6 +174,7 @@ _RULES: tuple[Callable[[dict[str, Any]], Iterator[Problem]], ...] = (
     _max_length_has_one_unit,
     _halving_has_one_measure,
     _brackets_fit,
+    _hyperband_has_few_trials,
     _deepspeed_short_form,
     _deepspeed_batch_sizes,
 )

@@ -1,5 +1,6 @@
 """The search: which method, what it optimises, and its budget."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -7,6 +8,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from shared.config.section import Section
 
 MAX_TRIALS = 100_000
+MAX_RUNGS = 30
 
 #: Other names of methods.
 ALIASES = {"asha": "async_halving"}
@@ -14,7 +16,7 @@ ALIASES = {"asha": "async_halving"}
 NumTrials = Annotated[int, Field(ge=1, le=MAX_TRIALS)]
 MetricName = Annotated[str, Field(min_length=1, max_length=256)]
 Length = Annotated[int, Field(ge=1)]
-NumRungs = Annotated[int, Field(ge=1, le=30)]
+NumRungs = Annotated[int, Field(ge=1, le=MAX_RUNGS)]
 
 
 class MaxLength(Section):
@@ -80,14 +82,13 @@ class BayesianSearch(SearchCommon):
     acquisition_function: Literal["EI", "LCB", "PI", "gp_hedge"] = "EI"
 
 
-class HalvingCommon(SearchCommon):
+class EarlyStoppingCommon(SearchCommon):
     """What the searches that stop poor trials early have in common.
 
     Either `max_length`: the searcher says how far each trial trains; or `max_time` and `time_metric`: it only stops
     trials, going by what they report. `divisor` is how many at a rung compete for one place at the next.
     """
 
-    max_trials: NumTrials
     max_time: Length | None = None
     time_metric: MetricName | None = None
     stop_once: bool | None = None
@@ -100,20 +101,47 @@ class HalvingCommon(SearchCommon):
         return self.max_length.count if self.max_length else self.max_time or 1
 
 
-class AsyncHalvingSearch(HalvingCommon):
+class AsyncHalvingSearch(EarlyStoppingCommon):
     """One ladder of `num_rungs` rungs; `max_concurrent_trials` 0: as many as one trial at the top takes."""
 
     name: Literal["async_halving", "asha"]
+    max_trials: NumTrials
     num_rungs: NumRungs
 
 
-class AdaptiveASHASearch(HalvingCommon):
+class AdaptiveASHASearch(EarlyStoppingCommon):
     """Several ladders beside each other, of different numbers of rungs; `bracket_rungs` names them one by one."""
 
     name: Literal["adaptive_asha"]
+    max_trials: NumTrials
     mode: Literal["aggressive", "standard", "conservative"] = "standard"
     max_rungs: NumRungs = 5
     bracket_rungs: Annotated[tuple[NumRungs, ...], Field(strict=False)] = ()
+
+
+class HyperbandSearch(EarlyStoppingCommon):
+    """Hyperband's ladders beside each other, from as many rungs as there may be down to one."""
+
+    name: Literal["hyperband"]
+    max_rungs: NumRungs = 5
+
+    @property
+    def max_trials(self) -> int:
+        """Those of all its ladders."""
+        return sum(num_trials for _, num_trials in hyperband_brackets(self.num_units, self.divisor, self.max_rungs))
+
+
+def hyperband_brackets(num_units: int, divisor: float, max_rungs: int) -> tuple[tuple[int, int], ...]:
+    """Return the rungs and the trials of each of Hyperband's brackets, most rungs first.
+
+    L. Li et al., 2016, arXiv 1603.06560, algorithm 1: `R` is num_units, `eta` divisor, `s` the rungs less one; `n` is
+    ceil((s_max + 1) / (s + 1) * eta^s). Its s_max, which follows from R and eta alone, is bounded by max_rungs.
+    """
+    num_brackets = min(max_rungs, int(math.log(num_units) / math.log(divisor)) + 1)
+    return tuple(
+        (num_rungs, math.ceil(num_brackets / num_rungs * divisor ** (num_rungs - 1)))
+        for num_rungs in range(num_brackets, 0, -1)
+    )
 
 
 def _tag(value: object) -> str:
@@ -127,6 +155,7 @@ Searcher = Annotated[
     | Annotated[GridSearch, Tag("<grid>")]
     | Annotated[BayesianSearch, Tag("<bayesian>")]
     | Annotated[AsyncHalvingSearch, Tag("<async_halving>")]
-    | Annotated[AdaptiveASHASearch, Tag("<adaptive_asha>")],
+    | Annotated[AdaptiveASHASearch, Tag("<adaptive_asha>")]
+    | Annotated[HyperbandSearch, Tag("<hyperband>")],
     Discriminator(_tag),
 ]

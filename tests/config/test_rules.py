@@ -107,7 +107,15 @@ def test_batch_sizes_that_contradict_each_other_are_refused() -> None:
     parse_experiment(SMALL + "resources: {slots_per_trial: 4}\n" + f"deepspeed: {{{sizes}}}")
 
 
-@pytest.mark.parametrize("name", ["async_halving, num_rungs: 3", "asha, num_rungs: 3", "adaptive_asha"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "async_halving, max_trials: 5, num_rungs: 3",
+        "asha, max_trials: 5, num_rungs: 3",
+        "adaptive_asha, max_trials: 5",
+        "hyperband",
+    ],
+)
 @pytest.mark.parametrize(
     ("fields", "path"),
     [
@@ -122,13 +130,17 @@ def test_batch_sizes_that_contradict_each_other_are_refused() -> None:
     ],
 )
 def test_early_stopping_measures_training_in_one_way(name: str, fields: str, path: str) -> None:
-    text = f"entrypoint: x\nsearcher: {{name: {name}, metric: loss, max_trials: 5, {fields}}}\n"
+    text = f"entrypoint: x\nsearcher: {{name: {name}, metric: loss, {fields}}}\n"
     assert only_problem(text).path == path
 
 
 @pytest.mark.parametrize(
     ("searcher", "path"),
     [
+        ("{name: hyperband, metric: loss, max_length: 9, max_trials: 5}", "searcher.max_trials"),
+        ("{name: hyperband, metric: loss, max_length: {epochs: 1000000000}, max_rungs: 12}", "searcher.max_rungs"),
+        ("{name: hyperband, metric: loss, max_length: {}}", "searcher.max_length"),
+        ("{name: hyperband, metric: loss, max_time: 9, time_metric: x, max_rungs: 31}", "searcher.max_rungs"),
         ("{name: asha, metric: loss, max_trials: 5, max_length: 9}", "searcher.num_rungs"),
         ("{name: asha, metric: loss, max_trials: 5, max_length: 9, num_rungs: 0}", "searcher.num_rungs"),
         ("{name: adaptive_asha, metric: loss, max_trials: 5, max_length: 9, mode: bold}", "searcher.mode"),

@@ -110,6 +110,22 @@ def test_an_adaptive_search_has_all_its_trials_and_no_more(
         assert bracket.plan.units[-1] == units
 
 
+def test_hyperband_has_the_brackets_of_its_paper() -> None:
+    experiment = parse_experiment(
+        "entrypoint: x\nsearcher: {name: hyperband, metric: loss, max_length: 81, divisor: 3, max_concurrent_trials: 5}"
+    )
+    played = tournament_of(experiment)
+    assert played is not None
+    assert [(bracket.plan.units, bracket.plan.num_trials) for bracket in played.brackets] == [
+        ((1, 3, 9, 27, 81), 81),
+        ((3, 9, 27, 81), 34),
+        ((9, 27, 81), 15),
+        ((27, 81), 8),
+        ((81,), 5),
+    ]
+    assert method_of(experiment).num_trials == experiment.num_trials == 143
+
+
 def test_the_first_at_a_rung_goes_on_and_then_only_the_best() -> None:
     played = entered(Rule.TIME, 4)
     for index, cost in ((1, 0.5), (2, 0.4), (3, 0.6), (4, 0.3)):

@@ -57,6 +57,8 @@ def test_the_number_of_trials_follows_from_the_config() -> None:
     assert rows.num_trials({"searcher": searcher | {"name": "single"}}) == 1
     assert rows.num_trials({"searcher": searcher | {"name": "bayesian", "max_trials": 12}}) == 12
     assert rows.num_trials(grid) == 3
+    hyperband = searcher | {"name": "hyperband", "max_length": {"batches": 81}, "divisor": 3.0}
+    assert rows.num_trials({"entrypoint": "train.py", "searcher": hyperband}) == 143
 
 
 def test_a_batch_has_neither_too_many_messages_nor_too_many_bytes() -> None:

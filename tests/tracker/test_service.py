@@ -12,7 +12,7 @@ from services.tracker.rebuild import rebuild
 from services.tracker.service import Projection
 from services.tracker.settings import Settings
 from shared import postgres, subjects, volume
-from shared.events import GPUReleased, ReleaseReason
+from shared.events import GPUReleased, ReleaseReason, TrialExtended
 from shared.ids import AllocationId, PoolId
 from shared.log import Message
 from shared.volume import MetricBatch, MetricPoint
@@ -192,6 +192,14 @@ async def test_a_void_epoch_is_ignored(client: Client, database: Database, track
     await reached(database, seq)
     row = await database.fetchrow("SELECT state, metric, best_step, outcome FROM trials")
     assert row is not None and tuple(row) == ("RUNNING", 0.5, 7, None)
+
+
+async def test_an_extended_trial_waits_again(client: Client, database: Database, tracker: None) -> None:
+    extended = TrialExtended(experiment_id=story.EXPERIMENT, trial_id=story.trial(), rung=2, target=9, reason="best")
+    events = [story.submitted(), story.requested(), story.allocated(), story.exited(), story.released(), extended]
+    await reached(database, await story.tell(client, events))
+    row = await database.fetchrow("SELECT state, outcome, reason FROM trials")
+    assert row is not None and tuple(row) == ("WAITING", None, "best")
 
 
 async def test_a_reader_hears_of_each_commit(client: Client, database: Database, tracker: None) -> None:
