@@ -100,7 +100,8 @@ def _(event: GPUAllocated) -> str:
 
 @sentence.register
 def _(event: PreemptionRequested) -> str:
-    return f"trial {event.trial_id} must stop within {event.timeout_s:g} s: {event.reason}"
+    whom = f" (trial {event.for_trial_id})" if event.for_trial_id else ""
+    return f"trial {event.trial_id} must stop within {event.timeout_s:g} s: {event.reason}{whom}"
 
 
 @sentence.register

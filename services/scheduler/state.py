@@ -17,6 +17,7 @@ any history; what an allocation's own agents say counts only while its epoch is 
 from dataclasses import dataclass, field, replace
 from functools import singledispatch
 
+from services.scheduler.pool import DEFAULT_PRIORITY
 from shared.events import (
     AgentJoined,
     AgentLeft,
@@ -93,10 +94,22 @@ class Allocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """An experiment's place and rights in the queue; its trials share them. A lower `position` goes first in a lane."""
+
+    position: float
+    priority: int = DEFAULT_PRIORITY
+    weight: float = 1.0
+    max_slots: int | None = None
+    preemptible: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
     """What the scheduler needs to know of an open experiment."""
 
     preemption_timeout_s: float
+    job: Job
     paused_seq: int | None = None
     canceled_seq: int | None = None
 
@@ -129,7 +142,19 @@ def _fold(event: Event, seq: int, state: State) -> None:
 @_fold.register
 def _(event: ExperimentSubmitted, seq: int, state: State) -> None:
     timeout_s = float(event.config["preemption_timeout"])
-    state.experiments[event.experiment_id] = Experiment(preemption_timeout_s=timeout_s)
+    state.experiments[event.experiment_id] = Experiment(preemption_timeout_s=timeout_s, job=_job(event, seq))
+
+
+def _job(event: ExperimentSubmitted, seq: int) -> Job:
+    asked = event.config.get("resources", {})  # experiments of older versions say less
+    priority, weight, max_slots = asked.get("priority"), asked.get("weight"), asked.get("max_slots")
+    return Job(
+        position=float(seq),
+        priority=DEFAULT_PRIORITY if priority is None else int(priority),
+        weight=1.0 if weight is None else float(weight),
+        max_slots=max_slots,
+        preemptible=bool(asked.get("preemptible", True)),
+    )
 
 
 @_fold.register

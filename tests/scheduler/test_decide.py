@@ -1,5 +1,6 @@
 """The scheduler's rules, as histories."""
 
+from services.scheduler.pool import PolicyType, PoolPolicy
 from services.scheduler.state import State
 from shared.events import (
     AgentLost,
@@ -34,6 +35,7 @@ from tests.scheduler.world import (
 
 A = AgentId("a")
 B = AgentId("b")
+FIFO = PoolPolicy(type=PolicyType.FIFO)
 
 
 def test_a_trial_waits_until_enough_slots_are_free() -> None:
@@ -61,8 +63,8 @@ def test_a_gang_never_mixes_kinds_or_sizes() -> None:
     assert world.settle() == []
 
 
-def test_nobody_passes_the_head_of_the_queue() -> None:
-    world = World(submitted(), joined("a", 2), requested(1, 1), requested(2, 2), requested(3, 1))
+def test_first_in_first_out_nobody_passes_the_head_of_the_queue() -> None:
+    world = World(submitted(), joined("a", 2), requested(1, 1), requested(2, 2), requested(3, 1), policy=FIFO)
     assert list(allocations(world.settle())) == ["exp-1"]
 
 
