@@ -44,7 +44,7 @@ class Fleet:
     @property
     def num_slots(self) -> int:
         """The slots of the open agents."""
-        return sum(self.machines[agent_id].slots for agent_id in self._open)
+        return sum(size * len(agents) for (size, _), agents in self._roomy.items())
 
     @property
     def num_free(self) -> int:

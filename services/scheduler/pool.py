@@ -43,6 +43,25 @@ class PoolPolicy:
     reserve_after_s: float | None = None
 
 
+def pool_policy(text: str) -> PoolPolicy:
+    """Return the policy that a setting names: a type, then words for what differs, as in `priority preemption worst`.
+
+    Raises ValueError. Fair share preempts in any case.
+    """
+    name, *words = text.split() or [""]
+    known = {"preemption", "heterogeneous_fits", *Fitting}
+    wrong = [word for word in words if word not in known] + ([] if name in set(PolicyType) else [name])
+    if wrong:
+        types = ", ".join(PolicyType)
+        raise ValueError(f"pool policy {text!r}: {wrong[0]!r} is not known; a type ({types}), then {sorted(known)}")
+    return PoolPolicy(
+        type=PolicyType(name),
+        preemption="preemption" in words or name == PolicyType.FAIR_SHARE,
+        fitting=Fitting.WORST if "worst" in words else Fitting.BEST,
+        heterogeneous_fits="heterogeneous_fits" in words,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """An agent as a policy sees it. One that is not open (disabled, draining) takes no new work."""

@@ -116,3 +116,10 @@ def test_a_wrong_option_is_a_usage_error(words: tuple[str, ...]) -> None:
 
 def test_the_benchmarks_are_listed() -> None:
     assert "first_step" in run("bench").stdout.splitlines()
+
+
+def test_simulate_runs_the_scheduler_as_a_program(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("agents: none")
+    assert run("simulate", str(file)).exit_code == 1
+    assert run("simulate", str(tmp_path / "missing.yaml")).exit_code == 2

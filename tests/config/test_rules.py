@@ -105,3 +105,8 @@ def test_batch_sizes_that_contradict_each_other_are_refused() -> None:
         in only_problem(SMALL + slots + f"deepspeed: {{{sizes}}}").message
     )
     parse_experiment(SMALL + "resources: {slots_per_trial: 4}\n" + f"deepspeed: {{{sizes}}}")
+
+
+def test_max_slots_hold_at_least_one_trial() -> None:
+    problem = only_problem(SMALL + "resources: {slots_per_trial: 4, max_slots: 2}")
+    assert (problem.path, problem.suggestion) == ("resources.max_slots", "write at least 4")

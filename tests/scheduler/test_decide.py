@@ -1,6 +1,8 @@
 """The scheduler's rules, as histories."""
 
-from services.scheduler.pool import PolicyType, PoolPolicy
+import pytest
+
+from services.scheduler.pool import Fitting, PolicyType, PoolPolicy, pool_policy
 from services.scheduler.state import State
 from shared.events import (
     AgentLost,
@@ -36,6 +38,7 @@ from tests.scheduler.world import (
 A = AgentId("a")
 B = AgentId("b")
 FIFO = PoolPolicy(type=PolicyType.FIFO)
+PREEMPTIVE = PoolPolicy(preemption=True)
 
 
 def test_a_trial_waits_until_enough_slots_are_free() -> None:
@@ -189,3 +192,52 @@ def test_an_allocation_names_what_made_it_possible() -> None:
     second = World(*world.events[:-2])  # before the second allocation and the closing
     (decision,) = second.decide()
     assert decision.causes == (4, released_seq)
+
+
+def test_a_more_important_experiment_takes_the_place_of_another_which_goes_on_later() -> None:
+    low, high = submitted("low"), submitted("high", priority=1)
+    world = World(low, joined("a", 1), requested(1, experiment_id="low"), policy=PREEMPTIVE)
+    first = only(world.settle())
+    world.fold([high, requested(1, experiment_id="high")])
+    (asked,) = world.settle()
+    assert isinstance(asked, PreemptionRequested)
+    assert (asked.reason, asked.trial_id, asked.for_trial_id) == (PreemptionReason.PRIORITY, "low-1", "high-1")
+    world.fold([preempted(first)])
+    second = only(world.settle())
+    assert second.trial_id == "high-1"
+    world.fold([exited(second)])
+    assert only(world.settle()).trial_id == "low-1"
+
+
+def test_trials_that_are_not_preemptible_stay() -> None:
+    world = World(submitted(preemptible=False), joined("a", 1), requested(1), policy=PREEMPTIVE)
+    world.settle()
+    world.fold([submitted("high", priority=1), requested(1, experiment_id="high")])
+    assert world.settle() == []
+
+
+def test_fair_share_asks_the_job_that_has_too_much() -> None:
+    world = World(
+        submitted(),
+        joined("a", 2),
+        requested(1),
+        requested(2),
+        policy=PoolPolicy(type=PolicyType.FAIR_SHARE, preemption=True),
+    )
+    world.settle()
+    world.fold([submitted("other"), requested(1, experiment_id="other")])
+    (asked,) = world.settle()
+    assert isinstance(asked, PreemptionRequested)
+    assert (asked.reason, asked.trial_id, asked.for_trial_id) == (PreemptionReason.FAIR_SHARE, "exp-2", None)
+
+
+def test_an_experiment_holds_no_more_than_its_max_slots() -> None:
+    world = World(submitted(max_slots=1), joined("a", 4), requested(1), requested(2))
+    assert list(allocations(world.settle())) == ["exp-1"]
+
+
+def test_a_pool_policy_is_read_from_its_setting() -> None:
+    assert pool_policy("priority preemption worst") == PoolPolicy(preemption=True, fitting=Fitting.WORST)
+    assert pool_policy("fair_share") == PoolPolicy(type=PolicyType.FAIR_SHARE, preemption=True)
+    with pytest.raises(ValueError, match="lottery"):
+        pool_policy("lottery")

@@ -50,11 +50,11 @@ class World(History[State]):
         return decided
 
 
-def submitted(experiment_id: str = EXPERIMENT) -> ExperimentSubmitted:
+def submitted(experiment_id: str = EXPERIMENT, **resources: int | bool) -> ExperimentSubmitted:
     return ExperimentSubmitted(
         experiment_id=ExperimentId(experiment_id),
         name="test",
-        config={"preemption_timeout": 30},
+        config={"preemption_timeout": 30, "resources": resources},
         code_sha256="0" * 64,
         code_bytes=1,
     )

@@ -25,6 +25,7 @@ COMMANDS = {
     "checkpoint": ("checkpoints", "List and download checkpoints"),
     "queue": ("cluster", "List the trials that wait for slots"),
     "agents": ("cluster", "List the agents and their slots"),
+    "simulate": ("simulate", "Run the scheduler on a pool described in a file"),
     "rebuild": ("rebuild", "Fold the read model again from the log"),
     "check": ("testing", "Check format, lint, types and import rules"),
     "test": ("testing", "Run the checks and all tests"),

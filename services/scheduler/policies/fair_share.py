@@ -20,14 +20,14 @@ from math import floor
 
 from services.scheduler import reasons
 from services.scheduler.fitting import Fleet
-from services.scheduler.pool import Plan, Pool, Request
+from services.scheduler.pool import Plan, Pool, Quota, Request
 
 
 def schedule(pool: Pool) -> Plan:
     """Return the plan of one pass."""
     plan, fleet = Plan(), Fleet(pool.machines, pool.policy)
     waiting = pool.waiting()
-    overdue = next((r for r in waiting if pool.is_overdue(r) and fleet.can_ever_fit(r.slots)), None)
+    overdue = _first_overdue(pool, fleet)
     jobs = _jobs(pool, plan, fleet, overdue)
     _fill(jobs, _capacity(pool))
     for job in sorted(jobs, key=lambda job: (overdue not in job.waiting, job.demand, job.position)):
@@ -72,16 +72,27 @@ class _Job:
         return max(used, self.firm)
 
 
+def _first_overdue(pool: Pool, fleet: Fleet) -> Request | None:
+    quota = Quota.of(pool.running())
+    for request in pool.waiting():
+        if pool.is_overdue(request) and fleet.can_ever_fit(request.slots) and quota.refusal(request) is None:
+            return request
+    return None
+
+
 def _jobs(pool: Pool, plan: Plan, fleet: Fleet, overdue: Request | None) -> list[_Job]:
     jobs: dict[str, _Job] = {}
     for request in sorted(pool.requests, key=lambda request: request.order):
-        if request.slots == 0 or request.is_stopping:
+        if request.slots == 0:
             continue
         if request.placement is None and not fleet.can_ever_fit(request.slots):
             plan.waiting[request.trial_id] = reasons.never_fits(request, fleet)
             continue
         fresh = _Job(position=request.order, weight=request.weight, limit=request.max_slots)
         job = jobs.setdefault(request.job_id, fresh)
+        if request.is_stopping:  # it is no demand any more, but holds its slots yet
+            job.limit = None if job.limit is None else max(0, job.limit - request.slots)
+            continue
         (job.waiting if request.placement is None else job.running).append(request)
         is_firm = not (request.preemptible and pool.policy.preemption)
         if request is overdue or (request.placement is not None and is_firm):
