@@ -21,6 +21,10 @@ from shared.events import (
     GangMemberExited,
     GPUAllocated,
     GPUReleased,
+    JobMaxSlotsSet,
+    JobMoved,
+    JobPrioritySet,
+    JobWeightSet,
     LeaderElected,
     MetricReported,
     PreemptionRequested,
@@ -58,6 +62,27 @@ def _(event: ExperimentResumed) -> str:
 @sentence.register
 def _(event: ExperimentCanceled) -> str:
     return f"experiment {event.experiment_id} was canceled"
+
+
+@sentence.register
+def _(event: JobPrioritySet) -> str:
+    return f"experiment {event.experiment_id} has priority {event.priority} from here on"
+
+
+@sentence.register
+def _(event: JobWeightSet) -> str:
+    return f"experiment {event.experiment_id} has weight {event.weight:g} from here on"
+
+
+@sentence.register
+def _(event: JobMaxSlotsSet) -> str:
+    return f"experiment {event.experiment_id} holds at most {event.max_slots} slots from here on"
+
+
+@sentence.register
+def _(event: JobMoved) -> str:
+    where = "ahead of" if event.ahead else "behind"
+    return f"experiment {event.experiment_id} was moved {where} experiment {event.beside_id}"
 
 
 @sentence.register

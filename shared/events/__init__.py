@@ -15,6 +15,7 @@ from shared.events.experiment import (
     TrialRequested,
     TrialRetried,
 )
+from shared.events.job import JobMaxSlotsSet, JobMoved, JobPrioritySet, JobWeightSet
 from shared.events.leader import LeaderElected
 from shared.events.pool import (
     AgentLost,
@@ -46,6 +47,10 @@ CATALOGUE: dict[str, type[Event]] = {
         ExperimentPaused,
         ExperimentResumed,
         ExperimentCanceled,
+        JobPrioritySet,
+        JobWeightSet,
+        JobMaxSlotsSet,
+        JobMoved,
         TrialRequested,
         TrialRetried,
         TrialClosed,
@@ -90,6 +95,10 @@ __all__ = [
     "GPUReleased",
     "GangMember",
     "GangMemberExited",
+    "JobMaxSlotsSet",
+    "JobMoved",
+    "JobPrioritySet",
+    "JobWeightSet",
     "LeaderElected",
     "MetricReported",
     "Outcome",

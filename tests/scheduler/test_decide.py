@@ -6,6 +6,7 @@ from services.scheduler.pool import Fitting, PolicyType, PoolPolicy, pool_policy
 from services.scheduler.state import State
 from shared.events import (
     AgentLost,
+    Event,
     ExperimentCanceled,
     ExperimentCompleted,
     ExperimentPaused,
@@ -13,6 +14,10 @@ from shared.events import (
     GangMemberExited,
     GPUAllocated,
     GPUReleased,
+    JobMaxSlotsSet,
+    JobMoved,
+    JobPrioritySet,
+    JobWeightSet,
     Outcome,
     PreemptionReason,
     PreemptionRequested,
@@ -20,7 +25,7 @@ from shared.events import (
     SlotKind,
     TrialRetried,
 )
-from shared.ids import AgentId
+from shared.ids import AgentId, ExperimentId
 from tests.scheduler.world import (
     EXPERIMENT,
     World,
@@ -241,3 +246,49 @@ def test_a_pool_policy_is_read_from_its_setting() -> None:
     assert pool_policy("fair_share") == PoolPolicy(type=PolicyType.FAIR_SHARE, preemption=True)
     with pytest.raises(ValueError, match="lottery"):
         pool_policy("lottery")
+
+
+ONE, TWO, THREE = (ExperimentId(name) for name in ("one", "two", "three"))
+
+
+def queue_of_three(*changes: Event) -> list[str]:
+    """Who starts, one after another, after these changes."""
+    world = World(
+        *(event for name in (ONE, TWO, THREE) for event in (submitted(name), requested(1, experiment_id=name)))
+    )
+    world.fold([*changes, joined("a", 1)])
+    started = []
+    while allocated := [event for event in world.settle() if isinstance(event, GPUAllocated)]:
+        started.append(str(allocated[0].experiment_id))
+        world.fold([exited(allocated[0])])
+    return started
+
+
+def test_people_move_experiments_in_the_queue() -> None:
+    assert queue_of_three() == ["one", "two", "three"]
+    ahead = JobMoved(experiment_id=THREE, beside_id=ONE, ahead=True)
+    behind = JobMoved(experiment_id=ONE, beside_id=THREE, ahead=False)
+    assert queue_of_three(ahead) == ["three", "one", "two"]
+    assert queue_of_three(behind) == ["two", "three", "one"]
+    assert queue_of_three(ahead, behind) == ["three", "one", "two"]
+
+
+def test_a_new_priority_forgets_a_move_and_a_move_takes_the_others_priority() -> None:
+    ahead = JobMoved(experiment_id=THREE, beside_id=ONE, ahead=True)
+    assert queue_of_three(ahead, JobPrioritySet(experiment_id=THREE, priority=42)) == ["one", "two", "three"]
+    assert queue_of_three(JobPrioritySet(experiment_id=ONE, priority=99), ahead) == ["two", "three", "one"]
+    assert queue_of_three(JobPrioritySet(experiment_id=THREE, priority=1)) == ["three", "one", "two"]
+
+
+def test_moving_beside_what_is_over_or_beside_itself_changes_nothing() -> None:
+    for beside in (TWO, ExperimentId("gone")):
+        assert queue_of_three(JobMoved(experiment_id=TWO, beside_id=beside, ahead=True)) == ["one", "two", "three"]
+
+
+def test_max_slots_and_weight_change_live() -> None:
+    world = World(submitted(), joined("a", 4), JobMaxSlotsSet(experiment_id=EXPERIMENT, max_slots=1))
+    world.fold([requested(1), requested(2), JobWeightSet(experiment_id=EXPERIMENT, weight=2.0)])
+    assert list(allocations(world.settle())) == ["exp-1"]
+    world.fold([JobMaxSlotsSet(experiment_id=EXPERIMENT, max_slots=2)])
+    assert list(allocations(world.settle())) == ["exp-2"]
+    assert world.state.experiments[EXPERIMENT].job.weight == 2.0
