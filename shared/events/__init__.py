@@ -15,7 +15,7 @@ from shared.events.experiment import (
     TrialRequested,
     TrialRetried,
 )
-from shared.events.job import JobMaxSlotsSet, JobMoved, JobPrioritySet, JobWeightSet
+from shared.events.job import JobEvent, JobMaxSlotsSet, JobMoved, JobPrioritySet, JobWeightSet
 from shared.events.leader import LeaderElected
 from shared.events.pool import (
     AgentLost,
@@ -95,6 +95,7 @@ __all__ = [
     "GPUReleased",
     "GangMember",
     "GangMemberExited",
+    "JobEvent",
     "JobMaxSlotsSet",
     "JobMoved",
     "JobPrioritySet",

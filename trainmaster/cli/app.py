@@ -19,6 +19,8 @@ COMMANDS = {
     "pause": ("experiments", "Have an experiment's trials checkpoint and wait"),
     "resume": ("experiments", "Let a paused experiment go on"),
     "cancel": ("experiments", "End an experiment"),
+    "change": ("experiments", "Change an experiment's priority, weight or max_slots"),
+    "move": ("experiments", "Move an experiment in the queue"),
     "logs": ("trials", "Show what a trial wrote"),
     "why": ("trials", "Show the events that led to where a trial is"),
     "tap": ("tap", "Follow the event log"),
