@@ -22,6 +22,10 @@ from shared.events import (
     GangMemberExited,
     GPUAllocated,
     GPUReleased,
+    JobMaxSlotsSet,
+    JobMoved,
+    JobPrioritySet,
+    JobWeightSet,
     LeaderElected,
     MetricReported,
     PreemptionRequested,
@@ -61,6 +65,27 @@ def _(event: ExperimentResumed) -> str:
 @sentence.register
 def _(event: ExperimentCanceled) -> str:
     return f"experiment {event.experiment_id} was canceled"
+
+
+@sentence.register
+def _(event: JobPrioritySet) -> str:
+    return f"experiment {event.experiment_id} has priority {event.priority} from here on"
+
+
+@sentence.register
+def _(event: JobWeightSet) -> str:
+    return f"experiment {event.experiment_id} has weight {event.weight:g} from here on"
+
+
+@sentence.register
+def _(event: JobMaxSlotsSet) -> str:
+    return f"experiment {event.experiment_id} holds at most {event.max_slots} slots from here on"
+
+
+@sentence.register
+def _(event: JobMoved) -> str:
+    where = "ahead of" if event.ahead else "behind"
+    return f"experiment {event.experiment_id} was moved {where} experiment {event.beside_id}"
 
 
 @sentence.register
@@ -113,7 +138,8 @@ def _(event: GPUAllocated) -> str:
 
 @sentence.register
 def _(event: PreemptionRequested) -> str:
-    return f"trial {event.trial_id} must stop within {event.timeout_s:g} s: {event.reason}"
+    whom = f" (trial {event.for_trial_id})" if event.for_trial_id else ""
+    return f"trial {event.trial_id} must stop within {event.timeout_s:g} s: {event.reason}{whom}"
 
 
 @sentence.register

@@ -118,10 +118,11 @@ def get(
 
 def post(
     path: str,
-    respond: Callable[[Call[NoQuery]], Awaitable[web.StreamResponse]],
+    respond: Callable[[Call[AnyQueryT]], Awaitable[web.StreamResponse]],
     answer: type[View],
     summary: str,
     *,
+    query: type[AnyQueryT],
     status: int,
     problems: tuple[int, ...],
     forms: tuple[str, ...] = (),
@@ -129,10 +130,10 @@ def post(
     """Return the route of a wish."""
 
     async def answer_request(request: web.Request) -> web.StreamResponse:
-        return await respond(Call(request, parse(NoQuery, request)))
+        return await respond(Call(request, parse(query, request)))
 
     return Route(
-        method="POST", path=path, summary=summary, query=NoQuery, answer=answer, respond=answer_request, status=status,
+        method="POST", path=path, summary=summary, query=query, answer=answer, respond=answer_request, status=status,
         problems=problems, forms=forms,
     )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """What a person may ask of an experiment: pure rules over what the log says of it."""
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
@@ -14,6 +15,11 @@ from shared.events import (
     ExperimentPaused,
     ExperimentResumed,
     ExperimentSubmitted,
+    JobEvent,
+    JobMaxSlotsSet,
+    JobMoved,
+    JobPrioritySet,
+    JobWeightSet,
 )
 from shared.ids import ExperimentId
 from shared.log import Recorded
@@ -77,6 +83,48 @@ def admit(state: ExperimentState, intent: Intent, experiment_id: ExperimentId) -
         raise Rejected(reason, status=HTTPStatus.CONFLICT)
     granted: Event = event(experiment_id=experiment_id)
     return granted
+
+
+def job_event(
+    experiment_id: ExperimentId,
+    *,
+    priority: int | None = None,
+    weight: float | None = None,
+    max_slots: int | None = None,
+    ahead_of: str | None = None,
+    behind: str | None = None,
+) -> JobEvent:
+    """Return the event that says what is changed about a job. Raises Rejected unless it is exactly one thing."""
+    changes: list[JobEvent] = []
+    if priority is not None:
+        changes.append(JobPrioritySet(experiment_id=experiment_id, priority=priority))
+    if weight is not None and math.isfinite(weight):
+        changes.append(JobWeightSet(experiment_id=experiment_id, weight=weight))
+    if max_slots is not None:
+        changes.append(JobMaxSlotsSet(experiment_id=experiment_id, max_slots=max_slots))
+    for beside, ahead in ((ahead_of, True), (behind, False)):
+        if beside is not None:
+            changes.append(JobMoved(experiment_id=experiment_id, beside_id=ExperimentId(beside), ahead=ahead))
+    if len(changes) != 1:
+        message = f"give exactly one of priority, weight, max_slots, ahead_of, behind; found {len(changes)}"
+        raise Rejected(message, status=HTTPStatus.BAD_REQUEST)
+    return changes[0]
+
+
+def check_job(change: JobEvent, state: ExperimentState, slots_per_trial: int, beside: ExperimentState | None) -> None:
+    """Raise Rejected when a change makes no sense: of or beside what is over, or a limit below one trial."""
+    open_states = (ExperimentState.ACTIVE, ExperimentState.PAUSED)
+    if state not in open_states:
+        reason = f"experiment {change.experiment_id} is in no queue: {_NOT_ALLOWED[state]}"
+        raise Rejected(reason, status=HTTPStatus.CONFLICT)
+    if isinstance(change, JobMaxSlotsSet) and change.max_slots < slots_per_trial:
+        message = f"{change.max_slots} is less than slots_per_trial {slots_per_trial}: no trial could start"
+        raise Rejected("the trials could never start", (Problem("max_slots", message, f"at least {slots_per_trial}"),))
+    if isinstance(change, JobMoved) and (beside not in open_states or change.beside_id == change.experiment_id):
+        reason = f"experiment {change.experiment_id} cannot be moved beside {change.beside_id}, which is in no queue"
+        if change.beside_id == change.experiment_id:
+            reason = f"experiment {change.experiment_id} cannot be moved beside itself"
+        raise Rejected(reason, status=HTTPStatus.CONFLICT)
 
 
 def check_pool(pool: str, slots_per_trial: int, pools: list[Pool]) -> None:

@@ -11,9 +11,10 @@ from nats.aio.client import Client
 from services.gateway import decide
 from services.gateway.decide import Intent
 from services.gateway.problems import not_found
+from services.gateway.views import ExperimentState
 from shared import archive, ids, log, subjects
 from shared.errors import Conflict
-from shared.events import Event, ExperimentCompleted, ExperimentFailed, ExperimentSubmitted
+from shared.events import Event, ExperimentCompleted, ExperimentFailed, ExperimentSubmitted, JobEvent, JobMoved
 from shared.ids import ExperimentId
 from shared.log import Recorded
 from shared.objectstore import ObjectStore, code_key
@@ -54,7 +55,36 @@ async def ask(client: Client, experiment_id: ExperimentId, intent: Intent) -> in
         return await _ask(client, experiment_id, intent)
 
 
+async def change_job(client: Client, change: JobEvent) -> int:
+    """Append a change of an experiment's place in the queue and return its sequence.
+
+    Raises Rejected when it makes no sense, Conflict when others keep changing it.
+    """
+    _, state = await _state(client, change.experiment_id)
+    beside = (await _state(client, change.beside_id))[1] if isinstance(change, JobMoved) else None
+    subject = subjects.event_filter(subjects.GATEWAY, EXPERIMENT, change.experiment_id, ExperimentSubmitted.__name__)
+    submitted = await _last(client, subject)
+    assert submitted is not None and isinstance(submitted.event, ExperimentSubmitted), "it has a state"
+    decide.check_job(change, state, submitted.event.config["resources"]["slots_per_trial"], beside)
+    try:
+        return await _append_change(client, change)
+    except Conflict:  # somebody was faster: the later of two changes counts
+        return await _append_change(client, change)
+
+
+async def _append_change(client: Client, change: JobEvent) -> int:
+    before = await _last(client, subjects.aggregate_subject(subjects.GATEWAY, change.aggregate, change.experiment_id))
+    return await _append(client, change, expected=before.seq if before else 0)
+
+
 async def _ask(client: Client, experiment_id: ExperimentId, intent: Intent) -> int:
+    asked, state = await _state(client, experiment_id)
+    event = decide.admit(state, intent, experiment_id)
+    return await _append(client, event, expected=asked.seq)
+
+
+async def _state(client: Client, experiment_id: ExperimentId) -> tuple[Recorded, ExperimentState]:
+    """Return the newest intent about an experiment, and its state. Raises Rejected (404)."""
     asked = await _last(client, subjects.aggregate_subject(subjects.GATEWAY, EXPERIMENT, experiment_id))
     if asked is None:
         raise not_found(EXPERIMENT, experiment_id)
@@ -63,8 +93,7 @@ async def _ask(client: Client, experiment_id: ExperimentId, intent: Intent) -> i
         for end in (ExperimentCompleted, ExperimentFailed)
     ]
     ended = next((found for found in endings if found is not None), None)
-    event = decide.admit(decide.state_after(asked, ended), intent, experiment_id)
-    return await _append(client, event, expected=asked.seq)
+    return asked, decide.state_after(asked, ended)
 
 
 async def _append(client: Client, event: Event, *, expected: int) -> int:

@@ -2,6 +2,7 @@
 
 import os
 
+from services.scheduler.pool import pool_policy
 from services.scheduler.service import Scheduler
 from shared import broker, runtime, settings, subjects
 
@@ -14,6 +15,7 @@ async def main() -> None:
             client,
             instance=settings.instance(),
             agent_timeout_s=agent_timeout_s,
+            policy=pool_policy(os.environ.get("TM_POOL_POLICY", "priority")),
             state_directory=settings.state_directory(),
         )
         await scheduler.run()

@@ -1,16 +1,15 @@
 """What the pools need now: lost agents declared, finished gangs released, unwanted ones preempted, the queue served.
 
-First in, first out: the trial at the head of a pool's queue waits for its gang and nobody passes it, so that a
-stream of small trials cannot starve a large one. A preempted trial keeps its place; one that its machines failed goes
-to the end, so that it cannot hold up everybody by failing again and again. Only trials that cannot use slots now are
-passed over: those of a paused experiment, and gangs that the pool's present agents could not hold even if they were
-idle.
+Who gets slots, and who must give some back for it, is the policy's to say (`policies/`): a pure function of the pool,
+the same that `tm simulate` runs. Trials of a paused experiment are not in the queue that it sees. A trial that its
+machines failed goes behind the others of its job, so that it cannot hold them up by failing again and again.
 """
 
 from collections.abc import Iterator, Mapping
 
-from services.scheduler.fitting import can_ever_fit, fit
-from services.scheduler.state import Allocation, State, Trial
+from services.scheduler.policies import schedule
+from services.scheduler.pool import Machine, Pool, PoolPolicy, Request
+from services.scheduler.state import Allocation, Job, State, Trial
 from shared.decisions import Decision
 from shared.events import (
     AgentLost,
@@ -22,10 +21,15 @@ from shared.events import (
     PreemptionRequested,
     ReleaseReason,
 )
-from shared.ids import AgentId, PoolId, allocation_id
+from shared.ids import AgentId, PoolId, TrialId, allocation_id
+
+#: How a pool is scheduled unless it is said otherwise.
+DEFAULT_POLICY = PoolPolicy()
 
 
-def decide(state: State, silent_s: Mapping[AgentId, float], *, agent_timeout_s: float) -> list[Decision]:
+def decide(
+    state: State, silent_s: Mapping[AgentId, float], *, agent_timeout_s: float, policy: PoolPolicy = DEFAULT_POLICY
+) -> list[Decision]:
     """Return the events that are needed now, grouped by pool.
 
     `silent_s` is how long each agent's present incarnation has not been heard of; an agent missing from it was just
@@ -34,7 +38,7 @@ def decide(state: State, silent_s: Mapping[AgentId, float], *, agent_timeout_s: 
     decisions = [
         *_lost_agents(state, silent_s, agent_timeout_s),
         *_settlements(state),
-        *(decision for pool_id in state.waiting for decision in _allocations(state, pool_id)),
+        *(decision for pool_id in state.waiting for decision in _allocations(state, pool_id, policy)),
     ]
     return sorted(decisions, key=lambda decision: decision.event.aggregate_id)
 
@@ -122,27 +126,100 @@ def _unwanted(state: State, allocation: Allocation) -> tuple[PreemptionReason, i
     return None
 
 
-def _allocations(state: State, pool_id: PoolId) -> Iterator[Decision]:
+def _allocations(state: State, pool_id: PoolId, policy: PoolPolicy) -> Iterator[Decision]:
+    """What the pool's policy wants: gangs started, and others asked to stop for them."""
+    if not any(_is_runnable(state, state.trials[trial_id]) for trial_id in state.waiting[pool_id]):
+        return
+    plan = schedule(pool_view(state, pool_id, policy))
+    for trial_id, by in plan.release.items():
+        allocation_id_ = state.trials[trial_id].allocation_id
+        assert allocation_id_ is not None, "only what runs can be asked to stop"
+        yield _preemption_for(state, state.allocations[allocation_id_], by)
+    free = {agent.agent_id: set(state.free[agent.agent_id]) for agent in state.agents.values()}
+    for trial_id, placement in plan.allocate.items():
+        members = tuple(_member(state, free, agent_id, slots) for agent_id, slots in placement.items())
+        yield _allocation(state, state.trials[trial_id], members)
+
+
+def pool_view(state: State, pool_id: PoolId, policy: PoolPolicy) -> Pool:
+    """Return a pool as its policy sees it."""
     agents = [agent for agent in state.agents.values() if agent.pool_id == pool_id]
-    free = {agent.agent_id: set(state.free[agent.agent_id]) for agent in agents}
-    for trial in _queue(state, pool_id):
-        members = fit(trial.slots, agents, free)
-        if members:
-            for member in members:
-                free[member.agent_id] -= set(member.slots)
-            yield _allocation(state, trial, members)
-        elif can_ever_fit(trial.slots, agents):
-            return  # the head of the queue waits, and everyone behind it
-
-
-def _queue(state: State, pool_id: PoolId) -> list[Trial]:
+    machines = tuple(
+        Machine(
+            agent_id=agent.agent_id,
+            slots=len(agent.slots),
+            free=len(state.free[agent.agent_id]),
+            kind=agent.kind,
+        )
+        for agent in agents
+    )
     waiting = (state.trials[trial_id] for trial_id in state.waiting[pool_id])
-    return sorted((trial for trial in waiting if _is_runnable(state, trial)), key=lambda trial: trial.place)
+    held = (allocation for allocation in state.allocations.values() if allocation.pool_id == pool_id)
+    requests = (
+        *(_request(state, trial) for trial in waiting if _is_runnable(state, trial)),
+        *(_running(state, allocation) for allocation in held),
+    )
+    return Pool(policy=policy, machines=machines, requests=requests)
 
 
 def _is_runnable(state: State, trial: Trial) -> bool:
     experiment = state.experiments.get(trial.experiment_id)
     return experiment is not None and experiment.paused_seq is None and experiment.canceled_seq is None
+
+
+def _request(state: State, trial: Trial) -> Request:
+    job = state.experiments[trial.experiment_id].job
+    return Request(
+        trial_id=trial.trial_id,
+        job_id=trial.experiment_id,
+        slots=trial.slots,
+        position=job.position,
+        number=trial.place,
+        priority=job.priority,
+        weight=job.weight,
+        max_slots=job.max_slots,
+        preemptible=job.preemptible,
+    )
+
+
+def _running(state: State, allocation: Allocation) -> Request:
+    experiment, trial = state.experiments.get(allocation.experiment_id), state.trials.get(allocation.trial_id)
+    job = experiment.job if experiment else Job(position=0.0)
+    placement = {member.agent_id: len(member.slots) for member in allocation.members}
+    is_going = allocation.preemption_seq is not None or bool(allocation.exited)
+    return Request(
+        trial_id=allocation.trial_id,
+        job_id=allocation.experiment_id,
+        slots=sum(placement.values()),
+        position=job.position,
+        number=trial.place if trial else 0,
+        priority=job.priority,
+        weight=job.weight,
+        max_slots=job.max_slots,
+        preemptible=job.preemptible,
+        placement={agent_id: slots for agent_id, slots in placement.items() if agent_id in state.agents},
+        is_stopping=is_going or _unwanted(state, allocation) is not None,
+    )
+
+
+def _member(state: State, free: dict[AgentId, set[int]], agent_id: AgentId, slots: int) -> GangMember:
+    taken = sorted(free[agent_id])[:slots]
+    free[agent_id] -= set(taken)
+    return GangMember(agent_id=agent_id, incarnation=state.agents[agent_id].incarnation, slots=tuple(taken))
+
+
+def _preemption_for(state: State, allocation: Allocation, by: TrialId | None) -> Decision:
+    """Ask a gang to stop so that another trial can start, or another job gets its share."""
+    event = PreemptionRequested(
+        pool_id=allocation.pool_id,
+        allocation_id=allocation.allocation_id,
+        trial_id=allocation.trial_id,
+        reason=PreemptionReason.FAIR_SHARE if by is None else PreemptionReason.PRIORITY,
+        timeout_s=state.experiments[allocation.experiment_id].preemption_timeout_s,
+        for_trial_id=by,
+    )
+    causes = {allocation.allocated_seq, *([state.trials[by].wanted_seq] if by else [])}
+    return Decision(event=event, causes=tuple(sorted(causes)), correlation=allocation.experiment_id)
 
 
 def _allocation(state: State, trial: Trial, members: tuple[GangMember, ...]) -> Decision:

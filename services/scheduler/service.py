@@ -9,6 +9,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from services.scheduler.decide import decide
+from services.scheduler.pool import PoolPolicy
 from services.scheduler.state import State, evolve
 from shared import subjects
 from shared.decisions import Decision, DecisionLoop, Memory
@@ -25,12 +26,19 @@ class Scheduler:
     """One scheduler instance; of several, one leads and the others stand by."""
 
     def __init__(
-        self, client: Client, *, instance: str, agent_timeout_s: float, state_directory: Path | None = None
+        self,
+        client: Client,
+        *,
+        instance: str,
+        agent_timeout_s: float,
+        policy: PoolPolicy,
+        state_directory: Path | None = None,
     ) -> None:
         packages = ("shared", "services.scheduler")
         snapshots = Snapshots(state_directory, f"scheduler-{instance}", Memory[State], packages)
         self._client = client
         self._agent_timeout_s = agent_timeout_s
+        self._policy = policy
         self._heard_at: dict[tuple[AgentId, str], float] = {}  # (agent, incarnation) -> monotonic seconds
         self._looked_at = self._deaf_until = time.monotonic()
         self.loop = DecisionLoop(
@@ -52,7 +60,7 @@ class Scheduler:
         self._heard_at[agent_id, str(incarnation)] = time.monotonic()
 
     def _decide(self) -> list[Decision]:
-        return decide(self.loop.state, self._silences_s(), agent_timeout_s=self._agent_timeout_s)
+        return decide(self.loop.state, self._silences_s(), agent_timeout_s=self._agent_timeout_s, policy=self._policy)
 
     def _silences_s(self) -> dict[AgentId, float]:
         """How long each agent has been silent, as far as we could have heard it.

@@ -18,6 +18,8 @@ any history; what an allocation's own agents say counts only while its epoch is 
 from dataclasses import dataclass, field, replace
 from functools import singledispatch
 
+from services.scheduler.lanes import beside
+from services.scheduler.pool import DEFAULT_PRIORITY
 from shared.events import (
     AgentJoined,
     AgentLeft,
@@ -34,6 +36,10 @@ from shared.events import (
     GangMemberExited,
     GPUAllocated,
     GPUReleased,
+    JobMaxSlotsSet,
+    JobMoved,
+    JobPrioritySet,
+    JobWeightSet,
     Outcome,
     PreemptionRequested,
     TrialClosed,
@@ -106,10 +112,23 @@ class Allocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """An experiment's place and rights in the queue; its trials share them. A lower `position` goes first in a lane."""
+
+    position: float
+    submitted_seq: int = 0
+    priority: int = DEFAULT_PRIORITY
+    weight: float = 1.0
+    max_slots: int | None = None
+    preemptible: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
     """What the scheduler needs to know of an open experiment."""
 
     preemption_timeout_s: float
+    job: Job
     paused_seq: int | None = None
     canceled_seq: int | None = None
 
@@ -142,7 +161,52 @@ def _fold(event: Event, seq: int, state: State) -> None:
 @_fold.register
 def _(event: ExperimentSubmitted, seq: int, state: State) -> None:
     timeout_s = float(event.config.get("preemption_timeout", PREEMPTION_TIMEOUT_S))
-    state.experiments[event.experiment_id] = Experiment(preemption_timeout_s=timeout_s)
+    state.experiments[event.experiment_id] = Experiment(preemption_timeout_s=timeout_s, job=_job(event, seq))
+
+
+def _job(event: ExperimentSubmitted, seq: int) -> Job:
+    asked = event.config.get("resources", {})  # experiments of older versions say less
+    priority, weight, max_slots = asked.get("priority"), asked.get("weight"), asked.get("max_slots")
+    return Job(
+        position=float(seq),
+        submitted_seq=seq,
+        priority=DEFAULT_PRIORITY if priority is None else int(priority),
+        weight=1.0 if weight is None else float(weight),
+        max_slots=max_slots,
+        preemptible=bool(asked.get("preemptible", True)),
+    )
+
+
+@_fold.register
+def _(event: JobPrioritySet, seq: int, state: State) -> None:
+    if experiment := state.experiments.get(event.experiment_id):
+        position = float(experiment.job.submitted_seq)
+        _update_job(state, event.experiment_id, priority=event.priority, position=position)
+
+
+@_fold.register
+def _(event: JobWeightSet, seq: int, state: State) -> None:
+    _update_job(state, event.experiment_id, weight=event.weight)
+
+
+@_fold.register
+def _(event: JobMaxSlotsSet, seq: int, state: State) -> None:
+    _update_job(state, event.experiment_id, max_slots=event.max_slots)
+
+
+@_fold.register
+def _(event: JobMoved, seq: int, state: State) -> None:
+    """Into the other's lane, between it and its neighbour there. Void when the other is over."""
+    anchor = state.experiments.get(event.beside_id)
+    if anchor is None or event.beside_id == event.experiment_id:
+        return
+    lane = [
+        experiment.job.position
+        for experiment_id, experiment in state.experiments.items()
+        if experiment_id != event.experiment_id and experiment.job.priority == anchor.job.priority
+    ]
+    position = beside(anchor.job.position, lane, ahead=event.ahead)
+    _update_job(state, event.experiment_id, priority=anchor.job.priority, position=position)
 
 
 @_fold.register
@@ -339,6 +403,13 @@ def _is_current(state: State, member: GangMember) -> bool:
 def _enqueue(state: State, trial: Trial, seq: int) -> None:
     state.trials[trial.trial_id] = replace(trial, waiting=True, wanted_seq=seq)
     state.waiting.setdefault(trial.pool_id, {})[trial.trial_id] = None
+
+
+def _update_job(state: State, experiment_id: ExperimentId, **changes: float) -> None:
+    experiment = state.experiments.get(experiment_id)
+    if experiment:
+        job = replace(experiment.job, **changes)  # type: ignore[arg-type] # typed by callers
+        state.experiments[experiment_id] = replace(experiment, job=job)
 
 
 def _update_experiment(state: State, experiment_id: ExperimentId, **changes: int | None) -> None:

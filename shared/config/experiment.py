@@ -51,6 +51,10 @@ class Resources(Section):
 
     slots_per_trial: Annotated[int, Field(ge=1, le=MAX_SLOTS)] = 1
     resource_pool: Annotated[str, AfterValidator(_pool_name)] = "default"
+    priority: Annotated[int, Field(ge=1, le=99)] = 42  # lower is more important
+    weight: Annotated[float, Field(ge=0, le=1e9)] = 1.0  # its part where a pool shares fairly
+    max_slots: Annotated[int, Field(ge=1)] | None = None  # all its trials together
+    preemptible: bool = True
 
 
 class Environment(Section):

@@ -167,6 +167,14 @@ def _deepspeed_batch_sizes(document: dict[str, Any]) -> Iterator[Problem]:
         )
 
 
+def _max_slots_hold_a_trial(document: dict[str, Any]) -> Iterator[Problem]:
+    resources = _mapping(document.get("resources"))
+    slots, limit = resources.get("slots_per_trial", 1), resources.get("max_slots")
+    if type(slots) is int and type(limit) is int and 0 < limit < slots:
+        message = f"{limit} is less than slots_per_trial {slots}: no trial could ever start"
+        yield Problem("resources.max_slots", message, f"write at least {slots}")
+
+
 _RULES: tuple[Callable[[dict[str, Any]], Iterator[Problem]], ...] = (
     _ranges_are_ranges,
     _grid_has_counts,
@@ -177,6 +185,7 @@ _RULES: tuple[Callable[[dict[str, Any]], Iterator[Problem]], ...] = (
     _hyperband_has_few_trials,
     _deepspeed_short_form,
     _deepspeed_batch_sizes,
+    _max_slots_hold_a_trial,
 )
 
 

@@ -18,6 +18,7 @@ from shared.events.experiment import (
     TrialRetried,
     TrialStopped,
 )
+from shared.events.job import JobEvent, JobMaxSlotsSet, JobMoved, JobPrioritySet, JobWeightSet
 from shared.events.leader import LeaderElected
 from shared.events.pool import (
     AgentLost,
@@ -49,6 +50,10 @@ CATALOGUE: dict[str, type[Event]] = {
         ExperimentPaused,
         ExperimentResumed,
         ExperimentCanceled,
+        JobPrioritySet,
+        JobWeightSet,
+        JobMaxSlotsSet,
+        JobMoved,
         TrialRequested,
         TrialExtended,
         TrialStopped,
@@ -97,6 +102,11 @@ __all__ = [
     "GPUReleased",
     "GangMember",
     "GangMemberExited",
+    "JobEvent",
+    "JobMaxSlotsSet",
+    "JobMoved",
+    "JobPrioritySet",
+    "JobWeightSet",
     "LeaderElected",
     "MetricReported",
     "Outcome",

@@ -25,6 +25,8 @@ class PreemptionReason(StrEnum):
     CANCELED = "experiment canceled"
     AGENT_LOST = "agent of the gang lost"
     STOPPED = "stopped by the search"
+    PRIORITY = "a more important trial needs its slots"
+    FAIR_SHARE = "another job is short of its fair share"
 
 
 class GangMember(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,13 +61,15 @@ class GPUAllocated(PoolEvent, frozen=True, kw_only=True):
     members: tuple[GangMember, ...]
 
 
-class PreemptionRequested(PoolEvent, frozen=True, kw_only=True):
-    """A running trial must checkpoint, stop and give its slots back."""
+class PreemptionRequested(PoolEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """A running trial must checkpoint, stop and give its slots back; `for_trial_id` names the trial that needs them, if
+    it is one trial's need."""
 
     allocation_id: AllocationId
     trial_id: TrialId
     reason: PreemptionReason
     timeout_s: float
+    for_trial_id: TrialId | None = None
 
 
 class GPUReleased(PoolEvent, frozen=True, kw_only=True):

@@ -123,3 +123,10 @@ def test_a_preview_is_printed_by_a_process_of_its_own(tmp_path: Path, capfd: pyt
     file.write_text(GOOD)
     assert run("preview", str(file), "--seed", "3", "--trend", "constant", "--json").exit_code == 0
     assert len(json.loads(capfd.readouterr().out)["trials"]) == 2
+
+
+def test_simulate_runs_the_scheduler_as_a_program(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("agents: none")
+    assert run("simulate", str(file)).exit_code == 1
+    assert run("simulate", str(tmp_path / "missing.yaml")).exit_code == 2

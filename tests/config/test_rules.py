@@ -152,3 +152,8 @@ def test_early_stopping_measures_training_in_one_way(name: str, fields: str, pat
 )  # fmt: skip
 def test_a_mistake_about_rungs_is_named(searcher: str, path: str) -> None:
     assert only_problem(f"entrypoint: x\nsearcher: {searcher}\n").path == path
+
+
+def test_max_slots_hold_at_least_one_trial() -> None:
+    problem = only_problem(SMALL + "resources: {slots_per_trial: 4, max_slots: 2}")
+    assert (problem.path, problem.suggestion) == ("resources.max_slots", "write at least 4")

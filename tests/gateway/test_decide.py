@@ -3,7 +3,7 @@
 import pytest
 
 from services.gateway import guard
-from services.gateway.decide import Intent, Pool, admit, check_pool, state_after
+from services.gateway.decide import Intent, Pool, admit, check_job, check_pool, job_event, state_after
 from services.gateway.queue import Capacity, Waiting, reasons
 from services.gateway.views import ExperimentState
 from shared.errors import Rejected
@@ -14,11 +14,17 @@ from shared.events import (
     ExperimentPaused,
     ExperimentResumed,
     ExperimentSubmitted,
+    JobEvent,
+    JobMaxSlotsSet,
+    JobMoved,
+    JobPrioritySet,
+    JobWeightSet,
 )
 from shared.ids import ExperimentId
 from shared.log import Recorded, envelope_of
 
 ID = ExperimentId("k3f9x2ab")
+OTHER = ExperimentId("other")
 COMPLETED = ExperimentCompleted(experiment_id=ID, best_trial_id=None, best_metric=None)
 SUBMITTED = ExperimentSubmitted(experiment_id=ID, name="x", config={}, code_sha256="", code_bytes=0)
 
@@ -100,3 +106,48 @@ def test_our_own_names_and_addresses_are_served(host: str) -> None:
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "", "127.0.0.1.evil.example", "[::1"])
 def test_other_names_are_refused(host: str) -> None:
     assert guard.complaint("GET", {"Host": host}, frozenset({"localhost"})) is not None
+
+
+def test_one_thing_is_changed_about_a_job_at_a_time() -> None:
+    assert job_event(ID, priority=3) == JobPrioritySet(experiment_id=ID, priority=3)
+    assert job_event(ID, weight=2.0) == JobWeightSet(experiment_id=ID, weight=2.0)
+    assert job_event(ID, max_slots=4) == JobMaxSlotsSet(experiment_id=ID, max_slots=4)
+    assert job_event(ID, behind="other") == JobMoved(experiment_id=ID, beside_id=OTHER, ahead=False)
+    with pytest.raises(Rejected, match="exactly one"):
+        job_event(ID)
+    with pytest.raises(Rejected, match="exactly one"):
+        job_event(ID, weight=float("nan"))
+    with pytest.raises(Rejected, match="found 2"):
+        job_event(ID, priority=3, ahead_of="other")
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "beside", "message"),
+    [
+        (JobPrioritySet(experiment_id=ID, priority=1), ExperimentState.COMPLETED, None, "in no queue"),
+        (JobMaxSlotsSet(experiment_id=ID, max_slots=3), ExperimentState.ACTIVE, None, "less than slots_per_trial 4"),
+        (
+            JobMoved(experiment_id=ID, beside_id=OTHER, ahead=True),
+            ExperimentState.ACTIVE,
+            ExperimentState.FAILED,
+            OTHER,
+        ),
+        (
+            JobMoved(experiment_id=ID, beside_id=ID, ahead=True),
+            ExperimentState.ACTIVE,
+            ExperimentState.ACTIVE,
+            "itself",
+        ),
+    ],
+)
+def test_changes_that_make_no_sense_are_refused(
+    change: JobEvent, state: ExperimentState, beside: ExperimentState | None, message: str
+) -> None:
+    with pytest.raises(Rejected, match=message):
+        check_job(change, state, 4, beside)
+
+
+def test_changes_of_what_waits_or_runs_are_granted() -> None:
+    for state in (ExperimentState.ACTIVE, ExperimentState.PAUSED):
+        check_job(JobMoved(experiment_id=ID, beside_id=OTHER, ahead=True), state, 4, ExperimentState.ACTIVE)
+        check_job(JobMaxSlotsSet(experiment_id=ID, max_slots=4), state, 4, None)

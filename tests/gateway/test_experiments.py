@@ -4,7 +4,7 @@ import asyncio
 import tarfile
 
 from shared import codec, log, subjects
-from shared.events import ExperimentSubmitted
+from shared.events import ExperimentSubmitted, JobMoved
 from shared.objectstore import ObjectStore, code_key
 from tests.gateway.conftest import CONFIG, Api, archive, form
 from tests.tracker import story
@@ -140,3 +140,20 @@ async def test_a_running_search_shows_slots_queue_and_reasons(api: Api) -> None:
     assert [item["reason"] for item in queue] == ["needs 2 slots; 1 of 2 are free in pool default"]
     trial = await api.get(f"/api/v1/trials/{story.trial(1)}")
     assert (trial["state"], trial["agents"]) == ("RUNNING", [{"agent_id": "a1", "slots": [0]}])
+
+
+async def test_the_queue_is_changed_by_events_of_the_job(api: Api) -> None:
+    one, two = (await api.submit())["id"], (await api.submit())["id"]
+    path = f"/api/v1/experiments/{two}/queue"
+    await api.post(path, params={"priority": "7"})
+    await api.post(path, params={"ahead_of": one})
+    message = await log.last_of(api.log, subjects.aggregate_subject("gateway", "job", two))
+    assert message is not None
+    assert codec.decode(message.body).event == JobMoved(experiment_id=two, beside_id=one, ahead=True)
+    await api.post(path, 400, params={"priority": "100"})
+    await api.post(path, 400)
+    await api.post(path, 404, params={"behind": "nobody"})
+    await api.post(path, 409, params={"behind": two})
+    await api.post(f"/api/v1/experiments/{two}/pause")  # what people ask of the experiment itself is not disturbed
+    await api.post(f"/api/v1/experiments/{two}/cancel")
+    await api.post(path, 409, params={"weight": "2"})

@@ -1,8 +1,12 @@
 """The scheduler's rules, as histories."""
 
+import pytest
+
+from services.scheduler.pool import Fitting, PolicyType, PoolPolicy, pool_policy
 from services.scheduler.state import State
 from shared.events import (
     AgentLost,
+    Event,
     ExperimentCanceled,
     ExperimentCompleted,
     ExperimentPaused,
@@ -10,6 +14,10 @@ from shared.events import (
     GangMemberExited,
     GPUAllocated,
     GPUReleased,
+    JobMaxSlotsSet,
+    JobMoved,
+    JobPrioritySet,
+    JobWeightSet,
     Outcome,
     PreemptionReason,
     PreemptionRequested,
@@ -19,7 +27,7 @@ from shared.events import (
     TrialRetried,
     TrialStopped,
 )
-from shared.ids import AgentId
+from shared.ids import AgentId, ExperimentId
 from tests.scheduler.world import (
     EXPERIMENT,
     World,
@@ -36,6 +44,8 @@ from tests.scheduler.world import (
 
 A = AgentId("a")
 B = AgentId("b")
+FIFO = PoolPolicy(type=PolicyType.FIFO)
+PREEMPTIVE = PoolPolicy(preemption=True)
 
 
 def test_a_trial_waits_until_enough_slots_are_free() -> None:
@@ -63,8 +73,8 @@ def test_a_gang_never_mixes_kinds_or_sizes() -> None:
     assert world.settle() == []
 
 
-def test_nobody_passes_the_head_of_the_queue() -> None:
-    world = World(submitted(), joined("a", 2), requested(1, 1), requested(2, 2), requested(3, 1))
+def test_first_in_first_out_nobody_passes_the_head_of_the_queue() -> None:
+    world = World(submitted(), joined("a", 2), requested(1, 1), requested(2, 2), requested(3, 1), policy=FIFO)
     assert list(allocations(world.settle())) == ["exp-1"]
 
 
@@ -248,3 +258,98 @@ def test_a_stop_that_crosses_an_allocation_ends_it() -> None:
     world.fold([stopped(allocation.event), allocation.event])
     (preemption,) = world.settle()
     assert isinstance(preemption, PreemptionRequested) and preemption.reason is PreemptionReason.STOPPED
+
+
+def test_a_more_important_experiment_takes_the_place_of_another_which_goes_on_later() -> None:
+    low, high = submitted("low"), submitted("high", priority=1)
+    world = World(low, joined("a", 1), requested(1, experiment_id="low"), policy=PREEMPTIVE)
+    first = only(world.settle())
+    world.fold([high, requested(1, experiment_id="high")])
+    (asked,) = world.settle()
+    assert isinstance(asked, PreemptionRequested)
+    assert (asked.reason, asked.trial_id, asked.for_trial_id) == (PreemptionReason.PRIORITY, "low-1", "high-1")
+    world.fold([preempted(first)])
+    second = only(world.settle())
+    assert second.trial_id == "high-1"
+    world.fold([exited(second)])
+    assert only(world.settle()).trial_id == "low-1"
+
+
+def test_trials_that_are_not_preemptible_stay() -> None:
+    world = World(submitted(preemptible=False), joined("a", 1), requested(1), policy=PREEMPTIVE)
+    world.settle()
+    world.fold([submitted("high", priority=1), requested(1, experiment_id="high")])
+    assert world.settle() == []
+
+
+def test_fair_share_asks_the_job_that_has_too_much() -> None:
+    world = World(
+        submitted(),
+        joined("a", 2),
+        requested(1),
+        requested(2),
+        policy=PoolPolicy(type=PolicyType.FAIR_SHARE, preemption=True),
+    )
+    world.settle()
+    world.fold([submitted("other"), requested(1, experiment_id="other")])
+    (asked,) = world.settle()
+    assert isinstance(asked, PreemptionRequested)
+    assert (asked.reason, asked.trial_id, asked.for_trial_id) == (PreemptionReason.FAIR_SHARE, "exp-2", None)
+
+
+def test_an_experiment_holds_no_more_than_its_max_slots() -> None:
+    world = World(submitted(max_slots=1), joined("a", 4), requested(1), requested(2))
+    assert list(allocations(world.settle())) == ["exp-1"]
+
+
+def test_a_pool_policy_is_read_from_its_setting() -> None:
+    assert pool_policy("priority preemption worst") == PoolPolicy(preemption=True, fitting=Fitting.WORST)
+    assert pool_policy("fair_share") == PoolPolicy(type=PolicyType.FAIR_SHARE, preemption=True)
+    with pytest.raises(ValueError, match="lottery"):
+        pool_policy("lottery")
+
+
+ONE, TWO, THREE = (ExperimentId(name) for name in ("one", "two", "three"))
+
+
+def queue_of_three(*changes: Event) -> list[str]:
+    """Who starts, one after another, after these changes."""
+    world = World(
+        *(event for name in (ONE, TWO, THREE) for event in (submitted(name), requested(1, experiment_id=name)))
+    )
+    world.fold([*changes, joined("a", 1)])
+    started = []
+    while allocated := [event for event in world.settle() if isinstance(event, GPUAllocated)]:
+        started.append(str(allocated[0].experiment_id))
+        world.fold([exited(allocated[0])])
+    return started
+
+
+def test_people_move_experiments_in_the_queue() -> None:
+    assert queue_of_three() == ["one", "two", "three"]
+    ahead = JobMoved(experiment_id=THREE, beside_id=ONE, ahead=True)
+    behind = JobMoved(experiment_id=ONE, beside_id=THREE, ahead=False)
+    assert queue_of_three(ahead) == ["three", "one", "two"]
+    assert queue_of_three(behind) == ["two", "three", "one"]
+    assert queue_of_three(ahead, behind) == ["three", "one", "two"]
+
+
+def test_a_new_priority_forgets_a_move_and_a_move_takes_the_others_priority() -> None:
+    ahead = JobMoved(experiment_id=THREE, beside_id=ONE, ahead=True)
+    assert queue_of_three(ahead, JobPrioritySet(experiment_id=THREE, priority=42)) == ["one", "two", "three"]
+    assert queue_of_three(JobPrioritySet(experiment_id=ONE, priority=99), ahead) == ["two", "three", "one"]
+    assert queue_of_three(JobPrioritySet(experiment_id=THREE, priority=1)) == ["three", "one", "two"]
+
+
+def test_moving_beside_what_is_over_or_beside_itself_changes_nothing() -> None:
+    for beside in (TWO, ExperimentId("gone")):
+        assert queue_of_three(JobMoved(experiment_id=TWO, beside_id=beside, ahead=True)) == ["one", "two", "three"]
+
+
+def test_max_slots_and_weight_change_live() -> None:
+    world = World(submitted(), joined("a", 4), JobMaxSlotsSet(experiment_id=EXPERIMENT, max_slots=1))
+    world.fold([requested(1), requested(2), JobWeightSet(experiment_id=EXPERIMENT, weight=2.0)])
+    assert list(allocations(world.settle())) == ["exp-1"]
+    world.fold([JobMaxSlotsSet(experiment_id=EXPERIMENT, max_slots=2)])
+    assert list(allocations(world.settle())) == ["exp-2"]
+    assert world.state.experiments[EXPERIMENT].job.weight == 2.0

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
-from services.scheduler.decide import decide
+from services.scheduler.decide import DEFAULT_POLICY, decide
+from services.scheduler.pool import PoolPolicy
 from services.scheduler.state import State, check_invariants, evolve
 from shared.decisions import Decision
 from shared.events import (
@@ -30,12 +31,13 @@ EXPERIMENT = ExperimentId("exp")
 class World(History[State]):
     """A scheduler's state; `settle` lets it decide until nothing is needed."""
 
-    def __init__(self, *events: Event) -> None:
+    def __init__(self, *events: Event, policy: PoolPolicy = DEFAULT_POLICY) -> None:
         super().__init__(State(), evolve, check_invariants)
+        self.policy = policy
         self.fold(events)
 
     def decide(self, silent_s: Mapping[AgentId, float] | None = None) -> list[Decision]:
-        return decide(self.state, silent_s or {}, agent_timeout_s=10)
+        return decide(self.state, silent_s or {}, agent_timeout_s=10, policy=self.policy)
 
     def settle(self, silent_s: Mapping[AgentId, float] | None = None) -> list[Event]:
         """Fold what the scheduler decides until it decides nothing; return it all."""
@@ -48,11 +50,11 @@ class World(History[State]):
         return decided
 
 
-def submitted(experiment_id: str = EXPERIMENT) -> ExperimentSubmitted:
+def submitted(experiment_id: str = EXPERIMENT, **resources: int | bool) -> ExperimentSubmitted:
     return ExperimentSubmitted(
         experiment_id=ExperimentId(experiment_id),
         name="test",
-        config={"preemption_timeout": 30},
+        config={"preemption_timeout": 30, "resources": resources},
         code_sha256="0" * 64,
         code_bytes=1,
     )

@@ -1,4 +1,4 @@
-"""tm ls, show, pause, resume, cancel."""
+"""tm ls, show, pause, resume, cancel, change, move."""
 
 from collections.abc import Callable
 from itertools import islice
@@ -107,3 +107,48 @@ def _change(name: str, change: Callable[[Client, str], Experiment], text: str) -
 pause = _change("pause", Client.pause, "Have an experiment's trials checkpoint, give their slots back and wait.")
 resume = _change("resume", Client.resume, "Let a paused experiment go on.")
 cancel = _change("cancel", Client.cancel, "End an experiment; running trials checkpoint and stop.")
+
+
+@click.command()
+@click.argument("experiment")
+@click.option("--priority", type=click.IntRange(1, 99), help="Lower goes first.")
+@click.option("--weight", type=click.FloatRange(0), help="Its part where the pool shares fairly.")
+@click.option("--max-slots", type=click.IntRange(1), help="How many slots all its trials hold together, at most.")
+@data_option
+@json_option
+def change(
+    experiment: str,
+    data: str | None,
+    priority: int | None,
+    weight: float | None,
+    max_slots: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Change an experiment's priority, weight or max_slots while it waits or runs; one at a time."""
+    with platform_client(data) as client:
+        whole = experiment_id(client, experiment)
+        changed = client.change_job(whole, priority=priority, weight=weight, max_slots=max_slots)
+    _tell_changed(changed, as_json=as_json)
+
+
+@click.command()
+@click.argument("experiment")
+@click.option("--ahead-of", metavar="OTHER", help="Directly ahead of this experiment, with its priority.")
+@click.option("--behind", metavar="OTHER", help="Directly behind this experiment, with its priority.")
+@data_option
+@json_option
+def move(experiment: str, data: str | None, ahead_of: str | None, behind: str | None, *, as_json: bool) -> None:
+    """Move an experiment in the queue, directly ahead of another or behind it."""
+    with platform_client(data) as client:
+        others = {"ahead_of": ahead_of, "behind": behind}
+        found = {name: None if other is None else experiment_id(client, other) for name, other in others.items()}
+        changed = client.change_job(experiment_id(client, experiment), **found)
+    _tell_changed(changed, as_json=as_json)
+
+
+def _tell_changed(changed: Experiment, *, as_json: bool) -> None:
+    if as_json:
+        print_json(changed)
+    else:
+        click.echo(f"{changed['id']}: the queue was changed")

@@ -73,6 +73,11 @@ class Client:
         """End an experiment."""
         return cast("Experiment", self._json("POST", f"/experiments/{experiment_id}/cancel"))
 
+    def change_job(self, experiment_id: str, **change: str | float | None) -> Experiment:
+        """Change an experiment's `priority`, `weight` or `max_slots`, or move it `ahead_of` or `behind` another."""
+        query = {name: None if value is None else str(value) for name, value in change.items()}
+        return cast("Experiment", self._json("POST", f"/experiments/{experiment_id}/queue", query=dict(query)))
+
     def trials(self, experiment_id: str, *, min_seq: int | None = None) -> Iterator[Trial]:
         """Yield an experiment's trials by index."""
         return cast("Iterator[Trial]", self._pages(f"/experiments/{experiment_id}/trials", {"min_seq": min_seq}))

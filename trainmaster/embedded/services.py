@@ -22,7 +22,7 @@ def service_programs(ports: dict[str, int], credentials: Credentials, state: Pat
     postgres = {"TM_POSTGRES_URL": postgres_url(ports["postgres"], credentials.postgres)}
     gateway = {"TM_GATEWAY_HOST": HOST, "TM_GATEWAY_PORT": str(ports["gateway"])}
     more = {
-        subjects.SCHEDULER: {"TM_STATE_DIR": str(state)},
+        subjects.SCHEDULER: {"TM_STATE_DIR": str(state)} | _passed_on("TM_POOL_POLICY"),
         subjects.SEARCHER: {"TM_STATE_DIR": str(state)},
         subjects.TRACKER: postgres | {"TM_AUDIT_KEY": str(state.parent / "audit.key")},
         subjects.GATEWAY: postgres | gateway | s3_environment(ports, credentials),
@@ -31,6 +31,11 @@ def service_programs(ports: dict[str, int], credentials: Credentials, state: Pat
         _python(service, service, {"TM_NATS_URL": _nats_url(ports, credentials, service)} | extra)
         for service, extra in more.items()
     ]
+
+
+def _passed_on(name: str) -> dict[str, str]:
+    """A setting of a service that is given to the platform as a whole."""
+    return {name: os.environ[name]} if name in os.environ else {}
 
 
 def agent_program(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from aiohttp import web
 from msgspec import Meta
 
-from services.gateway import intents, queries
+from services.gateway import decide, intents, queries
 from services.gateway.api import PREFIX, Call, NoQuery, Query, Route, get, json_response, post
 from services.gateway.decide import Intent
 from services.gateway.views import CheckpointList, Experiment, ExperimentDetail, ExperimentPage, SeriesList, TrialPage
@@ -34,6 +34,16 @@ class ExperimentMetricsQuery(Query, frozen=True, kw_only=True):
     group: Literal["validation", "training"] = "validation"
     name: MetricName | None = None
     max_points: MaxPoints = 200
+
+
+class JobQuery(NoQuery, frozen=True, kw_only=True):
+    """What is changed; exactly one of these."""
+
+    priority: Annotated[int, Meta(ge=1, le=99, description="lower goes first")] | None = None
+    weight: Annotated[float, Meta(ge=0, le=1e9)] | None = None
+    max_slots: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    ahead_of: Annotated[str, Meta(pattern="^[a-z0-9-]{1,63}$", description="another experiment")] | None = None
+    behind: Annotated[str, Meta(pattern="^[a-z0-9-]{1,63}$", description="another experiment")] | None = None
 
 
 async def list_experiments(call: Call[PageQuery]) -> ExperimentPage:
@@ -82,9 +92,25 @@ def _ask(intent: Intent) -> Callable[[Call[NoQuery]], Awaitable[web.StreamRespon
     return ask
 
 
+async def change_job(call: Call[JobQuery]) -> web.StreamResponse:
+    """Change an experiment's place or rights in the queue; trials that run are asked to stop only for others."""
+    experiment_id, asked = ExperimentId(call.id("experiment")), call.query
+    change = decide.job_event(
+        experiment_id,
+        priority=asked.priority,
+        weight=asked.weight,
+        max_slots=asked.max_slots,
+        ahead_of=asked.ahead_of,
+        behind=asked.behind,
+    )
+    seq = await intents.change_job(call.parts.client, change)
+    await call.parts.position.wait(seq)
+    return json_response(await queries.experiment(call.parts.database, experiment_id), seq=seq)
+
+
 def _wish(intent: Intent, summary: str) -> Route:
     path = f"{PREFIX}/experiments/{{id}}/{intent}"
-    return post(path, _ask(intent), Experiment, summary, status=HTTPStatus.OK, problems=(404, 409))
+    return post(path, _ask(intent), Experiment, summary, query=NoQuery, status=HTTPStatus.OK, problems=(404, 409))
 
 
 ROUTES = (
@@ -107,5 +133,14 @@ ROUTES = (
     ),
     _wish(Intent.PAUSE, "Let the experiment hold no slots; its trials checkpoint and wait"),
     _wish(Intent.RESUME, "Let a paused experiment go on"),
+    post(
+        f"{PREFIX}/experiments/{{id}}/queue",
+        change_job,
+        Experiment,
+        "Change an experiment's priority, weight, max_slots or position in the queue",
+        query=JobQuery,
+        status=HTTPStatus.OK,
+        problems=(400, 404, 409),
+    ),
     _wish(Intent.CANCEL, "End an experiment; running trials checkpoint and stop"),
 )

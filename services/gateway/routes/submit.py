@@ -120,6 +120,7 @@ ROUTES = (
         submit,
         Experiment,
         "Submit an experiment",
+        query=NoQuery,
         status=HTTPStatus.CREATED,
         problems=(400, 413, 415, 422),
         forms=("config", "code"),

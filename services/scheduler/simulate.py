@@ -1,0 +1,113 @@
+"""`tm simulate FILE`: the scheduler's own decisions without a cluster. See docs/simulate.md."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import assert_never
+
+from services.scheduler import scenario
+from services.scheduler.scenario import Scenario
+from services.scheduler.simulated import SimulatedPool
+from services.scheduler.trace import Trace
+from shared.errors import Rejected
+
+Report = dict[str, object]
+
+
+def simulate(asked: Scenario) -> Report:
+    """Run a scenario's steps, or its trace. Raises Rejected, naming the field that is wrong."""
+    pool = SimulatedPool(policy=asked.policy.value())
+    pool.add_agents(asked.agents, "agents")
+    if not asked.steps:
+        pool.add_jobs(asked.jobs, sorted(asked.trials, key=lambda trial: trial.submit_s), "jobs")
+        trace = Trace(pool=pool)
+        trace.run(asked.trials)
+        return trace.report()
+    pool.add_jobs(asked.jobs, asked.trials, "jobs")
+    pool.add_trials(asked.trials, "trials")
+    steps = [_take(pool, step, f"steps[{index}]") for index, step in enumerate(asked.steps)]
+    return {"steps": steps, "refused": dict(pool.refused)}
+
+
+def _take(pool: SimulatedPool, step: scenario.AnyStep, path: str) -> Report:  # noqa: C901 # one case per operation
+    """Take one step and report it."""
+    report: Report = {"op": step.__struct_config__.tag}
+    match step:
+        case scenario.Schedule():
+            plan = pool.run_pass()
+            report |= {"allocate": plan.allocate, "release": list(plan.release), "waiting": plan.waiting}
+            report |= {"released_for": {victim: by for victim, by in plan.release.items() if by}}
+        case scenario.Start():
+            report |= {"started": list(pool.plan.allocate), "stopped": list(pool.plan.release)}
+            pool.start()
+        case scenario.AddTrials():
+            before = set(pool.refused)
+            pool.add_jobs(step.jobs, step.trials, f"{path}.jobs")
+            pool.add_trials(step.trials, f"{path}.trials")
+            report |= {"refused": {name: why for name, why in pool.refused.items() if name not in before}}
+        case scenario.Finish():
+            pool.finish(step.trials, f"{path}.trials")
+        case scenario.Stop():
+            pool.stop(step.trials, f"{path}.trials")
+        case scenario.Move():
+            pool.move(step, path)
+        case scenario.Set():
+            pool.set(step, path)
+        case scenario.AddAgents():
+            pool.add_agents(step.agents, f"{path}.agents")
+        case scenario.Lose():
+            pool.lose_agent(step.agent, f"{path}.agent")
+        case scenario.Drain() | scenario.Disable() | scenario.Enable():
+            enabled, draining = not isinstance(step, scenario.Disable), isinstance(step, scenario.Drain)
+            pool.change_agent(step.agent, f"{path}.agent", enabled=enabled, draining=draining)
+        case _:
+            assert_never(step)
+    return report
+
+
+def main() -> None:
+    """Simulate a file; exit 1 with every mistake when it cannot be read."""
+    parser = argparse.ArgumentParser(prog="tm simulate")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    try:
+        report = simulate(scenario.read(options.file.read_text()))
+    except (Rejected, OSError, UnicodeDecodeError) as error:
+        sys.stderr.write(f"Error: {error}\n")
+        sys.exit(1)
+    sys.stdout.write((json.dumps(report, indent=2) if options.json else _text(report)) + "\n")
+
+
+def _text(report: Report) -> str:
+    steps = report.get("steps")
+    if not isinstance(steps, list):
+        return "\n".join(_lines(report))
+    lines = [
+        line for number, step in enumerate(steps, 1) for line in (f"{number}. {step.pop('op')}", *_lines(step, "   "))
+    ]
+    return "\n".join([*lines, *_lines({"refused": report["refused"]})])
+
+
+def _lines(values: Report, indent: str = "") -> list[str]:
+    lines = []
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            lines.append(f"{indent}{name.replace('_', ' ')}:")
+            lines += [f"{indent}  {key}: {_short(item)}" for key, item in value.items()]
+        elif value or isinstance(value, int | float):
+            lines.append(f"{indent}{name.replace('_', ' ')}: {_short(value)}")
+    return lines
+
+
+def _short(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_short(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    main()
