@@ -25,20 +25,27 @@ from shared.ids import AgentId, PoolId, TrialId, allocation_id
 
 #: How a pool is scheduled unless it is said otherwise.
 DEFAULT_POLICY = PoolPolicy()
+_NOBODY_WAITED: Mapping[TrialId, float] = {}
 
 
 def decide(
-    state: State, silent_s: Mapping[AgentId, float], *, agent_timeout_s: float, policy: PoolPolicy = DEFAULT_POLICY
+    state: State,
+    silent_s: Mapping[AgentId, float],
+    *,
+    agent_timeout_s: float,
+    policy: PoolPolicy = DEFAULT_POLICY,
+    waited_s: Mapping[TrialId, float] = _NOBODY_WAITED,
 ) -> list[Decision]:
     """Return the events that are needed now, grouped by pool.
 
     `silent_s` is how long each agent's present incarnation has not been heard of; an agent missing from it was just
-    heard. Slots that this very decision frees are given out by the next one.
+    heard. `waited_s` is how long each trial has been in the queue. Slots that this very decision frees are given out by
+    the next one.
     """
     decisions = [
         *_lost_agents(state, silent_s, agent_timeout_s),
         *_settlements(state),
-        *(decision for pool_id in state.waiting for decision in _allocations(state, pool_id, policy)),
+        *(decision for pool_id in state.waiting for decision in _allocations(state, pool_id, policy, waited_s)),
     ]
     return sorted(decisions, key=lambda decision: decision.event.aggregate_id)
 
@@ -126,11 +133,13 @@ def _unwanted(state: State, allocation: Allocation) -> tuple[PreemptionReason, i
     return None
 
 
-def _allocations(state: State, pool_id: PoolId, policy: PoolPolicy) -> Iterator[Decision]:
+def _allocations(
+    state: State, pool_id: PoolId, policy: PoolPolicy, waited_s: Mapping[TrialId, float]
+) -> Iterator[Decision]:
     """What the pool's policy wants: gangs started, and others asked to stop for them."""
     if not any(_is_runnable(state, state.trials[trial_id]) for trial_id in state.waiting[pool_id]):
         return
-    plan = schedule(pool_view(state, pool_id, policy))
+    plan = schedule(pool_view(state, pool_id, policy, waited_s))
     for trial_id, by in plan.release.items():
         allocation_id_ = state.trials[trial_id].allocation_id
         assert allocation_id_ is not None, "only what runs can be asked to stop"
@@ -141,7 +150,7 @@ def _allocations(state: State, pool_id: PoolId, policy: PoolPolicy) -> Iterator[
         yield _allocation(state, state.trials[trial_id], members)
 
 
-def pool_view(state: State, pool_id: PoolId, policy: PoolPolicy) -> Pool:
+def pool_view(state: State, pool_id: PoolId, policy: PoolPolicy, waited_s: Mapping[TrialId, float]) -> Pool:
     """Return a pool as its policy sees it."""
     agents = [agent for agent in state.agents.values() if agent.pool_id == pool_id]
     machines = tuple(
@@ -156,7 +165,7 @@ def pool_view(state: State, pool_id: PoolId, policy: PoolPolicy) -> Pool:
     waiting = (state.trials[trial_id] for trial_id in state.waiting[pool_id])
     held = (allocation for allocation in state.allocations.values() if allocation.pool_id == pool_id)
     requests = (
-        *(_request(state, trial) for trial in waiting if _is_runnable(state, trial)),
+        *(_request(state, trial, waited_s.get(trial.trial_id, 0.0)) for trial in waiting if _is_runnable(state, trial)),
         *(_running(state, allocation) for allocation in held),
     )
     return Pool(policy=policy, machines=machines, requests=requests)
@@ -167,7 +176,7 @@ def _is_runnable(state: State, trial: Trial) -> bool:
     return experiment is not None and experiment.paused_seq is None and experiment.canceled_seq is None
 
 
-def _request(state: State, trial: Trial) -> Request:
+def _request(state: State, trial: Trial, waited_s: float) -> Request:
     job = state.experiments[trial.experiment_id].job
     return Request(
         trial_id=trial.trial_id,
@@ -179,6 +188,7 @@ def _request(state: State, trial: Trial) -> Request:
         weight=job.weight,
         max_slots=job.max_slots,
         preemptible=job.preemptible,
+        waited_s=waited_s,
     )
 
 

@@ -44,11 +44,17 @@ class PoolPolicy:
 
 
 def pool_policy(text: str) -> PoolPolicy:
-    """Return the policy that a setting names: a type, then words for what differs, as in `priority preemption worst`.
+    """Return the policy that a setting names: a type, then words for what differs.
+
+    As in `priority preemption worst reserve=600`, the last in seconds.
 
     Raises ValueError. Fair share preempts in any case.
     """
     name, *words = text.split() or [""]
+    reserve_after_s = None
+    for word in [word for word in words if word.startswith("reserve=")]:
+        reserve_after_s = float(word.removeprefix("reserve="))
+        words.remove(word)
     known = {"preemption", "heterogeneous_fits", *Fitting}
     wrong = [word for word in words if word not in known] + ([] if name in set(PolicyType) else [name])
     if wrong:
@@ -59,6 +65,7 @@ def pool_policy(text: str) -> PoolPolicy:
         preemption="preemption" in words or name == PolicyType.FAIR_SHARE,
         fitting=Fitting.WORST if "worst" in words else Fitting.BEST,
         heterogeneous_fits="heterogeneous_fits" in words,
+        reserve_after_s=reserve_after_s,
     )
 
 

@@ -1,7 +1,10 @@
 """The scheduler's rules, as histories."""
 
+from functools import partial
+
 import pytest
 
+from services.scheduler.decide import decide
 from services.scheduler.pool import Fitting, PolicyType, PoolPolicy, pool_policy
 from services.scheduler.state import State
 from shared.events import (
@@ -27,7 +30,7 @@ from shared.events import (
     TrialRetried,
     TrialStopped,
 )
-from shared.ids import AgentId, ExperimentId
+from shared.ids import AgentId, ExperimentId, trial_id
 from tests.scheduler.world import (
     EXPERIMENT,
     World,
@@ -304,6 +307,7 @@ def test_an_experiment_holds_no_more_than_its_max_slots() -> None:
 
 def test_a_pool_policy_is_read_from_its_setting() -> None:
     assert pool_policy("priority preemption worst") == PoolPolicy(preemption=True, fitting=Fitting.WORST)
+    assert pool_policy("priority reserve=600") == PoolPolicy(reserve_after_s=600.0)
     assert pool_policy("fair_share") == PoolPolicy(type=PolicyType.FAIR_SHARE, preemption=True)
     with pytest.raises(ValueError, match="lottery"):
         pool_policy("lottery")
@@ -353,3 +357,13 @@ def test_max_slots_and_weight_change_live() -> None:
     world.fold([JobMaxSlotsSet(experiment_id=EXPERIMENT, max_slots=2)])
     assert list(allocations(world.settle())) == ["exp-2"]
     assert world.state.experiments[EXPERIMENT].job.weight == 2.0
+
+
+def test_agents_are_kept_for_a_gang_that_has_waited_too_long() -> None:
+    world = World(submitted(), joined("a", 2), requested(1), policy=PoolPolicy(reserve_after_s=600))
+    world.settle()
+    world.fold([requested(2, slots=2), requested(3)])
+    waited = {trial_id(EXPERIMENT, 2): 600.0}
+    decide_now = partial(decide, world.state, {}, agent_timeout_s=10, policy=world.policy)
+    assert decide_now(waited_s=waited) == []
+    assert [decision.event.trial_id for decision in decide_now()] == ["exp-3"]  # type: ignore[attr-defined]
