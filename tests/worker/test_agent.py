@@ -64,7 +64,8 @@ print(json.dumps({"environment": {name: os.environ[name] for name in names}, "ar
     assert seen["modules"] == []
     assert seen["welcome"] == {
         "type": "welcome", "trial_id": "exp-1", "experiment_id": "exp", "allocation_id": allocation_id, "index": 1,
-        "hyperparameters": {"lr": 0.1}, "seed": 7, "max_length": {"unit": "batches", "count": 10}, "may_continue": False,
+        "hyperparameters": {"lr": 0.1}, "seed": 7, "max_length": {"unit": "batches", "count": 10},
+        "may_continue": False,
         "records_per_epoch": 0, "deepspeed": None, "rank": 0, "world_size": 1, "local_rank": 0, "local_world_size": 1,
         "resume": None,
     }  # fmt: skip
