@@ -8,11 +8,19 @@ from shared.ids import is_token
 
 
 def required(name: str) -> str:
-    """Return an environment variable. Exits with a clear message when it is not set."""
-    value = os.environ.get(name)
+    """Return an environment variable, or what the file named by NAME_FILE holds. Exits with a clear message if neither."""
+    value = os.environ.get(name) or _from_file(os.environ.get(f"{name}_FILE"))
     if not value:
         raise SystemExit(f"{name} is not set; see the settings in this service's README.md")
     return value
+
+
+def _from_file(path: str | None) -> str | None:
+    """Return a secret: in a file it is in nobody's environment, and in no description of a container."""
+    try:
+        return Path(path).read_text().strip() if path else None
+    except OSError as error:
+        raise SystemExit(f"a setting cannot be read from its file: {error}") from error
 
 
 def nats_url() -> str:
