@@ -41,6 +41,6 @@ def claim(locks: Path, agent_ids: Iterable[str]) -> str:
         except BlockingIOError:
             os.close(descriptor)
         else:
-            os.set_inheritable(descriptor, True)  # noqa: FBT003
+            os.set_inheritable(descriptor, True)
             return agent_id
     raise SystemExit("every agent that has credentials runs already; raise TM_AGENTS in .env and run `up` again")

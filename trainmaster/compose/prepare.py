@@ -50,6 +50,7 @@ def num_agents_from_environment() -> int:
 def prepare(secrets: Path, volumes: Path, num_agents: int) -> None:
     """Write every secret file and give the volumes to their users."""
     agent_ids = [f"agent-{number}" for number in range(1, num_agents + 1)]
+    secrets.mkdir(exist_ok=True)
     credentials = ensure_credentials(secrets / "credentials.json", agent_ids)
     for name, content in secret_files(credentials).items():
         _hand_over(secrets / name, content, OWNERS[name.split("/")[0]])
