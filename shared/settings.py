@@ -8,7 +8,7 @@ from shared.ids import is_token
 
 
 def required(name: str) -> str:
-    """Return an environment variable, or what the file named by NAME_FILE holds. Exits with a clear message if unset."""
+    """Return an environment variable, or what the file named by NAME_FILE holds. Exits with a clear message."""
     value = os.environ.get(name) or _from_file(os.environ.get(f"{name}_FILE"))
     if not value:
         raise SystemExit(f"{name} is not set; see the settings in this service's README.md")

@@ -1,10 +1,11 @@
-"""`python -m trainmaster.compose prepare | init | agent`: the steps of deploy/compose."""
+"""`python -m trainmaster.compose prepare | init | agent`: the steps of deploy/compose.
+
+Each imports what it needs itself: an agent's image has none of the others' packages, and the other way round.
+"""
 
 import asyncio
 import sys
 from pathlib import Path
-
-from trainmaster.compose import agent, prepare
 
 SECRETS = Path("/run/trainmaster")
 VOLUMES = Path("/volumes")
@@ -14,12 +15,16 @@ def main(words: list[str]) -> None:
     """Take one step."""
     match words:
         case ["prepare"]:
+            from trainmaster.compose import prepare
+
             prepare.prepare(SECRETS, VOLUMES, prepare.num_agents_from_environment())
         case ["init"]:
-            from trainmaster.compose import init  # its packages are not in an agent's image
+            from trainmaster.compose import init
 
             asyncio.run(init.init())
         case ["agent"]:
+            from trainmaster.compose import agent
+
             agent.run(SECRETS / "agents")
         case _:
             raise SystemExit("usage: python -m trainmaster.compose prepare|init|agent")

@@ -23,7 +23,7 @@ fi
 tar -c -C "$root" . | docker import - trainmaster-offline/python >&2
 
 pip_files=()
-for path in etc/pip.conf etc/ssl/certs/ca-certificates.crt usr/local/share/ca-certificates opt/wheels; do
+for path in etc/pip.conf root/.config/pip/pip.conf etc/ssl/certs/ca-certificates.crt usr/local/share/ca-certificates opt/wheels; do
   [[ -e /$path ]] && pip_files+=("$path")
 done
 rm -rf "$context"

@@ -1,0 +1,134 @@
+"""The deployment on a real engine: a search over two agents while every container is killed, then a restore.
+
+It takes minutes, builds images and may start an engine of its own, so it runs only where TM_TEST_COMPOSE=1 asks:
+
+    TM_TEST_COMPOSE=1 ./tm test tests/compose -s
+"""
+
+import os
+import time
+from collections.abc import Collection, Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.compose.engine import ROOT, Deployment, NoEngine, engine, measure
+from trainmaster.client import ApiError, Client, Unreachable
+
+NUM_AGENTS = 2
+SERVERS = ("nats", "postgres", "minio", "gateway", "scheduler", "searcher", "tracker", "agent-1", "agent-2")
+BACKED_UP = ("secrets", "nats", "minio")  # the rest follows from the log
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(os.environ.get("TM_TEST_COMPOSE") != "1", reason="takes minutes; TM_TEST_COMPOSE=1 asks for it"),
+]
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    try:
+        with engine() as found:
+            deployment = Deployment(engine=found, scratch=tmp_path_factory.mktemp("compose"))
+            deployment.write_settings()
+            try:
+                note("build", timed(lambda: deployment.compose("build", "--quiet")))
+                up(deployment)
+                note("up, until all are healthy", deployment.wait_healthy(num_agents=NUM_AGENTS))
+                yield deployment
+            finally:
+                deployment.compose("down", "--volumes")
+    except NoEngine as error:
+        pytest.skip(str(error))
+
+
+def test_a_search_over_two_agents_survives_the_death_of_every_container(deployment: Deployment) -> None:
+    with client(deployment) as platform:
+        measure(lambda: is_ready(platform), platform.agents, 120)
+        experiment = platform.submit(ROOT / "examples/digits/search.yaml", ROOT / "examples/digits")["id"]
+        measure(lambda: running_trials(platform, experiment) == 2, lambda: list(platform.trials(experiment)), 120)
+        for name in SERVERS:
+            num_restarts = deployment.containers()[name]["RestartCount"]
+            incarnations = {agent["incarnation"] for agent in platform.agents()}
+            deployment.kill(name)
+            healthy_s = deployment.wait_restarted(name, num_restarts)
+            ready_s = healthy_s + measure(lambda: is_ready(platform, name, incarnations), platform.agents, 120)
+            note(f"{name} killed: the container is healthy after {healthy_s:.1f} s, the platform ready", ready_s)
+        measure(lambda: state(platform, experiment) == "COMPLETED", lambda: state(platform, experiment), 600)
+        trials = list(platform.trials(experiment))
+        assert [trial["state"] for trial in trials] == ["COMPLETED"] * 12
+        closed = platform.events({"experiment": experiment, "name": "TrialClosed"})["items"]
+        assert len(closed) == 12
+
+
+def test_a_restored_deployment_is_the_one_that_was_backed_up(deployment: Deployment, tmp_path: Path) -> None:
+    """PostgreSQL's volume is not restored: the tracker folds the log again."""
+    with client(deployment) as platform:
+        before = shown(platform)
+    deployment.compose("stop")
+    for volume in BACKED_UP:
+        deployment.backup(volume, tmp_path / f"{volume}.tar")
+    deployment.compose("down", "--volumes")
+    for volume in BACKED_UP:
+        deployment.restore(volume, tmp_path / f"{volume}.tar")
+    note("restored: up", timed(lambda: up(deployment)))
+    note("restored: until all are healthy", deployment.wait_healthy(num_agents=NUM_AGENTS))
+    with client(deployment) as platform:
+        measure(lambda: shown(platform) == before, lambda: (shown(platform), before), 60)
+        checkpoint = next(c for c in platform.checkpoints() if c["files"])
+        content = b"".join(platform.checkpoint_file(checkpoint["id"], checkpoint["files"][0]["path"]))
+        assert len(content) == checkpoint["files"][0]["size_bytes"]
+
+
+def up(deployment: Deployment) -> None:
+    deployment.compose("up", "--detach", "--no-build", "--scale", f"agent={NUM_AGENTS}")
+
+
+def client(deployment: Deployment) -> Client:
+    return Client(f"http://127.0.0.1:{deployment.port}")
+
+
+def shown(platform: Client) -> list[Any]:
+    experiments = list(platform.experiments())
+    return [experiments, *(list(platform.trials(experiment["id"])) for experiment in experiments)]
+
+
+def state(platform: Client, experiment: str) -> str:
+    try:
+        return str(platform.experiment(experiment)["state"])
+    except (ApiError, Unreachable):
+        return "not reachable"
+
+
+def is_ready(platform: Client, killed: str = "", before: Collection[str] = ()) -> bool:
+    """Everything answers and both agents are up; an agent that was killed, as another incarnation."""
+    try:
+        if httpx.get(f"{platform.url}/readyz").status_code != HTTPStatus.OK:
+            return False
+        agents = platform.agents()
+    except (ApiError, Unreachable, httpx.HTTPError):
+        return False
+    num_new = sum(agent["incarnation"] not in before for agent in agents)
+    return [agent["state"] for agent in agents] == ["UP"] * NUM_AGENTS and (not before or num_new == is_agent(killed))
+
+
+def is_agent(name: str) -> bool:
+    return name.startswith("agent")
+
+
+def running_trials(platform: Client, experiment: str) -> int:
+    return sum(trial["state"] == "RUNNING" for trial in platform.trials(experiment))
+
+
+def timed(action: Any) -> float:
+    started = time.monotonic()
+    action()
+    return time.monotonic() - started
+
+
+def note(what: str, seconds: float) -> None:
+    print(f"MEASURED {what}: {seconds:.1f} s")
