@@ -53,9 +53,9 @@ class Engine:
     def start(self) -> None:
         """Start our own engine on its scratch directory. Raises NoEngine."""
         assert self.scratch is not None
-        words = ("dockerd", "--data-root", f"{self.scratch}/root", "--exec-root", f"{self.scratch}/exec", "--host")
-        words += (f"unix://{self.scratch}/docker.sock", "--pidfile", f"{self.scratch}/docker.pid")
-        words += ("--iptables=false", "--ip6tables=false")
+        roots = ("--data-root", f"{self.scratch}/root", "--exec-root", f"{self.scratch}/exec")
+        socket = ("--host", f"unix://{self.scratch}/docker.sock", "--pidfile", f"{self.scratch}/docker.pid")
+        words = ("dockerd", *roots, *socket, "--iptables=false", "--ip6tables=false")
         with (self.scratch / "dockerd.log").open("ab") as log:
             self.process = subprocess.Popen(words, stdout=log, stderr=log)
         deadline = time.monotonic() + 60
@@ -133,7 +133,9 @@ class Deployment:
 
     def containers(self) -> dict[str, dict[str, Any]]:
         """What the engine says of each container, by its service and number: gateway, agent-2 and so on."""
-        ids = self.engine.docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.project}")
+        ids = self.engine.docker(
+            "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.project}"
+        )
         if not ids:
             return {}
         described = json.loads(self.engine.docker("inspect", *ids.split()))
@@ -174,7 +176,16 @@ class Deployment:
         mounts = ("-v", f"{self.project}_{volume}:/volume", "-v", f"{file.parent}:/backup")
         user = ("--rm", "--user", "0:0", "--network", "none")
         self.engine.docker(
-            "run", *user, *mounts, "trainmaster/init:0.1.0", "tar", f"-{do}pf", f"/backup/{file.name}", "-C", "/volume", "."
+            "run",
+            *user,
+            *mounts,
+            "trainmaster/init:0.1.0",
+            "tar",
+            f"-{do}pf",
+            f"/backup/{file.name}",
+            "-C",
+            "/volume",
+            ".",
         )
 
 
@@ -197,4 +208,4 @@ def _is_well(container: dict[str, Any]) -> bool:
     state = container["State"]
     if "Health" in state:
         return bool(state["Running"] and state["Health"]["Status"] == "healthy")
-    return state["Status"] == "exited" and state["ExitCode"] == 0
+    return bool(state["Status"] == "exited" and state["ExitCode"] == 0)

@@ -52,17 +52,23 @@ def test_a_search_over_two_agents_survives_the_death_of_every_container(deployme
         experiment = platform.submit(ROOT / "examples/digits/search.yaml", ROOT / "examples/digits")["id"]
         measure(lambda: running_trials(platform, experiment) == 2, lambda: list(platform.trials(experiment)), 120)
         for name in SERVERS:
-            num_restarts = deployment.containers()[name]["RestartCount"]
-            incarnations = {agent["incarnation"] for agent in platform.agents()}
-            deployment.kill(name)
-            healthy_s = deployment.wait_restarted(name, num_restarts)
-            ready_s = healthy_s + measure(lambda: is_ready(platform, name, incarnations), platform.agents, 120)
-            note(f"{name} killed: the container is healthy after {healthy_s:.1f} s, the platform ready", ready_s)
+            kill(deployment, platform, name)
         measure(lambda: state(platform, experiment) == "COMPLETED", lambda: state(platform, experiment), 600)
         trials = list(platform.trials(experiment))
         assert [trial["state"] for trial in trials] == ["COMPLETED"] * 12
         closed = platform.events({"experiment": experiment, "name": "TrialClosed"})["items"]
         assert len(closed) == 12
+
+
+def test_a_gang_spans_two_agents(deployment: Deployment, tmp_path: Path) -> None:
+    text = (ROOT / "examples/digits/search.yaml").read_text()
+    wide = text.replace("slots_per_trial: 2", "slots_per_trial: 4").replace("max_trials: 12", "max_trials: 1")
+    (tmp_path / "wide.yaml").write_text(wide)
+    with client(deployment) as platform:
+        experiment = platform.submit(tmp_path / "wide.yaml", ROOT / "examples/digits")["id"]
+        measure(lambda: state(platform, experiment) == "COMPLETED", lambda: list(platform.trials(experiment)), 120)
+        checkpoints = platform.checkpoints(experiment_id=experiment)
+        assert {checkpoint["world_size"] for checkpoint in checkpoints} == {4}
 
 
 def test_a_restored_deployment_is_the_one_that_was_backed_up(deployment: Deployment, tmp_path: Path) -> None:
@@ -104,6 +110,16 @@ def state(platform: Client, experiment: str) -> str:
         return "not reachable"
 
 
+def kill(deployment: Deployment, platform: Client, name: str) -> None:
+    """Kill a container and wait until the platform has recovered."""
+    num_restarts = deployment.containers()[name]["RestartCount"]
+    incarnations = {agent["incarnation"] for agent in platform.agents()}
+    deployment.kill(name)
+    healthy_s = deployment.wait_restarted(name, num_restarts)
+    ready_s = healthy_s + measure(lambda: is_ready(platform, name, incarnations), platform.agents, 120)
+    note(f"{name} killed: the container is healthy after {healthy_s:.1f} s, the platform ready", ready_s)
+
+
 def is_ready(platform: Client, killed: str = "", before: Collection[str] = ()) -> bool:
     """Everything answers and both agents are up; an agent that was killed, as another incarnation."""
     try:
@@ -131,4 +147,4 @@ def timed(action: Any) -> float:
 
 
 def note(what: str, seconds: float) -> None:
-    print(f"MEASURED {what}: {seconds:.1f} s")
+    print(f"MEASURED {what}: {seconds:.1f} s", flush=True)  # noqa: T201 # what the run is for
