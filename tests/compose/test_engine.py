@@ -49,15 +49,38 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 def test_a_search_over_two_agents_survives_the_death_of_every_container(deployment: Deployment) -> None:
     with client(deployment) as platform:
         measure(lambda: is_ready(platform), platform.agents, 120)
-        experiment = platform.submit(ROOT / "examples/digits/search.yaml", ROOT / "examples/digits")["id"]
-        measure(lambda: running_trials(platform, experiment) == 2, lambda: list(platform.trials(experiment)), 120)
+        experiment = begin_search(platform)
         for name in SERVERS:
             kill(deployment, platform, name)
-        measure(lambda: state(platform, experiment) == "COMPLETED", lambda: state(platform, experiment), 600)
-        trials = list(platform.trials(experiment))
-        assert [trial["state"] for trial in trials] == ["COMPLETED"] * 12
-        closed = platform.events({"experiment": experiment, "name": "TrialClosed"})["items"]
-        assert len(closed) == 12
+        end_search(platform, experiment)
+
+
+def test_trials_of_an_agent_whose_network_is_cut_go_again(deployment: Deployment) -> None:
+    with client(deployment) as platform:
+        experiment = begin_search(platform)
+        cut = deployment.containers()["agent-2"]
+        network = f"{deployment.project}_trainmaster"
+        address = cut["NetworkSettings"]["Networks"][network]["IPAddress"]
+        before = {agent["incarnation"] for agent in platform.agents()}
+        deployment.engine.docker("network", "disconnect", network, cut["Id"])
+        lost_s = measure(lambda: "LOST" in [agent["state"] for agent in platform.agents()], platform.agents, 60)
+        note("network of an agent cut: it is lost", lost_s)
+        deployment.engine.docker("network", "connect", "--ip", address, network, cut["Id"])
+        joined_s = measure(lambda: is_ready(platform, "agent-2", before), platform.agents, 120)
+        note("network back: it has joined again", joined_s)
+        end_search(platform, experiment)
+
+
+def test_a_search_survives_the_restart_of_the_engine(deployment: Deployment) -> None:
+    if deployment.engine.scratch is None:
+        pytest.skip("the engine is not ours to restart")
+    with client(deployment) as platform:
+        experiment = begin_search(platform)
+        note("engine stopped", timed(deployment.engine.stop))
+        note("engine started", timed(deployment.engine.start))
+        note("engine started: all are healthy", deployment.wait_healthy(num_agents=NUM_AGENTS))
+        note("engine started: the platform is ready", measure(lambda: is_ready(platform), platform.agents, 120))
+        end_search(platform, experiment)
 
 
 def test_a_gang_spans_two_agents(deployment: Deployment, tmp_path: Path) -> None:
@@ -69,6 +92,13 @@ def test_a_gang_spans_two_agents(deployment: Deployment, tmp_path: Path) -> None
         measure(lambda: state(platform, experiment) == "COMPLETED", lambda: list(platform.trials(experiment)), 120)
         checkpoints = platform.checkpoints(experiment_id=experiment)
         assert {checkpoint["world_size"] for checkpoint in checkpoints} == {4}
+
+
+def test_the_read_model_is_rebuilt_from_the_log(deployment: Deployment) -> None:
+    with client(deployment) as platform:
+        before = shown(platform)
+        deployment.compose("run", "--rm", "tracker", "python", "-P", "-m", "services.tracker", "rebuild")
+        measure(lambda: shown(platform) == before, lambda: (shown(platform), before), 60)
 
 
 def test_a_restored_deployment_is_the_one_that_was_backed_up(deployment: Deployment, tmp_path: Path) -> None:
@@ -85,9 +115,23 @@ def test_a_restored_deployment_is_the_one_that_was_backed_up(deployment: Deploym
     note("restored: until all are healthy", deployment.wait_healthy(num_agents=NUM_AGENTS))
     with client(deployment) as platform:
         measure(lambda: shown(platform) == before, lambda: (shown(platform), before), 60)
-        checkpoint = next(c for c in platform.checkpoints() if c["files"])
+        [checkpoint, *_] = platform.checkpoints(experiment_id=next(platform.experiments())["id"])
         content = b"".join(platform.checkpoint_file(checkpoint["id"], checkpoint["files"][0]["path"]))
         assert len(content) == checkpoint["files"][0]["size_bytes"]
+
+
+def test_more_agents_get_users_of_their_own(deployment: Deployment) -> None:
+    settings = deployment.scratch / "env"
+    settings.write_text(settings.read_text() + f"TM_AGENTS={NUM_AGENTS + 1}\n")
+    deployment.compose("up", "--detach", "--no-build", "--scale", f"agent={NUM_AGENTS + 1}")
+    deployment.compose("kill", "-s", "HUP", "nats")
+    note("one more agent: all are healthy", deployment.wait_healthy(num_agents=NUM_AGENTS + 1))
+    with client(deployment) as platform:
+        assert [agent["id"] for agent in platform.agents() if agent["state"] == "UP"] == [
+            "agent-1",
+            "agent-2",
+            "agent-3",
+        ]
 
 
 def up(deployment: Deployment) -> None:
@@ -108,6 +152,20 @@ def state(platform: Client, experiment: str) -> str:
         return str(platform.experiment(experiment)["state"])
     except (ApiError, Unreachable):
         return "not reachable"
+
+
+def begin_search(platform: Client) -> str:
+    """Submit the digits search; return when two of its trials run."""
+    experiment = platform.submit(ROOT / "examples/digits/search.yaml", ROOT / "examples/digits")["id"]
+    measure(lambda: running_trials(platform, experiment) == 2, lambda: list(platform.trials(experiment)), 120)
+    return experiment
+
+
+def end_search(platform: Client, experiment: str) -> None:
+    """Wait for the search's end: each of its twelve trials completed, and was closed once."""
+    measure(lambda: state(platform, experiment) == "COMPLETED", lambda: state(platform, experiment), 600)
+    assert [trial["state"] for trial in platform.trials(experiment)] == ["COMPLETED"] * 12
+    assert len(platform.events({"experiment": experiment, "name": "TrialClosed"})["items"]) == 12
 
 
 def kill(deployment: Deployment, platform: Client, name: str) -> None:
