@@ -1,4 +1,7 @@
-"""How a service finds the servers: environment variables, read once. Each service adds its own."""
+"""How a service finds the servers: environment variables, read once. Each service adds its own.
+
+A required one may also be in a file, named by the variable with _FILE behind its name.
+"""
 
 import os
 from dataclasses import dataclass
