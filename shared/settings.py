@@ -1,4 +1,7 @@
-"""How a service finds the servers: environment variables, read once. Each service adds its own."""
+"""How a service finds the servers: environment variables, read once. Each service adds its own.
+
+A required one may also be in a file, named by the variable with _FILE behind its name.
+"""
 
 import os
 from dataclasses import dataclass
@@ -8,11 +11,19 @@ from shared.ids import is_token
 
 
 def required(name: str) -> str:
-    """Return an environment variable. Exits with a clear message when it is not set."""
-    value = os.environ.get(name)
+    """Return an environment variable, or what the file named by NAME_FILE holds. Exits with a clear message."""
+    value = os.environ.get(name) or _from_file(os.environ.get(f"{name}_FILE"))
     if not value:
         raise SystemExit(f"{name} is not set; see the settings in this service's README.md")
     return value
+
+
+def _from_file(path: str | None) -> str | None:
+    """Return a secret: in a file it is in nobody's environment, and in no description of a container."""
+    try:
+        return Path(path).read_text().strip() if path else None
+    except OSError as error:
+        raise SystemExit(f"a setting cannot be read from its file: {error}") from error
 
 
 def nats_url() -> str:

@@ -24,9 +24,9 @@ RETRY_S = 0.5
 _log = logging.getLogger(__name__)
 
 
-def make_app(parts: Parts, host: str) -> web.Application:
-    """Return the application over these parts, for a server that listens on `host`."""
-    app = web.Application(middlewares=[problems.problems, guard.guard(guard.own_names(host))])
+def make_app(parts: Parts, host: str, published: frozenset[str] = frozenset()) -> web.Application:
+    """Return the application over these parts, for a server that listens on `host` and is `published` under names."""
+    app = web.Application(middlewares=[problems.problems, guard.guard(guard.own_names(host, published))])
     app[PARTS] = parts
     app[sse.STREAMS] = set()
     for route in ROUTES:
@@ -56,7 +56,8 @@ async def serve(settings: Settings) -> None:
         tasks.create_task(_ensure_bucket(store), name="ensure the bucket")
         tasks.create_task(_beat(client, position), name="beat")
         parts = Parts(client=client, database=database, store=store, position=position, pulse=pulse)
-        runner = web.AppRunner(make_app(parts, settings.host), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+        app = make_app(parts, settings.host, settings.names)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
         await runner.setup()
         try:
             await web.TCPSite(runner, settings.host, settings.port).start()

@@ -47,9 +47,9 @@ def complaint(method: str, headers: Mapping[str, str], own_names: frozenset[str]
     return None
 
 
-def own_names(host: str) -> frozenset[str]:
-    """Return the names under which a gateway that listens on `host` is addressed."""
-    return frozenset({"localhost", host.lower(), socket.gethostname().lower()})
+def own_names(host: str, published: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Return the names under which a gateway that listens on `host`, and is published as others, is addressed."""
+    return frozenset({"localhost", host.lower(), socket.gethostname().lower(), *published})
 
 
 def guard(names: frozenset[str]) -> Middleware:

@@ -9,13 +9,14 @@ from shared.settings import S3Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Where the servers are, and where to listen: TM_GATEWAY_HOST, TM_GATEWAY_PORT."""
+    """Where the servers are, where to listen (TM_GATEWAY_HOST, _PORT), and the host names that lead here (_NAMES)."""
 
     nats_url: str
     postgres_url: str
     s3: S3Settings
     host: str
     port: int
+    names: frozenset[str] = frozenset()
 
     @classmethod
     def from_environment(cls) -> "Settings":
@@ -29,4 +30,5 @@ class Settings:
             s3=S3Settings.from_environment(),
             host=os.environ.get("TM_GATEWAY_HOST", "127.0.0.1"),
             port=int(port),
+            names=frozenset(os.environ.get("TM_GATEWAY_NAMES", "").lower().replace(",", " ").split()),
         )

@@ -103,6 +103,12 @@ def test_our_own_names_and_addresses_are_served(host: str) -> None:
     assert guard.complaint("GET", {"Host": host}, frozenset({"localhost", "gateway"})) is None
 
 
+def test_a_published_name_is_one_of_ours() -> None:
+    names = guard.own_names("0.0.0.0", frozenset({"train.example"}))
+    assert guard.complaint("POST", {"Host": "train.example", "Origin": "https://train.example"}, names) is None
+    assert guard.complaint("GET", {"Host": "other.example"}, names) is not None
+
+
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "", "127.0.0.1.evil.example", "[::1"])
 def test_other_names_are_refused(host: str) -> None:
     assert guard.complaint("GET", {"Host": host}, frozenset({"localhost"})) is not None

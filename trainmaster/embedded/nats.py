@@ -76,8 +76,8 @@ def nats_program(directory: Path, port: int, passwords: Mapping[str, str]) -> Pr
     )
 
 
-def configuration(store: Path, port: int, passwords: Mapping[str, str]) -> str:
-    """Return the text of nats.conf; JSON is valid in it."""
+def configuration(store: Path, port: int, passwords: Mapping[str, str], host: str = HOST) -> str:
+    """Return the text of nats.conf for a server that listens on `host`; JSON is valid in it."""
     users = [
         {"user": user, "password": password} | ({} if user == ADMIN else {"permissions": permissions(user)})
         for user, password in passwords.items()
@@ -85,7 +85,7 @@ def configuration(store: Path, port: int, passwords: Mapping[str, str]) -> str:
     return "\n".join(
         [
             "server_name: trainmaster",
-            f"listen: {json.dumps(f'{HOST}:{port}')}",
+            f"listen: {json.dumps(f'{host}:{port}')}",
             "jetstream {",
             f"  store_dir: {json.dumps(str(store))}",
             "  sync_interval: always",

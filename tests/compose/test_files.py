@@ -1,0 +1,122 @@
+"""What can be known of the deployment without an engine."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from trainmaster.compose.prepare import OWNERS
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = ROOT / "deploy" / "compose"
+ONE_SHOTS = {"prepare", "init"}
+IMPORTED_AS = {"nats-py": "nats", "PyYAML": "yaml", "scikit-optimize": "skopt", "nvidia-ml-py": "pynvml"}
+DOCKERFILE = (COMPOSE / "Dockerfile").read_text()
+TEXT = (COMPOSE / "compose.yaml").read_text()
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
+ENV = dict(
+    line.split("=", 1) for line in (COMPOSE / ".env.example").read_text().splitlines() if re.match("[A-Z]", line)
+)
+
+each_service = pytest.mark.parametrize("name", SERVICES)
+
+
+def owner(service: str) -> int:
+    if service == "prepare":
+        return 0
+    return OWNERS["agents" if service.startswith("agent") else service]
+
+
+def test_every_variable_is_documented_and_every_documented_one_is_used() -> None:
+    used = set(re.findall(r"\$\{([A-Z0-9_]+)", TEXT))
+    assert used | {"COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME"} == set(ENV)
+
+
+def test_every_setting_has_a_comment_above_it() -> None:
+    paragraphs = (COMPOSE / ".env.example").read_text().strip().split("\n\n")
+    assert all(paragraph.startswith("# ") for paragraph in paragraphs)
+
+
+@pytest.mark.parametrize("setting", [name for name in ENV if name.endswith("_IMAGE")])
+def test_images_are_pinned(setting: str) -> None:
+    tag = ENV[setting].partition(":")[2]
+    assert tag
+    assert tag != "latest"
+    assert re.search(r"\d+\.\d+|\d{4}-\d\d-\d\d", tag)
+
+
+@each_service
+def test_a_service_says_which_image_by_a_setting(name: str) -> None:
+    assert "${TM_" in SERVICES[name]["image"]
+
+
+@each_service
+def test_a_service_is_sealed(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["user"] == f"{owner(name)}:{owner(name)}"
+    assert "privileged" not in service
+    assert service.get("cap_add", []) == (["CHOWN"] if name == "prepare" else [])
+
+
+def test_the_one_root_has_no_network() -> None:
+    assert SERVICES["prepare"]["network_mode"] == "none"
+
+
+@each_service
+def test_a_service_is_watched_and_restarted(name: str) -> None:
+    if name in ONE_SHOTS:
+        assert SERVICES[name]["healthcheck"] == {"disable": True}
+    else:
+        assert SERVICES[name]["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
+        assert SERVICES[name]["restart"] == "unless-stopped"
+
+
+@each_service
+def test_only_the_gateway_is_published(name: str) -> None:
+    assert SERVICES[name].get("ports", []) == (["${TM_BIND}:${TM_PORT}:8080"] if name == "gateway" else [])
+    assert ENV["TM_BIND"] == "127.0.0.1"
+
+
+@each_service
+def test_secrets_are_read_only_to_all_but_the_one_who_draws_them(name: str) -> None:
+    mounts = [mount for mount in SERVICES[name]["volumes"] if mount.startswith("secrets:")]
+    assert mounts == ["secrets:/run/trainmaster" + ("" if name == "prepare" else ":ro")]
+
+
+@pytest.mark.parametrize("target", ["init", "gateway", "scheduler", "searcher", "tracker", "worker"])
+def test_an_image_runs_as_the_user_whose_secrets_it_reads(target: str) -> None:
+    stage = re.search(rf"AS {target}\n(.*?)(\nFROM |\Z)", DOCKERFILE, re.DOTALL)
+    assert stage is not None
+    number = OWNERS["agents" if target == "worker" else target]
+    assert f"USER {number}:{number}" in stage[1]
+
+
+def test_the_dockerfile_names_packages_that_the_lock_pins_and_no_versions() -> None:
+    locked = {line.split("==")[0].lower() for line in (ROOT / "requirements.lock").read_text().splitlines()}
+    installed = {word for line in re.findall(r"pip install (.*)", DOCKERFILE) for word in line.split()}
+    assert {word.lower() for word in installed} <= locked
+
+
+def test_only_the_workers_image_has_torch_and_deepspeed() -> None:
+    assert [line for line in DOCKERFILE.splitlines() if "torch" in line.split()] == [
+        "RUN pip install deepspeed minio msgpack nvidia-ml-py pydantic PyYAML scikit-learn torch"
+    ]
+
+
+@pytest.mark.parametrize("service", ["gateway", "scheduler", "searcher", "tracker", "worker"])
+def test_an_image_has_the_packages_that_its_service_imports(service: str) -> None:
+    """Also those that shared imports at once; what shared imports for some services only is theirs to bring."""
+    packages = re.search(rf"AS {service}-packages\n.*?RUN pip install (.*)", DOCKERFILE)
+    assert packages is not None
+    has = {IMPORTED_AS.get(word, word) for word in f"msgspec nats-py {packages[1]}".split()}
+    imported: set[str] = set()
+    for path in (ROOT / "services" / service).rglob("*.py"):
+        imported |= set(re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE))
+    known = {IMPORTED_AS.get(line.split("==")[0], line.split("==")[0].lower().replace("-", "_"))
+             for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line}  # fmt: skip
+    assert (imported & known) - {"numpy", "typing_extensions"} <= has
