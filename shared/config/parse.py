@@ -1,8 +1,10 @@
 """The doors of this package: text or a stored configuration in, an Experiment or every mistake out."""
 
+from copy import copy
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, create_model
+from pydantic.fields import FieldInfo
 
 from shared.config import deepspeed, experiment, hyperparameters, searcher
 from shared.config.document import read_document
@@ -10,6 +12,13 @@ from shared.config.experiment import Experiment
 from shared.config.problems import MAX_PROBLEMS, Catalogue, problems_of
 from shared.config.rules import broken_rules
 from shared.errors import Problem, Rejected
+
+
+def _optional(field: FieldInfo) -> FieldInfo:
+    made = copy(field)
+    made.default = None
+    return made
+
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "resources": experiment.Resources,
@@ -31,10 +40,20 @@ _UNION_BRANCHES: dict[str, type[BaseModel]] = {
     "<double>": hyperparameters.Double,
     "<log>": hyperparameters.Log,
 }
+_METHODS = [model for model in _UNION_BRANCHES.values() if issubclass(model, searcher.SearchCommon)]
+#: What a search may hold if nobody can say which method it is: every key of every method, none of them required.
+_any_search: dict[str, Any] = {
+    key: (field.annotation, _optional(field))
+    for model in reversed(_METHODS)
+    for key, field in model.model_fields.items()
+    if key not in searcher.SearchCommon.model_fields
+}
+_any_search["name"] = (object, None)
+_AnySearch = create_model("_AnySearch", __base__=searcher.SearchCommon, **_any_search)
 _NAMED: dict[str, type[BaseModel]] = {**_SECTIONS, "searcher": searcher.BayesianSearch}
 _HALVING = (searcher.AsyncHalvingSearch, searcher.AdaptiveASHASearch)
 _CATALOGUE = Catalogue(
-    models={"": Experiment, "max_length": searcher.MaxLength, **_SECTIONS, **_UNION_BRANCHES},
+    models={"": Experiment, "searcher": _AnySearch, "max_length": searcher.MaxLength, **_SECTIONS, **_UNION_BRANCHES},
     homes={key: f"{section}.{key}" for section, model in _NAMED.items() for key in model.model_fields}
     | {key: f"searcher.{key}" for model in _HALVING for key in model.model_fields}
     | {key: key for key in Experiment.model_fields},
@@ -51,6 +70,7 @@ def parse_experiment(text: str) -> Experiment:
         parsed = Experiment.model_validate(document)
     except ValidationError as error:
         problems += problems_of(error, _CATALOGUE)
+        problems += _search_of_unknown_method(error, document)
     problems += broken_rules(document)
     if problems or parsed is None:
         raise Rejected(_title(len(problems)), _first(problems))
@@ -73,6 +93,19 @@ def json_schema() -> dict[str, Any]:
     definitions["Const"] = {"anyOf": [definitions["Const"], plain], "title": "Const"}
     definitions["MaxLength"] = {"anyOf": [definitions["MaxLength"], {"type": "integer", "minimum": 1}]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _search_of_unknown_method(error: ValidationError, document: dict[str, Any]) -> list[Problem]:
+    """Return what is wrong with a search besides its name, which no method has."""
+    search = document.get("searcher")
+    is_unknown = any(line["type"] == "union_tag_invalid" and line["loc"] == ("searcher",) for line in error.errors())
+    if not is_unknown or not isinstance(search, dict):
+        return []
+    try:
+        _AnySearch.model_validate(search)
+    except ValidationError as more:
+        return problems_of(more, _CATALOGUE, within=("searcher",))
+    return []
 
 
 def _first(problems: list[Problem]) -> tuple[Problem, ...]:

@@ -58,9 +58,13 @@ def nearest(word: str, known: Iterable[str], paths: Mapping[str, str] | None = N
     return f"did you mean {(paths or {}).get(found[0], found[0])}?" if found else None
 
 
-def problems_of(error: ValidationError, catalogue: Catalogue) -> list[Problem]:
-    """Return a problem for each mistake in a validation error, the first MAX_PROBLEMS of them."""
-    return [_problem(line, catalogue) for line in islice(error.errors(include_url=False), MAX_PROBLEMS)]
+def problems_of(error: ValidationError, catalogue: Catalogue, within: Path = ()) -> list[Problem]:
+    """Return a problem for each mistake in a validation error, the first MAX_PROBLEMS of them.
+
+    `within` is where the validated part lies in the file. What is not finite the reader of the text has already told.
+    """
+    lines = (line | {"loc": (*within, *line["loc"])} for line in error.errors(include_url=False))
+    return [_problem(line, catalogue) for line in islice(lines, MAX_PROBLEMS) if line["type"] != "finite_number"]
 
 
 def _problem(line: Mapping[str, Any], catalogue: Catalogue) -> Problem:

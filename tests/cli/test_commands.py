@@ -28,6 +28,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test here finds a platform by accident."""
     monkeypatch.setenv("TM_DATA", str(tmp_path / "data"))
     monkeypatch.delenv("TM_URL", raising=False)
+    monkeypatch.delenv("TM_PROG", raising=False)
 
 
 def run(*words: str) -> Result:
@@ -109,7 +110,46 @@ def test_a_platform_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatc
     assert "http://127.0.0.1:9 does not answer" in result.stderr
 
 
-@pytest.mark.parametrize("words", [("tap", "--since", "yesterday"), ("tap", "--after", "-1"), ("bench", "nothing")])
+@pytest.mark.parametrize("slots", ["bogus", "cpu:0", "cpu:", "cpu:99999"])
+def test_slots_that_cannot_be_offered_are_refused_before_anything_starts(slots: str, tmp_path: Path) -> None:
+    for words in (("up", "--slots", slots), ("up", "--slots", slots, "--detach")):
+        result = run(*words)
+        assert result.exit_code == 2
+        assert repr(slots) in result.stderr
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.skipif(Path("/proc/driver/nvidia/version").exists(), reason="this machine has a GPU")
+def test_gpus_are_not_promised_where_there_are_none() -> None:
+    result = run("up", "--slots", "cuda")
+    assert result.exit_code == 2
+    assert "use cpu:N" in result.stderr
+
+
+def test_hints_are_written_as_tm_was_called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TM_PROG", "./tm")
+    assert "Start one with: ./tm up --detach\n" in run("ls").stderr
+    monkeypatch.delenv("TM_DATA")
+    other = tmp_path / "other place"
+    assert f"./tm up --detach --data '{other}'\n" in run("ls", "--data", str(other)).stderr
+
+
+def test_submit_and_validate_tell_mistakes_alike(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(BAD)
+    assert run("submit", str(file)).stderr == run("validate", str(file)).stderr
+
+
+def test_an_event_that_does_not_exist_is_answered_with_the_nearest() -> None:
+    result = run("tap", "--name", "GpuAlocated")
+    assert result.exit_code == 2
+    assert "did you mean GPUAllocated?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("tap", "--since", "yesterday"), ("tap", "--since", "25:00"), ("tap", "--after", "-1"), ("bench", "nothing")],
+)
 def test_a_wrong_option_is_a_usage_error(words: tuple[str, ...]) -> None:
     assert run(*words).exit_code == 2
 

@@ -2,7 +2,9 @@
 
 import pytest
 
-from trainmaster.cli.output import figures, number, size
+from trainmaster.cli.output import figures, number, print_table, size
+from trainmaster.cli.trials import texts
+from trainmaster.client.shapes import LogItem
 
 
 @pytest.mark.parametrize(
@@ -10,6 +12,21 @@ from trainmaster.cli.output import figures, number, size
 )
 def test_number(value: object, text: str) -> None:
     assert number(value) == text
+
+
+def test_in_a_pipe_a_table_is_neither_wrapped_nor_padded(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "x" * 300
+    print_table(("A", "B"), [("one", long), ("longer", None)])
+    assert capsys.readouterr().out == f"A       B\none     {long}\nlonger  -\n"
+
+
+def test_a_line_stands_between_two_attempts() -> None:
+    def line(epoch: int, text: str) -> LogItem:
+        return LogItem(time="2026-01-31T12:00:00+00:00", rank=0, epoch=epoch, stream="stdout", text=text)
+
+    shown = list(texts([line(1, "a"), line(1, "b"), line(2, "c")]))
+    assert [text.rpartition(" ")[2] for text in shown] == ["a", "b", "────", "c"]
+    assert "attempt 2" in shown[2]
 
 
 def test_nested_hyperparameters_are_joined_by_dots() -> None:

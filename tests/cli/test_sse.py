@@ -46,3 +46,35 @@ def test_a_server_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -
 
     with pytest.raises(httpx.ConnectError):
         next(resumed(connect))
+
+
+def test_a_server_that_was_there_is_waited_for_and_its_loss_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "RETRY_S", 0.0)
+    bodies: Iterator[bytes | None] = iter([b"id: 1\ndata: one\n\n", None, None, None, b"event: end\ndata: {}\n\n"])
+    lost: list[str] = []
+
+    @contextlib.contextmanager
+    def connect(last_id: str | None) -> Iterator[httpx.Response]:
+        body = next(bodies)
+        if body is None:
+            raise httpx.ConnectError("refused")
+        yield httpx.Response(200, content=body)
+
+    assert [event.data for event in resumed(connect, lambda: lost.append("lost"), None)] == ["one"]
+    assert lost == ["lost"]
+
+
+def test_patience_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "RETRY_S", 0.0)
+    bodies = iter([b"id: 1\ndata: one\n\n"])
+
+    @contextlib.contextmanager
+    def connect(last_id: str | None) -> Iterator[httpx.Response]:
+        if (body := next(bodies, None)) is None:
+            raise httpx.ConnectError("refused")
+        yield httpx.Response(200, content=body)
+
+    events = resumed(connect, patience_s=0.0)
+    assert next(events).data == "one"
+    with pytest.raises(httpx.ConnectError):
+        next(events)

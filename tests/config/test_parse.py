@@ -238,3 +238,28 @@ def test_the_schema_describes_what_is_accepted() -> None:
     assert schema["additionalProperties"] is False
     assert {"type": "integer", "minimum": 1} in schema["$defs"]["MaxLength"]["anyOf"]
     json.dumps(schema)
+
+
+def test_a_wrong_method_hides_no_other_mistake_of_the_search() -> None:
+    text = """
+entrypoint: x
+searcher: {name: rnadom, metrik: loss, max_trails: 3, max_trials: many, smaller_is_better: 7, initial_trials: 3}
+"""
+    with pytest.raises(Rejected) as rejected:
+        parse_experiment(text)
+    paths = [problem.path for problem in rejected.value.problems]
+    keys = ("name", "metric", "smaller_is_better", "max_trials", "metrik", "max_trails")
+    assert sorted(paths) == sorted(f"searcher.{key}" for key in keys)
+
+
+def test_a_number_that_is_not_finite_is_told_once_with_the_path_in_the_file() -> None:
+    text = """
+entrypoint: x
+searcher: {name: single, metric: loss}
+hyperparameters: {a: .nan, b: {c: .inf}, d: {type: categorical, vals: [1, .nan]}}
+"""
+    with pytest.raises(Rejected) as rejected:
+        parse_experiment(text)
+    paths = [problem.path for problem in rejected.value.problems]
+    assert paths == ["hyperparameters.a", "hyperparameters.b.c", "hyperparameters.d.vals[1]"]
+    assert rejected.value.title == "the experiment file has 3 mistakes"

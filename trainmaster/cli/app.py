@@ -1,10 +1,14 @@
 """The table of commands. Each is imported only when it is asked for, so that `tm` answers at once."""
 
+import os
+import signal
+import sys
 from importlib import import_module
 
 import click
 
 from shared.errors import Rejected
+from trainmaster.client.hints import command
 
 #: name -> (module in trainmaster.cli, what it does); in the order of `tm --help`.
 COMMANDS = {
@@ -50,10 +54,9 @@ class LazyGroup(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(
-            import_module(f"trainmaster.cli.{COMMANDS[cmd_name][0]}"), cmd_name.replace("-", "_")
-        )
-        return command
+        module = import_module(f"trainmaster.cli.{COMMANDS[cmd_name][0]}")
+        found: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return found
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -63,7 +66,7 @@ class LazyGroup(click.Group):
             import difflib  # only for a typing mistake
 
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"did you mean `tm {near[0]}`?" if near else "see tm --help"
+            hint = f"did you mean `{command(near[0])}`?" if near else f"see {command('--help')}"
             ctx.fail(f"there is no command {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
 
@@ -76,6 +79,9 @@ class LazyGroup(click.Group):
         """Run the command."""
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:  # nobody reads any more; that is no error, and the interpreter's last flush is silent
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(128 + signal.SIGPIPE) from None
         except (Rejected, OSError) as error:
             raise click.ClickException(str(error)) from error
 

@@ -19,6 +19,7 @@ from trainmaster.cli.options import data_option, json_option, platform_client
 from trainmaster.cli.output import print_json
 from trainmaster.client import Client, parquet
 from trainmaster.client.export import RawEvent, verify_lines
+from trainmaster.client.hints import command
 from trainmaster.embedded.directory import DataDirectory
 
 MAX_SHOWN = 50
@@ -102,12 +103,12 @@ def prove_event(seq: int, data: str | None, *, newest: bool, as_json: bool) -> N
     leaves = [leaf_of(event.seq, event.subject, event.body) for event in events]
     proof = prove(seq, chosen.subject, chosen.body, covering[1], leaves, against)
     for doubt in doubts(proof):
-        raise click.ClickException(f"the log does not prove it: {doubt}. See: tm audit verify")
+        raise click.ClickException(f"the log does not prove it: {doubt}. See: {command('audit verify', data)}")
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(proof), indent=2).decode())
     else:
         click.echo(f"event {seq} is under the seal at event {against[0]}, in a path of {len(proof.path)} hashes")
-        click.echo("for a proof that others can check with tm audit check: --json > PROOF.json")
+        click.echo(f"for a proof that others can check: {command(f'audit prove {seq} --json', data)} > PROOF.json")
 
 
 @audit.command()

@@ -1,13 +1,14 @@
 """tm checkpoint ls, download."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from trainmaster.cli.options import any_id, data_option, experiment_id, json_option, platform_client
+from trainmaster.cli.options import checkpoint_id, data_option, experiment_id, json_option, platform_client, trial_id
 from trainmaster.cli.output import clock, console, print_json, print_table, size
 from trainmaster.client import Client
 from trainmaster.client.shapes import Checkpoint, CheckpointFile
@@ -26,7 +27,7 @@ def ls(id_: str, data: str | None, *, as_json: bool) -> None:
     """List the checkpoints of an experiment or of a trial."""
     with platform_client(data) as client:
         if "-" in id_:
-            found = client.checkpoints(trial_id=any_id(client, id_))
+            found = client.checkpoints(trial_id=trial_id(client, id_))
         else:
             found = client.checkpoints(experiment_id=experiment_id(client, id_))
     if as_json:
@@ -38,14 +39,16 @@ def ls(id_: str, data: str | None, *, as_json: bool) -> None:
 
 @checkpoint.command()
 @click.argument("id_", metavar="CHECKPOINT")
-@click.option("--to", type=click.Path(file_okay=False, path_type=Path), help="Target folder (its id).")
+@click.option("--to", type=click.Path(path_type=Path), help="Target folder (its id).")
+@click.option("--force", is_flag=True, help="Also into a folder that holds something; files of the same name go.")
 @data_option
 @json_option
-def download(id_: str, to: Path | None, data: str | None, *, as_json: bool) -> None:
+def download(id_: str, to: Path | None, data: str | None, *, force: bool, as_json: bool) -> None:
     """Download a checkpoint; every file is checked against its SHA-256."""
     with platform_client(data) as client:
-        found = client.checkpoint(any_id(client, id_))
+        found = client.checkpoint(checkpoint_id(client, id_))
         target = to or Path(found["id"])
+        claim(target, force=force)
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         with Progress(*columns, console=console(stderr=True), transient=True) as progress:
             bar = progress.add_task(found["id"], total=found["size_bytes"])
@@ -56,6 +59,19 @@ def download(id_: str, to: Path | None, data: str | None, *, as_json: bool) -> N
         print_json({"checkpoint": found["id"], "directory": str(target), "files": len(found["files"])})
     else:
         click.echo(f"{len(found['files'])} files, {size(found['size_bytes'])}, checked: {target}")
+
+
+def claim(target: Path, *, force: bool) -> None:
+    """Make the target folder. Refuses one that holds something, unless forced, and one that cannot be written."""
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        is_empty = next(target.iterdir(), None) is None
+    except OSError as error:
+        raise click.ClickException(f"{target} cannot be written: {error.strerror}; choose another --to") from error
+    if not os.access(target, os.W_OK | os.X_OK):
+        raise click.ClickException(f"{target} cannot be written: permission denied; choose another --to")
+    if not is_empty and not force:
+        raise click.ClickException(f"{target} is not empty; choose another --to, or --force to write into it")
 
 
 def _row(checkpoint: Checkpoint) -> tuple[object, ...]:

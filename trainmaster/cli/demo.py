@@ -8,11 +8,12 @@ from contextlib import contextmanager
 import click
 
 from trainmaster.cli.checkout import ROOT
-from trainmaster.cli.experiments import print_experiment
+from trainmaster.cli.experiments import print_experiment, warn_of_silence
 from trainmaster.cli.follow import follow
 from trainmaster.cli.options import data_option, json_option, platform_client
 from trainmaster.cli.output import figures, number, print_json
 from trainmaster.client import Client
+from trainmaster.client.hints import command
 from trainmaster.client.shapes import Experiment
 from trainmaster.embedded.directory import DataDirectory
 
@@ -31,7 +32,7 @@ def demo(data: str | None, *, keep: bool, as_json: bool) -> None:
     directory = DataDirectory.named(data)
     with _platform(directory, keep=keep) as stays, platform_client(str(directory.path)) as client:
         submitted = client.submit(EXPERIMENT, EXPERIMENT.parent)
-        click.echo(f"experiment {submitted['id']} is submitted: {client.url}", err=True)
+        click.echo(f"experiment {submitted['id']} is submitted: {client.url}/#/experiments/{submitted['id']}", err=True)
         experiment = follow(client, submitted["id"])
         seconds = round(time.monotonic() - started, 1)
         if as_json:
@@ -39,6 +40,9 @@ def demo(data: str | None, *, keep: bool, as_json: bool) -> None:
         else:
             print_experiment(experiment, list(client.trials(experiment["id"])))
             _tell(experiment, seconds, client, directory, stays=stays)
+        is_silent = warn_of_silence(client, experiment)
+    if is_silent:
+        raise SystemExit(1)
     if experiment["state"] != "COMPLETED":
         raise click.ClickException(f"experiment {experiment['id']} ended {experiment['state']}: {experiment['reason']}")
 
@@ -97,15 +101,15 @@ def _tell(experiment: Experiment, seconds: float, client: Client, directory: Dat
         return
     metric = f"{experiment['searcher']['metric']} {number(best['metric'])} at step {best['step']}"
     click.echo(f"best: {best['trial_id']}, {metric}\n      {figures(best['hyperparameters'])}\n\nwhere to look:")
-    data = "" if directory == DataDirectory.named(None) else f" --data {directory.path}"
+    data = str(directory.path)
     places = [
         (client.url, "the page"),
-        (f"./tm why {best['trial_id']}{data}", "every event that led to the best trial"),
-        (f"./tm tap --after 0{data}", "the whole event log, live"),
-        (f"./tm checkpoint download {best['checkpoint_id']}{data}", "the best trial's weights"),
+        (command(f"why {best['trial_id']}", data), "every event that led to the best trial"),
+        (command("tap --after 0", data), "the whole event log, live"),
+        (command(f"checkpoint download {best['checkpoint_id']}", data), "the best trial's weights"),
     ]
     if not stays:
-        places.insert(0, (f"./tm up --detach{data}", "the platform again, with this experiment in it"))
+        places.insert(0, (command("up --detach", data), "the platform again, with this experiment in it"))
     width = max(len(place) for place, _ in places)
     for place, what in places:
         click.echo(f"  {place:<{width}}  {what}")

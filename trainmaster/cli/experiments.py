@@ -5,12 +5,13 @@ from itertools import islice
 
 import click
 
-from trainmaster.cli.options import any_id, data_option, experiment_id, json_option, platform_client
-from trainmaster.cli.output import clock, console, figures, number, print_json, print_table
+from trainmaster.cli.one_trial import show_trial
+from trainmaster.cli.options import data_option, experiment_id, json_option, platform_client, trial_id
+from trainmaster.cli.output import clock, figures, number, print_json, print_table
 from trainmaster.client import Client
 from trainmaster.client.shapes import Experiment, Trial
 
-TRIAL_COLUMNS = ("TRIAL", "STATE", "STEP", "METRIC", "RESTARTS", "ORIGIN", "HYPERPARAMETERS")
+TRIAL_COLUMNS = ("TRIAL", "STATE", "STEP", "BEST", "AT", "RESTARTS", "ORIGIN", "HYPERPARAMETERS")
 
 
 @click.command()
@@ -36,14 +37,15 @@ def show(id_: str, data: str | None, *, as_json: bool) -> None:
     """Show an experiment with its trials, or one trial."""
     with platform_client(data) as client:
         if "-" in id_:
-            _show_trial(client.trial(any_id(client, id_)), as_json=as_json)
+            show_trial(client, trial_id(client, id_), data, as_json=as_json)
             return
         whole = experiment_id(client, id_)
         experiment, trials = client.experiment(whole), list(client.trials(whole))
-    if as_json:
-        print_json({"experiment": experiment, "trials": trials})
-    else:
-        print_experiment(experiment, trials)
+        if as_json:
+            print_json({"experiment": experiment, "trials": trials})
+        else:
+            print_experiment(experiment, trials)
+            warn_of_silence(client, experiment)
 
 
 def print_experiment(experiment: Experiment, trials: list[Trial]) -> None:
@@ -55,10 +57,21 @@ def print_experiment(experiment: Experiment, trials: list[Trial]) -> None:
     print_table(TRIAL_COLUMNS, (trial_row(trial) for trial in trials))
 
 
+def warn_of_silence(client: Client, experiment: Experiment) -> bool:
+    """Say so on stderr when trials completed but none reported the searcher's metric. Return whether that is so."""
+    if experiment["best"] is not None or not experiment["trials"]["completed"]:
+        return False
+    metric = experiment["searcher"]["metric"]
+    reported = {series["name"] for series in client.metrics(experiment_id=experiment["id"], group="validation")}
+    instead = f"they reported: {', '.join(sorted(reported))}" if reported else "they reported no validation at all"
+    click.echo(f"WARNING: no trial reported a validation of {metric}; {instead}", err=True)
+    return True
+
+
 def trial_row(trial: Trial) -> tuple[object, ...]:
     """Return a trial as a row below TRIAL_COLUMNS."""
     hyperparameters = figures(trial["hyperparameters"])
-    progress = (trial["step"], trial["metric"], trial["restarts"] or None)
+    progress = (trial["step"], trial["metric"], trial["best_step"], trial["restarts"] or None)
     return (trial["id"], trial["state"], *progress, trial["origin"], hyperparameters)
 
 
@@ -75,17 +88,6 @@ def _line(experiment: Experiment) -> tuple[object, ...]:
         f"{number(best['metric'])} ({best['trial_id']})" if best else None,
         clock(experiment["submitted_at"]),
     )
-
-
-def _show_trial(trial: Trial, *, as_json: bool) -> None:
-    if as_json:
-        print_json(trial)
-        return
-    print_table(TRIAL_COLUMNS, [trial_row(trial)])
-    if trial["reason"]:
-        click.echo(f"\n{trial['reason']}")
-    if trial["error"]:
-        console().print(f"\n{trial['error']}", markup=False)
 
 
 def _change(name: str, change: Callable[[Client, str], Experiment], text: str) -> click.Command:

@@ -12,6 +12,7 @@ from trainmaster.cli.selection import query_of, selection_options
 from trainmaster.client import export as exporting
 from trainmaster.client import parquet
 from trainmaster.client.export import Exporter
+from trainmaster.client.hints import command
 
 NARROWING = ("since", "experiment", "trial", "name", "writer")
 
@@ -36,7 +37,11 @@ def export(target: Path, data: str | None, **selection: Any) -> None:
             scratch.replace(target)
         finally:
             scratch.unlink(missing_ok=True)
-    what = f"the whole log; verify it with: tm audit verify {target}" if exporter.end.is_whole else "a part of the log"
+    what = (
+        f"the whole log; verify it with: {command(f'audit verify {target}')}"
+        if exporter.end.is_whole
+        else "a part of the log"
+    )
     click.echo(f"{exporter.end.num_events:,} events in {target} ({what})")
 
 

@@ -4,14 +4,14 @@ import contextlib
 from collections.abc import Iterator
 from typing import Protocol
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.text import Text
 
-from trainmaster.cli.experiments import TRIAL_COLUMNS, trial_row
-from trainmaster.cli.output import clock, console, number, table
-from trainmaster.client import Client
-from trainmaster.client.shapes import EventItem, Experiment, Trial
+from trainmaster.cli.output import clock, console
+from trainmaster.cli.picture import picture
+from trainmaster.client import Client, Unreachable
+from trainmaster.client.shapes import EventItem, Experiment
+from trainmaster.client.sse import PATIENCE_S
 
 ENDS = ("ExperimentCompleted", "ExperimentFailed", "ExperimentCanceled")
 TOLD = (
@@ -37,7 +37,7 @@ class View(Protocol):
 def follow(client: Client, experiment_id: str) -> Experiment:
     """Show an experiment until it ends, and return it then."""
     with _view() as view:
-        for event in client.follow_events({"experiment": experiment_id, "after": 0}):
+        for event in client.follow_events({"experiment": experiment_id, "after": 0}, patience_s=PATIENCE_S):
             view.show(client, experiment_id, event)
             if event["name"] in ENDS:
                 return client.experiment(experiment_id, min_seq=event["seq"])
@@ -48,7 +48,7 @@ def follow(client: Client, experiment_id: str) -> Experiment:
 def _view() -> Iterator[View]:
     screen = console(stderr=True)
     if screen.is_terminal:
-        with Live(console=screen, auto_refresh=False) as live:
+        with Live(console=screen, auto_refresh=False, transient=True) as live:
             yield _LiveTable(live)
     else:
         yield _Lines(screen)
@@ -61,8 +61,10 @@ class _LiveTable:
     def show(self, client: Client, experiment_id: str, event: EventItem) -> None:
         if event["name"] not in TOLD:
             return
-        experiment = client.experiment(experiment_id, min_seq=event["seq"])
-        self._live.update(_picture(experiment, list(client.trials(experiment_id))), refresh=True)
+        with contextlib.suppress(Unreachable):  # the stream of events waits until the platform is back
+            experiment = client.experiment(experiment_id, min_seq=event["seq"])
+            drawn = picture(experiment, list(client.trials(experiment_id)), *self._live.console.size)
+            self._live.update(drawn, refresh=True)
 
 
 class _Lines:
@@ -72,11 +74,3 @@ class _Lines:
     def show(self, client: Client, experiment_id: str, event: EventItem) -> None:
         if event["name"] in TOLD:
             self._screen.print(f"{clock(event['time'])}  {event['text']}", markup=False)
-
-
-def _picture(experiment: Experiment, trials: list[Trial]) -> Group:
-    best, counts = experiment["best"], experiment["trials"]
-    told = f"best {experiment['searcher']['metric']} {number(best['metric'])} by {best['trial_id']}" if best else ""
-    done = f"{counts['completed']} completed, {counts['running']} running"
-    line = f"{experiment['name']}  {experiment['state']}  {done}  {told}"
-    return Group(Text(line, style="bold"), table(TRIAL_COLUMNS, (trial_row(trial) for trial in trials)))

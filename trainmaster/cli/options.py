@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from trainmaster.client import ApiError, Client, NoPlatform, Unreachable, find_url
+from trainmaster.client.hints import command
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,14 +27,19 @@ def json_option(command: F) -> F:
 def platform_client(data: str | None) -> Iterator[Client]:
     """A client of the platform that is meant; what it raises becomes a message and exit code 1."""
     try:
-        with Client(find_url(data)) as client:
+        with Client(find_url(data), _tell_lost) as client:
             yield client
-    except (ApiError, NoPlatform, Unreachable) as error:
+    except Unreachable as error:
+        raise click.ClickException(f"{error}. Is it up? See: {command('status', data)}") from error
+    except (ApiError, NoPlatform) as error:
         raise click.ClickException(str(error)) from error
 
 
 def experiment_id(client: Client, prefix: str) -> str:
     """Return the id of the one experiment whose id begins so."""
+    if "-" in prefix:
+        whose = prefix.partition("-")[0]
+        raise click.ClickException(f"{prefix} is not an experiment; it belongs to {whose}")
     found = [experiment["id"] for experiment in client.experiments() if experiment["id"].startswith(prefix)]
     if prefix in found or not found:
         return prefix
@@ -42,7 +48,25 @@ def experiment_id(client: Client, prefix: str) -> str:
     return found[0]
 
 
-def any_id(client: Client, prefix: str) -> str:
-    """Return a trial's or checkpoint's id, its experiment's part made whole."""
-    experiment, dash, rest = prefix.partition("-")
-    return experiment_id(client, experiment) + dash + rest
+def _tell_lost() -> None:
+    click.echo("connection lost; waiting for the platform", err=True)
+
+
+def trial_id(client: Client, prefix: str) -> str:
+    """Return a trial's id, its experiment's part made whole."""
+    experiment, _, index = prefix.partition("-")
+    if not index:
+        raise click.ClickException(f"{prefix} is not a trial; write EXPERIMENT-NUMBER, such as {prefix}-1")
+    if not index.isdecimal():
+        raise click.ClickException(f"{prefix} is a checkpoint; its trial is {'-'.join(prefix.split('-')[:2])}")
+    return f"{experiment_id(client, experiment)}-{index}"
+
+
+def checkpoint_id(client: Client, prefix: str) -> str:
+    """Return a checkpoint's id, its experiment's part made whole."""
+    experiment, _, rest = prefix.partition("-")
+    if "-" not in rest:
+        kind = "a trial" if rest else "an experiment"
+        hint = command(f"checkpoint ls {prefix}")
+        raise click.ClickException(f"{prefix} is {kind}, not a checkpoint; its checkpoints: {hint}")
+    return f"{experiment_id(client, experiment)}-{rest}"

@@ -10,7 +10,6 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-PIPE_WIDTH = 160
 STATE_STYLES = {
     "ACTIVE": "cyan",
     "RUNNING": "cyan",
@@ -24,9 +23,9 @@ STATE_STYLES = {
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console; in a pipe wide enough that no id is cut off."""
+    """Return a console; in a pipe nothing is wrapped."""
     is_tty = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, width=None if is_tty else PIPE_WIDTH, highlight=False)
+    return Console(stderr=stderr, soft_wrap=not is_tty, highlight=False)
 
 
 def print_json(value: object) -> None:
@@ -50,13 +49,20 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table on stdout."""
-    console().print(table(columns, rows))
+    """Print a table on stdout; in a pipe a line is as long as its row, and nothing pads it."""
+    if sys.stdout.isatty():
+        console().print(table(columns, rows))
+        return
+    texts = [tuple(columns), *(tuple(number(value) for value in row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    for cells in texts:
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        click.echo("  ".join(padded).rstrip())
 
 
 def figures(values: Mapping[str, Any]) -> str:
     """Return hyperparameters on one line: name=value, nested names joined by dots."""
-    return " ".join(f"{name}={number(value)}" for name, value in _flat("", values))
+    return " ".join(f"{name}={number(value)}" for name, value in flat("", values))
 
 
 def number(value: object) -> str:
@@ -85,9 +91,10 @@ def _cell(value: object) -> str:
     return f"[{style}]{text}[/]" if style else text
 
 
-def _flat(prefix: str, values: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
+def flat(prefix: str, values: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
+    """Yield hyperparameters with their groups' names before theirs, joined by dots."""
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flat(f"{prefix}{name}.", value)
+            yield from flat(f"{prefix}{name}.", value)
         else:
             yield prefix + name, value

@@ -8,6 +8,8 @@ import click
 
 from trainmaster.cli.options import data_option, json_option
 from trainmaster.cli.output import print_json
+from trainmaster.cli.slots import Slots
+from trainmaster.client.hints import command
 from trainmaster.embedded.directory import AlreadyRunning, DataDirectory
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 slots_option = click.option(
     "--slots",
+    type=Slots(),
     multiple=True,
     default=("auto",),
     metavar="SLOTS",
@@ -45,7 +48,9 @@ def up(slots: tuple[str, ...], data: str | None, *, detach: bool, as_json: bool)
         else:
             _stay(plan, as_json=as_json)
     except AlreadyRunning as error:
-        raise click.ClickException(f"another tm up holds {error}; it is starting or stopping just now") from error
+        raise click.ClickException(
+            f"another {command('up')} holds {error}; it is starting or stopping just now"
+        ) from error
     except NotReady as error:
         raise click.ClickException(str(error)) from error
 
@@ -71,14 +76,17 @@ def _stay(plan: "Plan", *, as_json: bool) -> None:
     asyncio.run(
         serve(
             plan,
-            lambda url: _tell(url, plan.directory, as_json=as_json),
+            lambda url: _tell(url, plan.directory, as_json=as_json, stays=True),
             lambda: click.echo("stopping; running trials checkpoint first (again: at once)", err=True),
         )
     )
 
 
-def _tell(url: str, directory: DataDirectory, *, as_json: bool) -> None:
+def _tell(url: str, directory: DataDirectory, *, as_json: bool, stays: bool = False) -> None:
     if as_json:
         print_json({"url": url, "data": str(directory.path)})
-    else:
-        click.echo(f"Trainmaster is up: {url}  (data in {directory.path})")
+        return
+    click.echo(f"Trainmaster is up: {url}  (data in {directory.path})")
+    if stays:
+        data = str(directory.path)
+        click.echo(f"Ctrl-C stops it. Next, in another terminal: {command('submit FILE', data)}, {command('ls', data)}")

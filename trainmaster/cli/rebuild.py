@@ -3,27 +3,58 @@
 import os
 import subprocess
 import sys
+import time
+from datetime import datetime
 
 import click
 
-from trainmaster.cli.options import data_option
+from shared.subjects import TRACKER
+from trainmaster.cli.options import data_option, platform_client
+from trainmaster.client import Client
+from trainmaster.client.hints import command
 from trainmaster.embedded.directory import DataDirectory
+
+CATCH_UP_S = 600.0
+POLL_S = 0.25
+NOTICE_S = 1.5  # until the tracker's beats are about the new read model
 
 
 @click.command()
 @data_option
 def rebuild(data: str | None) -> None:
-    """Empty the read model and have the tracker fold it again from the log."""
-    environment = os.environ | ({} if "TM_POSTGRES_URL" in os.environ else _settings(DataDirectory.named(data)))
-    if subprocess.run((sys.executable, "-P", "-m", "services.tracker", "rebuild"), env=environment).returncode != 0:
-        raise click.ClickException("the read model could not be rebuilt; the reason is above")
-    click.echo("the tracker folds the read model again; watch its lag in: tm status")
+    """Empty the read model and have the tracker fold it again from the log; returns when it has caught up."""
+    environment = os.environ | ({} if "TM_POSTGRES_URL" in os.environ else _settings(data))
+    with platform_client(data) as client:
+        words = (sys.executable, "-P", "-m", "services.tracker", "rebuild")
+        done = subprocess.run(words, env=environment, capture_output=True, text=True)
+        if done.returncode != 0:
+            last = (done.stderr.strip() or done.stdout.strip()).rpartition("\n")[2]
+            raise click.ClickException(f"the read model could not be rebuilt: {last}")
+        started = time.time()
+        last_seq = client.status()["log"]["last_seq"]
+        _wait_caught_up(client, last_seq, started, data)
+    click.echo(f"the read model is rebuilt: {last_seq} events folded in {time.time() - started:.1f} s")
 
 
-def _settings(directory: DataDirectory) -> dict[str, str]:
+def _wait_caught_up(client: Client, last_seq: int, started: float, data: str | None) -> None:
+    while time.time() - started < CATCH_UP_S:
+        for service in client.status()["services"]:
+            heard, position = service["last_heard"], service["position"]
+            if service["name"] != TRACKER or heard is None or position is None:
+                continue
+            if datetime.fromisoformat(heard).timestamp() > started + NOTICE_S and position >= last_seq:
+                return
+        time.sleep(POLL_S)
+    raise click.ClickException(f"the tracker has not caught up in {CATCH_UP_S:.0f} s; see {command('status', data)}")
+
+
+def _settings(data: str | None) -> dict[str, str]:
     """Return the tracker's settings in a platform on this machine."""
+    directory = DataDirectory.named(data)
     if directory.cluster() is None:
-        raise click.ClickException(f"no platform runs in {directory.path}. Start one with: tm up --detach")
+        raise click.ClickException(
+            f"no platform runs in {directory.path}. Start one with: {command('up --detach', data)}"
+        )
 
     from trainmaster.embedded.credentials import ensure_credentials  # only this command needs it
     from trainmaster.embedded.services import service_programs

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import click
 
-from shared.config import parse_experiment
-from trainmaster.cli.experiments import print_experiment
+from trainmaster.cli.experiments import print_experiment, warn_of_silence
 from trainmaster.cli.follow import follow
 from trainmaster.cli.options import data_option, json_option, platform_client
 from trainmaster.cli.output import print_json
+from trainmaster.cli.validate import check
+from trainmaster.client.hints import command
+from trainmaster.client.shapes import Experiment
 
 
 @click.command()
@@ -19,7 +21,7 @@ from trainmaster.cli.output import print_json
 @json_option
 def submit(file: Path, code: Path | None, data: str | None, *, follows: bool, as_json: bool) -> None:
     """Submit an experiment file with its code directory."""
-    parse_experiment(file.read_text(errors="replace"))  # tells its mistakes even without a platform
+    check(file)  # tells its mistakes even without a platform
     with platform_client(data) as client:
         experiment = client.submit(file, code or file.absolute().parent)
         if follows:
@@ -28,7 +30,23 @@ def submit(file: Path, code: Path | None, data: str | None, *, follows: bool, as
             print_json(experiment)
         elif follows:
             print_experiment(experiment, list(client.trials(experiment["id"])))
+            warn_of_silence(client, experiment)
         else:
-            click.echo(f"experiment {experiment['id']} is submitted. Follow it: tm show {experiment['id']}")
+            _tell(experiment, client.url, data)
     if follows and experiment["state"] != "COMPLETED":
         raise click.ClickException(f"experiment {experiment['id']} ended {experiment['state']}: {experiment['reason']}")
+
+
+def _tell(experiment: Experiment, url: str, data: str | None) -> None:
+    id_ = experiment["id"]
+    click.echo(f"experiment {id_} is submitted: {url}/#/experiments/{id_}")
+    places = [
+        (command("ls", data), "how far all experiments are"),
+        (command(f"show {id_}", data), "its trials now"),
+        (command(f"logs -f {id_}-1", data), "what its first trial writes"),
+        (command(f"tap --experiment {id_}", data), "its events as they happen"),
+    ]
+    width = max(len(place) for place, _ in places)
+    for place, what in places:
+        click.echo(f"  {place:<{width}}  {what}")
+    click.echo("submit --follow shows a search until it ends")

@@ -22,7 +22,8 @@ SAVE_S = 0.5
 
 @click.command()
 @selection_options
-@click.option("--follow/--no-follow", default=True, help="Wait for more (not with --until).")
+@click.option("--follow/--no-follow", default=True, help="Wait for more from now on (not with --until); "
+              "without, print what is there, from the beginning unless --after or --since says where.")  # fmt: skip
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after so many events.")
 @click.option(
     "--format", "template", metavar="TEXT", help="Print each event so, like '{seq} {name} {event[trial_id]}'."

@@ -1,9 +1,12 @@
 """tm logs, why."""
 
+from collections.abc import Iterable, Iterator
+
 import click
 
-from trainmaster.cli.options import any_id, data_option, json_option, platform_client
+from trainmaster.cli.options import data_option, json_option, platform_client, trial_id
 from trainmaster.cli.output import clock, print_json, print_json_line
+from trainmaster.client.shapes import LogItem
 
 
 @click.command()
@@ -13,13 +16,25 @@ from trainmaster.cli.output import clock, print_json, print_json_line
 @data_option
 @json_option
 def logs(trial: str, rank: int | None, data: str | None, *, follow: bool, as_json: bool) -> None:
-    """Show what a trial wrote."""
+    """Show what a trial wrote, each line with its local time; --json has all fields."""
     with platform_client(data) as client:
-        for line in client.logs(any_id(client, trial), follow=follow, rank=rank):
-            if as_json:
+        lines = client.logs(trial_id(client, trial), follow=follow, rank=rank)
+        if as_json:
+            for line in lines:
                 print_json_line(line)
-            else:
-                click.echo(f"[rank={line['rank']}] {line['text']}")
+        else:
+            for text in texts(lines):
+                click.echo(text)
+
+
+def texts(lines: Iterable[LogItem]) -> Iterator[str]:
+    """Yield a trial's output as people read it, with a line between two attempts."""
+    epoch: int | None = None
+    for line in lines:
+        if epoch not in (None, line["epoch"]):
+            yield f"──── attempt {line['epoch']} ────"
+        epoch = line["epoch"]
+        yield f"{clock(line['time'])} [rank={line['rank']}] {line['text']}"
 
 
 @click.command()
@@ -29,7 +44,7 @@ def logs(trial: str, rank: int | None, data: str | None, *, follow: bool, as_jso
 def why(trial: str, data: str | None, *, as_json: bool) -> None:
     """Show the events that led to where a trial is, from submission on."""
     with platform_client(data) as client:
-        whole = any_id(client, trial)
+        whole = trial_id(client, trial)
         chain = client.why(whole)
     if as_json:
         print_json({"trial_id": whole, "chain": chain})

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from shared.config import parse_experiment
+from shared.config import Experiment, parse_experiment
 from shared.errors import Rejected
 from trainmaster.cli.options import json_option
 from trainmaster.cli.output import print_json
@@ -15,8 +15,17 @@ from trainmaster.cli.output import print_json
 @json_option
 def validate(file: Path, *, as_json: bool) -> None:
     """Check an experiment file; names every mistake with its path."""
+    experiment = check(file, as_json=as_json)
+    if as_json:
+        print_json({"valid": True, "config": experiment.model_dump(mode="json")})
+    else:
+        click.echo(f"{file} is valid")
+
+
+def check(file: Path, *, as_json: bool = False) -> Experiment:
+    """Return the experiment in a file; one with mistakes ends the command with a list of them."""
     try:
-        experiment = parse_experiment(file.read_text(errors="replace"))
+        return parse_experiment(file.read_text(errors="replace"))
     except Rejected as error:
         if as_json:
             found = [{"path": p.path, "message": p.message, "suggestion": p.suggestion} for p in error.problems]
@@ -24,7 +33,3 @@ def validate(file: Path, *, as_json: bool) -> None:
         else:
             click.echo("\n".join([f"{file}: {error.title}", *(f"  {problem}" for problem in error.problems)]), err=True)
         raise SystemExit(1) from error
-    if as_json:
-        print_json({"valid": True, "config": experiment.model_dump(mode="json")})
-    else:
-        click.echo(f"{file} is valid")

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +22,7 @@ from trainmaster.client.shapes import (
     Experiment,
     LogItem,
     QueueItem,
+    Series,
     Status,
     Trial,
 )
@@ -30,14 +31,20 @@ TIMEOUT_S = 30.0
 STREAM_SILENCE_S = 30.0  # the server says at least every 10 s that it is there
 CHUNK_BYTES = 1024 * 1024
 
+_AWAY = (502, 503, 504)
+
 Query = dict[str, str | int | None]
 
 
 class Client:
-    """A connection to one platform. Methods raise ApiError and Unreachable."""
+    """A connection to one platform. Methods raise ApiError and Unreachable.
 
-    def __init__(self, url: str) -> None:
+    `on_lost` is called when the platform goes away while something is followed; following goes on when it is back.
+    """
+
+    def __init__(self, url: str, on_lost: Callable[[], None] = lambda: None) -> None:
         self.url = url.rstrip("/")
+        self._on_lost = on_lost
         self._http = httpx.Client(base_url=f"{self.url}/api/v1", timeout=TIMEOUT_S)
 
     def __enter__(self) -> Self:
@@ -104,6 +111,11 @@ class Client:
         with self._open("GET", f"/checkpoints/{checkpoint_id}/files/{path}") as response:
             yield from response.iter_bytes(CHUNK_BYTES)
 
+    def metrics(self, *, experiment_id: str | None = None, trial_id: str | None = None, group: str) -> list[Series]:
+        """Return the metrics of an experiment's trials or of one trial; `group` is validation or training."""
+        owner = f"/trials/{trial_id}" if trial_id else f"/experiments/{experiment_id}"
+        return cast("list[Series]", self._json("GET", f"{owner}/metrics", query={"group": group})["series"])
+
     def agents(self) -> list[Agent]:
         """Return all agents by name."""
         return cast("list[Agent]", self._json("GET", "/agents")["items"])
@@ -120,9 +132,12 @@ class Client:
         """Return a page of the log; `query` takes after, limit, experiment, trial, name, writer, since, until."""
         return cast("EventPage", self._json("GET", "/events", query=query))
 
-    def follow_events(self, query: Query) -> Iterator[EventItem]:
-        """Yield events as they come, for ever; `query` takes after, experiment, trial, name, writer, since."""
-        for event in sse.resumed(partial(self._stream, "/events/stream", query)):
+    def follow_events(self, query: Query, *, patience_s: float | None = None) -> Iterator[EventItem]:
+        """Yield events as they come, for ever; `query` takes after, experiment, trial, name, writer, since.
+
+        Waits for a platform that went away, at most `patience_s`.
+        """
+        for event in self._followed("/events/stream", query, patience_s):
             yield cast("EventItem", json.loads(event.data))
 
     def raw_events(self, query: Query) -> Iterator[bytes]:
@@ -137,7 +152,7 @@ class Client:
         """Yield the lines a trial wrote; with `follow`, until it is over and all lines are out."""
         path, query = f"/trials/{trial_id}/logs", Query(rank=rank)
         if follow:
-            for event in sse.resumed(partial(self._stream, path, query | {"follow": "true"})):
+            for event in self._followed(path, query | {"follow": "true"}, sse.PATIENCE_S):
                 yield cast("LogItem", json.loads(event.data))
         else:
             with self._open("GET", path, query) as response:
@@ -167,11 +182,17 @@ class Client:
             _check(response)
             yield response
 
+    def _followed(self, path: str, query: Query, patience_s: float | None) -> Iterator[sse.ServerEvent]:
+        with self._reaching():
+            yield from sse.resumed(partial(self._stream, path, query), self._on_lost, patience_s)
+
     @contextlib.contextmanager
     def _stream(self, path: str, query: Query, last_id: str | None) -> Iterator[httpx.Response]:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
         timeout = httpx.Timeout(TIMEOUT_S, read=STREAM_SILENCE_S)
         with self._http.stream("GET", path, params=_given(query), headers=headers, timeout=timeout) as response:
+            if response.status_code in _AWAY:
+                raise Unreachable(f"the platform at {self.url} is not ready")
             _check(response)
             yield response
 
@@ -180,8 +201,7 @@ class Client:
         try:
             yield
         except httpx.TransportError as error:
-            message = f"the platform at {self.url} does not answer ({error}). Is it up? See: tm status"
-            raise Unreachable(message) from error
+            raise Unreachable(f"the platform at {self.url} does not answer ({error})") from error
 
 
 def _given(query: Query | None) -> dict[str, str | int]:

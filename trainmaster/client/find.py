@@ -3,6 +3,7 @@
 import os
 
 from trainmaster.client.errors import NoPlatform
+from trainmaster.client.hints import command
 from trainmaster.embedded.directory import DataDirectory
 
 
@@ -16,5 +17,5 @@ def find_url(data: str | None = None) -> str:
     directory = DataDirectory.named(data)
     cluster = directory.cluster()
     if cluster is None:
-        raise NoPlatform(f"no platform runs in {directory.path}. Start one with: tm up --detach")
+        raise NoPlatform(f"no platform runs in {directory.path}. Start one with: {command('up --detach', data)}")
     return str(cluster["url"])

@@ -107,6 +107,15 @@ class Checkpoint(TypedDict):
     files: list[CheckpointFile]
 
 
+class Series(TypedDict):
+    """One metric of one trial: [step, value] pairs by step."""
+
+    trial_id: str
+    name: str
+    group: str
+    points: list[tuple[int, float]]
+
+
 class Slot(TypedDict):
     """One unit of scheduling, and the trial that holds it."""
 

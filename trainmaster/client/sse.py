@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import httpx
 
+from trainmaster.client.errors import Unreachable
+
 RETRY_S = 0.5
-MAX_SILENT_TRIES = 60  # connections in a row that brought nothing: half a minute without a server
+PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,24 +42,32 @@ def parse(lines: Iterator[str]) -> Iterator[ServerEvent]:
                 data.append(value)
 
 
-def resumed(connect: Callable[[str | None], AbstractContextManager[httpx.Response]]) -> Iterator[ServerEvent]:
+def resumed(
+    connect: Callable[[str | None], AbstractContextManager[httpx.Response]],
+    on_lost: Callable[[], None] = lambda: None,
+    patience_s: float | None = PATIENCE_S,
+) -> Iterator[ServerEvent]:
     """Yield a stream's events until it says `end`, connecting again with the last id when it breaks off.
 
-    Raises the connection's error when the server stays away.
+    Calls `on_lost` once each time the server goes away. Raises the connection's error when that stays away for longer
+    than `patience_s` (None: it never does), or was not there to begin with.
     """
     last_id: str | None = None
-    silent_tries = 0
+    was_there, lost_at = False, None
     while True:
         try:
             with connect(last_id) as response:
+                was_there, lost_at = True, None
                 for event in parse(response.iter_lines()):
-                    silent_tries = 0
                     if event.name == "end":
                         return
                     last_id = event.id if event.id is not None else last_id
                     yield event
-        except httpx.TransportError:
-            if silent_tries >= MAX_SILENT_TRIES:
+        except (httpx.TransportError, Unreachable):
+            now = time.monotonic()
+            if lost_at is None and was_there:
+                lost_at = now
+                on_lost()
+            elif lost_at is None or (patience_s is not None and now - lost_at > patience_s):
                 raise
-        silent_tries += 1
         time.sleep(RETRY_S)

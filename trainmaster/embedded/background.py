@@ -1,12 +1,12 @@
 """Starts the platform in the background, and stops it from outside."""
 
-import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
-import threading
 
+from trainmaster.embedded.child import last_words
 from trainmaster.embedded.directory import DataDirectory
 from trainmaster.embedded.supervisor import NotReady, Plan
 
@@ -33,8 +33,7 @@ def start_detached(plan: Plan) -> str:
         url = ready.read()  # ends when the supervisor has closed its end: ready, or dead
     if not url:
         log = plan.directory.log_file("supervisor")
-        last = log.read_text(errors="replace").strip().rpartition("\n")[2]
-        raise NotReady(f"the platform did not start: {last}\nSee {log}.")
+        raise NotReady(f"the platform did not start: {last_words(log)}\nSee {log}.")
     return url
 
 
@@ -46,11 +45,17 @@ def stop_detached(directory: DataDirectory) -> bool:
     pid = directory.supervisor_pid()
     if pid is None:
         return False
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-    waiting = threading.Thread(target=directory.wait_released, daemon=True)
-    waiting.start()
-    waiting.join(STOP_TIMEOUT_S)
-    if waiting.is_alive():
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True  # it ended just now
+    try:
+        signal.pidfd_send_signal(process, signal.SIGTERM)
+        ended, _, _ = select.select((process,), (), (), STOP_TIMEOUT_S)  # readable once the process is gone
+    except ProcessLookupError:
+        return True
+    finally:
+        os.close(process)
+    if not ended:
         raise TimeoutError(f"the supervisor (pid {pid}) still runs after {STOP_TIMEOUT_S:.0f} s")
     return True

@@ -85,11 +85,6 @@ class DataDirectory:
                 return int(file.read() or 0) or None
         return None
 
-    def wait_released(self) -> None:
-        """Block until no supervisor holds the directory."""
-        with contextlib.suppress(FileNotFoundError), (self.path / "lock").open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH)
-
     def cluster(self) -> dict[str, Any] | None:
         """Return what a ready platform says of itself; None while there is none."""
         cluster = _read_json(self.cluster_file)

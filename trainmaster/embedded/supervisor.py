@@ -1,8 +1,8 @@
 """Brings the platform up in one data directory, keeps it up, and takes it down in order.
 
 Up: the three servers at once; when the broker answers, the streams, then every service at once; when they are
-ready, the agents. Down: the agents first, so that their trials checkpoint while everything they need still runs;
-then the services; the servers last.
+ready, the agents; it is up once all have joined. Down: the agents first, so that their trials checkpoint while
+everything they need still runs; then the services; the servers last.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 
 from shared import broker
@@ -21,18 +22,19 @@ from trainmaster.embedded.credentials import Credentials, ensure_credentials
 from trainmaster.embedded.directory import DataDirectory
 from trainmaster.embedded.nats import ADMIN, nats_program, user_url
 from trainmaster.embedded.postgres import postgres_program
-from trainmaster.embedded.probe import http_status
+from trainmaster.embedded.probe import http_json, http_status
 from trainmaster.embedded.program import HOST, PROBE_INTERVAL_S, Program
 from trainmaster.embedded.services import agent_ids, agent_program, service_programs
 
 READY_TIMEOUT_S = 60.0
+JOIN_INTERVAL_S = 0.1
 AGENT_GRACE_S = 75.0  # longer than a trial may take to checkpoint and stop
 SERVICE_GRACE_S = 10.0
 SERVER_GRACE_S = 15.0
 
 
 class NotReady(Exception):
-    """The platform did not get ready in time; the message says which log to read."""
+    """The platform did not get ready; the message says why, or which log to read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,7 @@ class Platform:
         self._services: list[Child] = []
         self._agents: list[Child] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._dying = asyncio.Event()  # a child keeps dying
 
     @property
     def url(self) -> str:
@@ -62,14 +65,18 @@ class Platform:
         return f"http://{HOST}:{self._ports['gateway']}"
 
     async def start(self) -> None:
-        """Start everything and wait until the gateway says that all parts answer. Raises NotReady."""
+        """Start everything and wait until all parts answer and all agents have joined. Raises NotReady."""
+        starting = asyncio.create_task(self._start_all(), name="start")
+        dying = asyncio.create_task(self._dying.wait(), name="dying")
         try:
-            async with asyncio.timeout(READY_TIMEOUT_S), asyncio.TaskGroup() as group:
-                group.create_task(self._start_postgres(), name="start postgres")
-                group.create_task(self._start_s3(), name="start s3")
-                group.create_task(self._start_nats_and_services(), name="start nats")
-        except TimeoutError as error:
-            raise NotReady(f"the platform was not ready after {READY_TIMEOUT_S:.0f} s; see {self._logs()}") from error
+            await asyncio.wait((starting, dying), timeout=READY_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done() or _is_timeout(starting.exception()):
+                raise NotReady(self._why_not())
+            await starting
+        finally:
+            dying.cancel()
+            starting.cancel()
+            await asyncio.gather(starting, dying, return_exceptions=True)
         self._directory.write_cluster(
             {"url": self.url, "pid": os.getpid(), "slots": list(self._plan.slots), "since": time.time()}
         )
@@ -89,6 +96,19 @@ class Platform:
     async def wait(self) -> None:
         """Return never; raise when a child can no longer be kept."""
         await asyncio.gather(*self._tasks)
+
+    async def _start_all(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._start_postgres(), name="start postgres")
+            group.create_task(self._start_s3(), name="start s3")
+            group.create_task(self._start_nats_and_services(), name="start nats")
+
+    def _why_not(self) -> str:
+        for child in self._children:
+            if child.keeps_dying is not None:
+                return f"{child.keeps_dying} (log: {self._directory.log_file(child.program.name)})"
+        late = "an agent has not joined" if self._agents else "a server or a service does not answer"
+        return f"the platform did not get ready in time, {late}; see {self._directory.log_file('*')}"
 
     async def _start_postgres(self) -> None:
         directory = self._directory.path / "postgres"
@@ -110,9 +130,11 @@ class Platform:
             self._keep(program, self._services)
         await self._wait_ready()
         # Last: what an agent imports ahead of need keeps a core busy for seconds.
+        since = datetime.now(UTC)
         for agent_id, slots in zip(agent_ids(len(self._plan.slots)), self._plan.slots, strict=True):
             work_dir = self._directory.path / "agents" / agent_id
             self._keep(agent_program(agent_id, slots, work_dir, self._ports, self._credentials), self._agents)
+        await self._wait_joined(since)
 
     async def _wait_ready(self) -> None:
         while True:
@@ -121,17 +143,30 @@ class Platform:
                     return
             await asyncio.sleep(PROBE_INTERVAL_S)
 
+    async def _wait_joined(self, since: datetime) -> None:
+        wanted = set(agent_ids(len(self._plan.slots)))
+        while True:
+            with contextlib.suppress(OSError, TimeoutError):
+                agents = (await http_json(self._ports["gateway"], "/api/v1/agents"))["items"]
+                joined = {
+                    agent["id"]
+                    for agent in agents
+                    if agent["state"] == "UP" and datetime.fromisoformat(agent["joined_at"]) >= since
+                }
+                if wanted <= joined:
+                    return
+            await asyncio.sleep(JOIN_INTERVAL_S)
+
     async def _start_server(self, program: Program) -> None:
         self._keep(program, self._servers)
         await program.wait_ready()
 
     def _keep(self, program: Program, children: list[Child]) -> None:
-        child = Child(program, self._directory, self._note_processes)
+        child = Child(program, self._directory, self._note_processes, self._dying.set)
         children.append(child)
         self._tasks.add(asyncio.get_running_loop().create_task(child.run(), name=program.name))
 
     def _note_processes(self) -> None:
-        children: Sequence[Child] = [*self._servers, *self._services, *self._agents]
         self._directory.write_processes(
             {
                 child.program.name: {
@@ -139,13 +174,18 @@ class Platform:
                     "restarts": child.num_restarts,
                     "started_at": child.started_at,
                 }
-                for child in children
+                for child in self._children
                 if child.pid is not None
             }
         )
 
-    def _logs(self) -> str:
-        return str(self._directory.log_file("*"))
+    @property
+    def _children(self) -> Sequence[Child]:
+        return [*self._servers, *self._services, *self._agents]
+
+
+def _is_timeout(error: BaseException | None) -> bool:
+    return isinstance(error, BaseExceptionGroup) and error.split(TimeoutError)[1] is None
 
 
 @contextlib.asynccontextmanager
