@@ -33,7 +33,8 @@ def test_preparing_again_keeps_the_secrets_and_adds_users_for_new_agents(tmp_pat
     prepare(tmp_path, tmp_path / "no-volumes", num_agents=3)
     assert {path: path.read_text() for path in before} == before
     assert agent.agent_ids(tmp_path / "agents") == ["agent-1", "agent-2", "agent-3"]
-    assert (tmp_path / "nats" / "nats.conf").read_text().count('"user"') == 6 + 3  # the administrator, four services, the auditor, the agents
+    num_users = (tmp_path / "nats" / "nats.conf").read_text().count('"user"')
+    assert num_users == 6 + 3  # the administrator, four services, the auditor, and the agents
 
 
 @root_only
