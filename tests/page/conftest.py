@@ -29,6 +29,7 @@ hyperparameters:
   width: 64
 searcher: {{name: random, metric: accuracy, smaller_is_better: false, max_trials: 3, max_length: {{batches: 20}}}}
 max_restarts: 0
+reproducibility: {{experiment_seed: 5}}
 """
 
 LEARNING = """
