@@ -22,8 +22,9 @@ if [[ ! -f $root/.complete ]]; then
 fi
 tar -c -C "$root" . | docker import - trainmaster-offline/python >&2
 
+wheels=$("$python" -m pip config list | sed -n "s|.*find-links='/\([^']*\)'|\1|p" | sort -u)
 pip_files=()
-for path in etc/pip.conf root/.config/pip/pip.conf etc/ssl/certs/ca-certificates.crt usr/local/share/ca-certificates opt/wheels; do
+for path in etc/pip.conf root/.config/pip/pip.conf etc/ssl/certs/ca-certificates.crt usr/local/share/ca-certificates $wheels; do
   [[ -e /$path ]] && pip_files+=("$path")
 done
 rm -rf "$context"
