@@ -14,8 +14,11 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+import click
+
 from benchmarks.platform import Platform, platform
 from benchmarks.report import Row, show
+from trainmaster.cli.options import json_option
 
 RUNS = 5
 RANKS = 2
@@ -29,6 +32,8 @@ CONFIG = {
 _FIRST_STEP = re.compile(r"first step at ([\d.]+)")
 
 
+@click.command()
+@json_option
 def main(*, as_json: bool) -> None:
     """Measure both, alternating, and print the table."""
     submitted, allocated, torchrun = [], [], []

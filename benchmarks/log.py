@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import click
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
@@ -22,6 +23,7 @@ from shared.events import MetricReported
 from shared.ids import AgentId, AllocationId, ExperimentId, TrialId
 from shared.log import Follower, Message, envelope_of
 from tests.support.servers import new_nats_server
+from trainmaster.cli.options import json_option
 
 RUNS = 3
 SINGLE = 500
@@ -30,6 +32,8 @@ BATCH = 100
 AGENT = AgentId("a1")
 
 
+@click.command()
+@json_option
 def main(*, as_json: bool) -> None:
     """Measure and print the table."""
     with tempfile.TemporaryDirectory() as directory:

@@ -12,6 +12,7 @@ import tempfile
 from datetime import datetime
 from pathlib import Path
 
+import click
 from nats.aio.client import Client
 
 from benchmarks.platform import Platform, platform
@@ -32,6 +33,7 @@ from shared.events import (
 from shared.ids import AgentId, PoolId, new_incarnation
 from shared.log import Follower, Recorded, envelope_of
 from shared.runtime import beat
+from trainmaster.cli.options import json_option
 from trainmaster.embedded.nats import ADMIN, user_url
 
 TRIALS = 3000
@@ -48,6 +50,8 @@ CONFIG = {
 }
 
 
+@click.command()
+@json_option
 def main(*, as_json: bool) -> None:
     """Measure and print the table."""
     with platform("cpu:1") as running, tempfile.TemporaryDirectory() as code:

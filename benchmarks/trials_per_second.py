@@ -12,8 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
+import click
+
 from benchmarks.platform import Platform, platform
 from benchmarks.report import Row, show
+from trainmaster.cli.options import json_option
 
 SLOTS = 2
 TRIALS = 100
@@ -32,6 +35,8 @@ CONFIG = {
 }
 
 
+@click.command()
+@json_option
 def main(*, as_json: bool) -> None:
     """Measure and print the table."""
     with platform(f"cpu:{SLOTS}") as running, tempfile.TemporaryDirectory() as directory:

@@ -4,7 +4,10 @@ A message body is one msgpack map with the attributes of CloudEvents 1.0 (struct
 body is whole by itself and one validated decode reads it:
 
     id, source (the writer), type (the event's name), subject (<aggregate>/<id>), time (UTC), tmversion,
-    actor, correlation (the experiment), causes (stream sequences), traceparent?, data (the event's fields)
+    actor, correlation (the experiment), causes (stream sequences), position?, traceparent?, data (the event's fields)
+
+`position` is on what a service decided by itself: the stream sequence up to which it had folded. From the same fold
+and at the same `time`, the same decision follows again.
 
 A reader ignores fields that it does not know. An unknown type decodes to an envelope whose `event` is None; the
 reader counts it and goes on. Bytes that are no envelope, or data that does not fit its type, raise Undecodable.
@@ -35,6 +38,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     causes: tuple[int, ...]
     name: str
     version: int
+    position: int | None
     traceparent: str | None
     event: Event | None  # None: a type this reader does not know
 
@@ -56,6 +60,7 @@ class _Wire(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     actor: str
     correlation: str
     causes: tuple[int, ...] = ()
+    position: int | None = None
     traceparent: str | None = None
     specversion: str = "1.0"
     data: msgspec.Raw
@@ -85,6 +90,7 @@ def encode(envelope: Envelope) -> bytes:
             actor=envelope.actor,
             correlation=envelope.correlation,
             causes=envelope.causes,
+            position=envelope.position,
             traceparent=envelope.traceparent,
             data=msgspec.Raw(_encoder.encode(event)),
         )
@@ -105,6 +111,7 @@ def decode(body: bytes) -> Envelope:
         actor=wire.actor,
         correlation=wire.correlation,
         causes=wire.causes,
+        position=wire.position,
         name=wire.type,
         version=wire.tmversion,
         traceparent=wire.traceparent,

@@ -1,7 +1,8 @@
 """The shell around every decider: fold to the head, decide what is missing, append, fold what came of it.
 
 Level-triggered: a decision is taken from state, never from one message, so restarts, redeliveries and second
-instances cannot double an effect. After an append the loop folds past its own events before it decides again. Of
+instances cannot double an effect. What was decided says from which position of the log and at which time, so that it
+can be decided again. After an append the loop folds past its own events before it decides again. Of
 several instances one leads; the others fold along and take over (shared.leadership).
 """
 
@@ -11,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 import msgspec
@@ -79,7 +81,10 @@ class Memory(msgspec.Struct, Generic[StateT], kw_only=True):
 
 
 class DecisionLoop(Generic[StateT]):
-    """Runs one decider as `writer`, while its instance leads. `decide` is called only with everything folded."""
+    """Runs one decider as `writer`, while its instance leads.
+
+    `decide` is told the time, and called only with everything folded.
+    """
 
     def __init__(
         self,
@@ -87,7 +92,7 @@ class DecisionLoop(Generic[StateT]):
         writer: str,
         state: StateT,
         evolve: Callable[[StateT, Recorded], None],
-        decide: Callable[[], list[Decision]],
+        decide: Callable[[datetime], list[Decision]],
         *,
         instance: str,
         snapshots: Snapshots[Memory[StateT]],
@@ -147,10 +152,11 @@ class DecisionLoop(Generic[StateT]):
                 self._save(stream)
             if not self.follower.at_head or self.fold.position < self._settled:
                 continue
+            now = datetime.now(UTC)
             if self._leadership.leads:
-                await self._append(self._decide())
+                await self._append(self._decide(now), now)
             elif election := self._leadership.candidacy(time.monotonic() - self._leader_heard_at):
-                await self._append([Decision(event=election, causes=(), correlation=self._writer)])
+                await self._append([Decision(event=election, causes=(), correlation=self._writer)], now)
 
     def _note_our_last(self, messages: list[Message]) -> None:
         """Go by the subject, as the broker does: what lies there counts even if it can be read by nobody."""
@@ -188,11 +194,12 @@ class DecisionLoop(Generic[StateT]):
             self._leader_heard_at = time.monotonic()
         self._evolve(self._memory.state, recorded)
 
-    async def _append(self, decisions: list[Decision]) -> None:
+    async def _append(self, decisions: list[Decision], now: datetime) -> None:
         """Append in atomic batches; stop at the first that is refused: a later look decides again."""
-        scope = subjects.writer_subject(self._writer)
+        scope, position = subjects.writer_subject(self._writer), self.fold.position
         for start in range(0, len(decisions), log.MAX_BATCH):
-            envelopes = [self._envelope(decision) for decision in decisions[start : start + log.MAX_BATCH]]
+            batch = decisions[start : start + log.MAX_BATCH]
+            envelopes = [self._envelope(decision, position, now) for decision in batch]
             try:
                 seq = await log.append(self._client, envelopes, expected=self._memory.last, scope=scope)
             except Conflict:
@@ -205,11 +212,13 @@ class DecisionLoop(Generic[StateT]):
                 return
             self._memory.last = self._settled = seq
 
-    def _envelope(self, decision: Decision) -> Envelope:
+    def _envelope(self, decision: Decision, position: int, now: datetime) -> Envelope:
         return log.envelope_of(
             decision.event,
             writer=self._writer,
             actor=self._writer,
             correlation=decision.correlation,
             causes=decision.causes,
+            position=position,
+            time=now,
         )

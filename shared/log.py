@@ -81,16 +81,19 @@ def envelope_of(
     actor: str,
     correlation: str,
     causes: tuple[int, ...] = (),
+    position: int | None = None,
+    time: datetime | None = None,
     traceparent: str | None = None,
 ) -> Envelope:
-    """Wrap an event that is about to be appended: gives it its id and time."""
+    """Wrap an event that is about to be appended: gives it its id, and its time unless it was decided at one."""
     return Envelope(
         id=uuid.uuid4().hex,
         writer=writer,
-        time=datetime.now(UTC),
+        time=time or datetime.now(UTC),
         actor=actor,
         correlation=correlation,
         causes=causes,
+        position=position,
         name=type(event).__name__,
         version=event.version,
         traceparent=traceparent,

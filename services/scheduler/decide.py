@@ -6,6 +6,7 @@ machines failed goes behind the others of its job, so that it cannot hold them u
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 from services.scheduler.policies import schedule
 from services.scheduler.pool import Machine, Pool, PoolPolicy, Request
@@ -25,27 +26,25 @@ from shared.ids import AgentId, PoolId, TrialId, allocation_id
 
 #: How a pool is scheduled unless it is said otherwise.
 DEFAULT_POLICY = PoolPolicy()
-_NOBODY_WAITED: Mapping[TrialId, float] = {}
 
 
 def decide(
     state: State,
     silent_s: Mapping[AgentId, float],
     *,
+    now: datetime,
     agent_timeout_s: float,
     policy: PoolPolicy = DEFAULT_POLICY,
-    waited_s: Mapping[TrialId, float] = _NOBODY_WAITED,
 ) -> list[Decision]:
     """Return the events that are needed now, grouped by pool.
 
     `silent_s` is how long each agent's present incarnation has not been heard of; an agent missing from it was just
-    heard. `waited_s` is how long each trial has been in the queue. Slots that this very decision frees are given out by
-    the next one.
+    heard. Slots that this very decision frees are given out by the next one.
     """
     decisions = [
         *_lost_agents(state, silent_s, agent_timeout_s),
         *_settlements(state),
-        *(decision for pool_id in state.waiting for decision in _allocations(state, pool_id, policy, waited_s)),
+        *(decision for pool_id in state.waiting for decision in _allocations(state, pool_id, policy, now)),
     ]
     return sorted(decisions, key=lambda decision: decision.event.aggregate_id)
 
@@ -133,13 +132,11 @@ def _unwanted(state: State, allocation: Allocation) -> tuple[PreemptionReason, i
     return None
 
 
-def _allocations(
-    state: State, pool_id: PoolId, policy: PoolPolicy, waited_s: Mapping[TrialId, float]
-) -> Iterator[Decision]:
+def _allocations(state: State, pool_id: PoolId, policy: PoolPolicy, now: datetime) -> Iterator[Decision]:
     """What the pool's policy wants: gangs started, and others asked to stop for them."""
     if not any(_is_runnable(state, state.trials[trial_id]) for trial_id in state.waiting[pool_id]):
         return
-    plan = schedule(pool_view(state, pool_id, policy, waited_s))
+    plan = schedule(pool_view(state, pool_id, policy, now))
     for trial_id, by in plan.release.items():
         allocation_id_ = state.trials[trial_id].allocation_id
         assert allocation_id_ is not None, "only what runs can be asked to stop"
@@ -150,7 +147,7 @@ def _allocations(
         yield _allocation(state, state.trials[trial_id], members)
 
 
-def pool_view(state: State, pool_id: PoolId, policy: PoolPolicy, waited_s: Mapping[TrialId, float]) -> Pool:
+def pool_view(state: State, pool_id: PoolId, policy: PoolPolicy, now: datetime) -> Pool:
     """Return a pool as its policy sees it."""
     agents = [agent for agent in state.agents.values() if agent.pool_id == pool_id]
     machines = tuple(
@@ -165,7 +162,7 @@ def pool_view(state: State, pool_id: PoolId, policy: PoolPolicy, waited_s: Mappi
     waiting = (state.trials[trial_id] for trial_id in state.waiting[pool_id])
     held = (allocation for allocation in state.allocations.values() if allocation.pool_id == pool_id)
     requests = (
-        *(_request(state, trial, waited_s.get(trial.trial_id, 0.0)) for trial in waiting if _is_runnable(state, trial)),
+        *(_request(state, trial, now) for trial in waiting if _is_runnable(state, trial)),
         *(_running(state, allocation) for allocation in held),
     )
     return Pool(policy=policy, machines=machines, requests=requests)
@@ -176,7 +173,7 @@ def _is_runnable(state: State, trial: Trial) -> bool:
     return experiment is not None and experiment.paused_seq is None and experiment.canceled_seq is None
 
 
-def _request(state: State, trial: Trial, waited_s: float) -> Request:
+def _request(state: State, trial: Trial, now: datetime) -> Request:
     job = state.experiments[trial.experiment_id].job
     return Request(
         trial_id=trial.trial_id,
@@ -188,7 +185,7 @@ def _request(state: State, trial: Trial, waited_s: float) -> Request:
         weight=job.weight,
         max_slots=job.max_slots,
         preemptible=job.preemptible,
-        waited_s=waited_s,
+        waited_s=(now - trial.waiting_since).total_seconds(),
     )
 
 

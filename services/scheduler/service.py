@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from datetime import datetime
 from pathlib import Path
 
 from nats.aio.client import Client
@@ -13,7 +14,7 @@ from services.scheduler.pool import PoolPolicy
 from services.scheduler.state import State, evolve
 from shared import subjects
 from shared.decisions import Decision, DecisionLoop, Memory
-from shared.ids import AgentId, TrialId
+from shared.ids import AgentId
 from shared.snapshots import Snapshots
 
 #: Without a look for this long, what the agents said meanwhile may have been missed.
@@ -39,7 +40,6 @@ class Scheduler:
         self._client = client
         self._agent_timeout_s = agent_timeout_s
         self._policy = policy
-        self._waiting_since: dict[TrialId, float] = {}  # monotonic seconds, as far as this process has seen
         self._heard_at: dict[tuple[AgentId, str], float] = {}  # (agent, incarnation) -> monotonic seconds
         self._looked_at = self._deaf_until = time.monotonic()
         self.loop = DecisionLoop(
@@ -60,23 +60,14 @@ class Scheduler:
         agent_id = AgentId(message.subject.rsplit(".", 1)[-1])
         self._heard_at[agent_id, str(incarnation)] = time.monotonic()
 
-    def _decide(self) -> list[Decision]:
+    def _decide(self, now: datetime) -> list[Decision]:
         return decide(
             self.loop.state,
             self._silences_s(),
+            now=now,
             agent_timeout_s=self._agent_timeout_s,
             policy=self._policy,
-            waited_s=self._waits_s(),
         )
-
-    def _waits_s(self) -> dict[TrialId, float]:
-        """How long each trial has been in the queue; needed only where agents are kept for who waits too long."""
-        if self._policy.reserve_after_s is None:
-            return {}
-        now = time.monotonic()
-        queue = (trial_id for waiting in self.loop.state.waiting.values() for trial_id in waiting)
-        self._waiting_since = {trial_id: self._waiting_since.get(trial_id, now) for trial_id in queue}
-        return {trial_id: now - since for trial_id, since in self._waiting_since.items()}
 
     def _silences_s(self) -> dict[AgentId, float]:
         """How long each agent has been silent, as far as we could have heard it.

@@ -16,6 +16,7 @@ any history; what an allocation's own agents say counts only while its epoch is 
 """
 
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import singledispatch
 
 from services.scheduler.lanes import beside
@@ -54,6 +55,8 @@ from shared.events import (
 from shared.ids import AgentId, AllocationId, ExperimentId, PoolId, TrialId
 from shared.log import Recorded
 
+#: Before any event.
+EPOCH = datetime.fromtimestamp(0, UTC)
 #: For an experiment of a time when its file could not say.
 PREEMPTION_TIMEOUT_S = 60.0
 
@@ -83,6 +86,7 @@ class Trial:
     allocation_id: AllocationId | None = None
     waiting: bool = True
     wanted_seq: int = 0  # the event that put it (back) into the queue
+    waiting_since: datetime = EPOCH  # when it was last put (back) into the queue
     stopped_seq: int | None = None  # the search wants no more of it
     is_interrupted: bool = False  # its machines failed it last time
 
@@ -137,6 +141,7 @@ class Experiment:
 class State:
     """Everything the scheduler decides from."""
 
+    time: datetime = EPOCH  # of the newest event
     agents: dict[AgentId, Agent] = field(default_factory=dict)
     trials: dict[TrialId, Trial] = field(default_factory=dict)
     waiting: dict[PoolId, dict[TrialId, None]] = field(default_factory=dict)
@@ -150,6 +155,7 @@ class State:
 def evolve(state: State, recorded: Recorded) -> None:
     """Fold one event into the state."""
     assert recorded.event is not None
+    state.time = recorded.envelope.time
     _fold(recorded.event, recorded.seq, state)
 
 
@@ -401,7 +407,7 @@ def _is_current(state: State, member: GangMember) -> bool:
 
 
 def _enqueue(state: State, trial: Trial, seq: int) -> None:
-    state.trials[trial.trial_id] = replace(trial, waiting=True, wanted_seq=seq)
+    state.trials[trial.trial_id] = replace(trial, waiting=True, wanted_seq=seq, waiting_since=state.time)
     state.waiting.setdefault(trial.pool_id, {})[trial.trial_id] = None
 
 

@@ -1,6 +1,7 @@
 """The searcher's shell: runs the decision loop, and has suggestions computed beside it."""
 
 import asyncio
+from datetime import datetime
 from pathlib import Path
 
 from nats.aio.client import Client
@@ -35,7 +36,7 @@ class Searcher:
             tasks.create_task(self.loop.run(), name="decide")
             tasks.create_task(self._suggestions.run(), name="suggestions")
 
-    def _decide(self) -> list[Decision]:
+    def _decide(self, now: datetime) -> list[Decision]:
         """Decide, ask what stands in the way of the searches that nothing was decided for, and call those settled."""
         state, suggestions = self.loop.state, self._suggestions
         suggestions.keep(state.searches)

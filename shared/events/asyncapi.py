@@ -35,6 +35,7 @@ _ENVELOPE: dict[str, Any] = {
         "items": {"type": "integer", "minimum": 1},
         "description": "stream sequences of the events that made this one necessary",
     },
+    "position": {"type": "integer", "description": "up to which sequence its writer had folded when it decided"},
     "traceparent": {"type": "string", "description": "W3C trace context"},
 }
 _ALWAYS_THERE = ("id", "source", "type", "subject", "time", "tmversion", "actor", "correlation", "data")

@@ -18,8 +18,9 @@ Generated from `shared/events` by `python -m shared.events.reference`; do not ed
 A fact is one message on the stream `EVENTS`, subject `tm.<writer>.<aggregate>.<id>.<EventName>`. Its body is one
 msgpack map with the attributes of CloudEvents 1.0: `id`, `source` (the writer), `type` (the event's name), `subject`,
 `time` (UTC), `tmversion` (the version of the event's shape), `actor`, `correlation` (the experiment), `causes` (the
-stream sequences of the events that made this one necessary), `traceparent` and `data` (the fields below). The broker
-lets each service publish under its own writer only, and readers set aside what its writer may not say.
+stream sequences of the events that made this one necessary), `position` (of a service's own decision: up to which
+sequence it had folded), `traceparent` and `data` (the fields below). The broker lets each service publish under its
+own writer only, and readers set aside what its writer may not say.
 """
 
 

@@ -1,10 +1,9 @@
 """The scheduler's rules, as histories."""
 
-from functools import partial
+from datetime import timedelta
 
 import pytest
 
-from services.scheduler.decide import decide
 from services.scheduler.pool import Fitting, PolicyType, PoolPolicy, pool_policy
 from services.scheduler.state import State
 from shared.events import (
@@ -30,7 +29,7 @@ from shared.events import (
     TrialRetried,
     TrialStopped,
 )
-from shared.ids import AgentId, ExperimentId, trial_id
+from shared.ids import AgentId, ExperimentId
 from tests.scheduler.world import (
     EXPERIMENT,
     World,
@@ -202,7 +201,7 @@ def test_what_is_over_is_forgotten() -> None:
         [closed(running.trial_id), ExperimentCompleted(experiment_id=EXPERIMENT, best_trial_id=None, best_metric=None)]
     )
     world.fold([left("a")])
-    assert world.state == State(waiting={"default": {}})  # type: ignore[dict-item] # a plain str will do
+    assert world.state == State(time=world.state.time, waiting={"default": {}})  # type: ignore[dict-item] # a plain str will do
 
 
 def test_an_allocation_names_what_made_it_possible() -> None:
@@ -363,7 +362,6 @@ def test_agents_are_kept_for_a_gang_that_has_waited_too_long() -> None:
     world = World(submitted(), joined("a", 2), requested(1), policy=PoolPolicy(reserve_after_s=600))
     world.settle()
     world.fold([requested(2, slots=2), requested(3)])
-    waited = {trial_id(EXPERIMENT, 2): 600.0}
-    decide_now = partial(decide, world.state, {}, agent_timeout_s=10, policy=world.policy)
-    assert decide_now(waited_s=waited) == []
-    assert [decision.event.trial_id for decision in decide_now()] == ["exp-3"]  # type: ignore[attr-defined]
+    assert [decision.event.trial_id for decision in world.decide()] == ["exp-3"]  # type: ignore[attr-defined]
+    world.waited = timedelta(seconds=600)
+    assert world.decide() == []

@@ -10,8 +10,16 @@ from collections.abc import Callable, Iterator
 
 from shared import broker, log, subjects
 from shared.decisions import Fold
-from shared.events import Event, ExperimentPaused, GPUAllocated, LeaderElected, PreemptionRequested, TrialPreempted
-from shared.log import Follower, envelope_of
+from shared.events import (
+    Event,
+    ExperimentPaused,
+    GPUAllocated,
+    LeaderElected,
+    PreemptionRequested,
+    TrialPreempted,
+    TrialRequested,
+)
+from shared.log import Follower, Recorded, envelope_of
 from tests.scheduler.world import EXPERIMENT, joined, preempted, requested, submitted
 from tests.support.servers import NatsServer
 
@@ -24,6 +32,7 @@ class Scene:
     def __init__(self, nats_server: NatsServer) -> None:
         self._nats_server = nats_server
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.positions: list[int | None] = []  # of the events last read: from where each was decided
 
     def start(self, instance: str) -> None:
         """Start a scheduler process."""
@@ -40,7 +49,14 @@ class Scene:
     async def until(self, condition: Callable[[list[Event]], bool], *, timeout_s: float = 15.0) -> list[Event]:
         """All events from the first, as soon as the condition holds for them."""
         events: list[Event] = []
-        fold = Fold(lambda recorded: events.append(recorded.event) if recorded.event else None)
+        self.positions = []
+
+        def keep(recorded: Recorded) -> None:
+            if recorded.event:
+                events.append(recorded.event)
+                self.positions.append(recorded.envelope.position)
+
+        fold = Fold(keep)
         async with broker.connect(self._nats_server.url_as("tracker"), "test") as client, asyncio.timeout(timeout_s):
             follower = Follower(client, subjects.EVENTS)
             while not condition(events):
@@ -73,6 +89,17 @@ async def test_a_standby_takes_over_when_the_leader_is_killed(nats_server: NatsS
         assert second.instance != first.instance
         await cluster.say("gateway", ExperimentPaused(experiment_id=EXPERIMENT), expected=_SUBMITTED)
         await cluster.until(lambda events: any(isinstance(event, PreemptionRequested) for event in events))
+
+
+async def test_a_decision_says_from_which_position_of_the_log_it_follows(nats_server: NatsServer) -> None:
+    with scene(nats_server) as cluster:
+        await _with_a_busy_agent(cluster)
+        events = await cluster.until(lambda events: any(isinstance(event, GPUAllocated) for event in events))
+        folded = {type(event): position for event, position in zip(events, cluster.positions, strict=True)}
+        requested_seq = next(seq for seq, event in enumerate(events, 1) if isinstance(event, TrialRequested))
+        decided_at = folded[GPUAllocated]
+        assert decided_at is not None and requested_seq <= decided_at < len(events)
+        assert folded[TrialRequested] is None, "nobody's decision"
 
 
 async def test_a_leader_that_was_stopped_finds_itself_deposed(nats_server: NatsServer) -> None:

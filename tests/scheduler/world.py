@@ -1,6 +1,7 @@
 """Builders for the scheduler's histories."""
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 
 from services.scheduler.decide import DEFAULT_POLICY, decide
 from services.scheduler.pool import PoolPolicy
@@ -34,10 +35,12 @@ class World(History[State]):
     def __init__(self, *events: Event, policy: PoolPolicy = DEFAULT_POLICY) -> None:
         super().__init__(State(), evolve, check_invariants)
         self.policy = policy
+        self.waited = timedelta()  # since the newest event
         self.fold(events)
 
     def decide(self, silent_s: Mapping[AgentId, float] | None = None) -> list[Decision]:
-        return decide(self.state, silent_s or {}, agent_timeout_s=10, policy=self.policy)
+        now = self.state.time + self.waited
+        return decide(self.state, silent_s or {}, now=now, agent_timeout_s=10, policy=self.policy)
 
     def settle(self, silent_s: Mapping[AgentId, float] | None = None) -> list[Event]:
         """Fold what the scheduler decides until it decides nothing; return it all."""

@@ -160,6 +160,7 @@ def envelope(event: Event) -> Envelope:
         actor="local",
         correlation=EXPERIMENT,
         causes=(3, 5),
+        position=None,
         name=type(event).__name__,
         version=event.version,
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",

@@ -9,6 +9,7 @@ end.
 
 import random
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from services.scheduler import decide as scheduler_decide
@@ -317,8 +318,8 @@ class Cluster:
         )
 
     def _scheduler(self, instance: str) -> SimulatedService[scheduler_state.State]:
-        def decide(state: scheduler_state.State) -> list[Decision]:
-            return scheduler_decide.decide(state, self.silent_s, agent_timeout_s=10)
+        def decide(state: scheduler_state.State, now: datetime) -> list[Decision]:
+            return scheduler_decide.decide(state, self.silent_s, now=now, agent_timeout_s=10)
 
         return SimulatedService(
             self.log, "scheduler", instance, scheduler_state.State, scheduler_state.evolve, decide,
@@ -326,7 +327,7 @@ class Cluster:
         )  # fmt: skip
 
     def _searcher(self, instance: str) -> SimulatedService[searcher_state.State]:
-        def decide(state: searcher_state.State) -> list[Decision]:
+        def decide(state: searcher_state.State, now: datetime) -> list[Decision]:
             return searcher_decide.decide(state, {})
 
         return SimulatedService(

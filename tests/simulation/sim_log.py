@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterable
 from copy import deepcopy
+from datetime import UTC, datetime, timedelta
 from enum import Enum
+from functools import partial
 from typing import Generic, TypeVar
 
 from shared.decisions import Decision, Memory
@@ -12,35 +14,44 @@ from shared.log import Recorded, envelope_of
 
 StateT = TypeVar("StateT")
 
+TICK = timedelta(milliseconds=1)
+
 
 class SimulatedLog:
     """Stores events; `watch` sees each as it is stored."""
 
     def __init__(self, watch: Callable[[Recorded], None]) -> None:
         self.events: list[Recorded] = []
+        self.now = datetime(2030, 1, 1, tzinfo=UTC)  # moves on with each event
         self.num_conflicts = 0
         self.in_flight: list[Callable[[], object]] = []  # appends that a slow disk or network still holds
         self._last: dict[str, int] = {}  # writer -> its last event
         self._watch = watch
 
-    def append(self, writer: str, decisions: Iterable[Decision], *, expected: int) -> int | None:
-        """Append a leader's events, all or none; None when its service has said something else meanwhile."""
+    def append(
+        self, writer: str, decisions: Iterable[Decision], *, expected: int, position: int, now: datetime
+    ) -> int | None:
+        """Append a leader's events, decided at `position` and `now`, all or none; None when its service has said
+        something else meanwhile."""
         if self._last.get(writer, 0) != expected:
             self.num_conflicts += 1
             return None
         for decision in decisions:
-            self._store(writer, decision.event, decision.causes)
+            self._store(writer, decision.event, decision.causes, position, now)
         self._last[writer] = len(self.events)
         return len(self.events)
 
     def say(self, writer: str, event: Event) -> None:
         """Append what needs no expectation in a simulation: users' wishes and agents' reports."""
-        self._store(writer, event, ())
+        self._store(writer, event, (), None, self.now)
 
-    def _store(self, writer: str, event: Event, causes: tuple[int, ...]) -> None:
+    def _store(self, writer: str, event: Event, causes: tuple[int, ...], position: int | None, time: datetime) -> None:
         assert writer == event.rightful_writer, f"{writer} says {type(event).__name__}"
         assert all(0 < cause <= len(self.events) for cause in causes), f"{event} is caused by the future: {causes}"
-        envelope = envelope_of(event, writer=writer, actor=writer, correlation="simulation", causes=causes)
+        self.now += TICK
+        envelope = envelope_of(
+            event, writer=writer, actor=writer, correlation="simulation", causes=causes, position=position, time=time
+        )
         recorded = Recorded(seq=len(self.events) + 1, envelope=envelope)
         self.events.append(recorded)
         self._watch(recorded)
@@ -65,7 +76,7 @@ class SimulatedService(Generic[StateT]):
         instance: str,
         make_state: Callable[[], StateT],
         evolve: Callable[[StateT, Recorded], None],
-        decide: Callable[[StateT], list[Decision]],
+        decide: Callable[[StateT, datetime], list[Decision]],
         check: Callable[[StateT], None],
     ) -> None:
         self._log, self._writer, self._instance = log, writer, instance
@@ -111,22 +122,25 @@ class SimulatedService(Generic[StateT]):
         """
         if self.position < self._settled:
             return 0
+        now = self._log.now
         if self.leadership.leads:
-            decisions = self._decide(self._memory.state)
+            decisions = self._decide(self._memory.state, now)
         else:
             election = self.leadership.candidacy(leader_silent_s)
             decisions = [Decision(event=election, causes=(), correlation=self._writer)] if election else []
         if batch := decisions[:batch_size]:
-            self._append(batch, reply)
+            self._append(batch, reply, now)
         if batch_size is not None and len(decisions) > batch_size:
             self.crash()
         return len(decisions)
 
-    def _append(self, batch: list[Decision], reply: Reply) -> None:
-        expected = self._memory.last
+    def _append(self, batch: list[Decision], reply: Reply, now: datetime) -> None:
+        send = partial(
+            self._log.append, self._writer, batch, expected=self._memory.last, position=self.position, now=now
+        )
         if reply is Reply.LATE:
-            self._log.in_flight.append(lambda: self._log.append(self._writer, batch, expected=expected))
+            self._log.in_flight.append(send)
             return
-        seq = self._log.append(self._writer, batch, expected=expected)
+        seq = send()
         if seq is not None and reply is Reply.HEARD:
             self._memory.last = self._settled = seq

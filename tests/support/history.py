@@ -1,12 +1,15 @@
 """Histories for decider tests: events get sequence numbers and are folded as the log would."""
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
 from shared.events import Event
 from shared.log import Recorded, envelope_of
 
 StateT = TypeVar("StateT")
+
+BEGIN = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 class History(Generic[StateT]):
@@ -24,7 +27,8 @@ class History(Generic[StateT]):
         """Append and fold events, checking the state's invariants after each."""
         for event in events:
             self.events.append(event)
-            envelope = envelope_of(event, writer="test", actor="test", correlation="test")
+            time = BEGIN + timedelta(milliseconds=len(self.events))
+            envelope = envelope_of(event, writer="test", actor="test", correlation="test", time=time)
             self._evolve(self.state, Recorded(seq=len(self.events), envelope=envelope))
             self._check(self.state)
 
