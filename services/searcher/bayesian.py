@@ -19,6 +19,7 @@ from typing import Any
 from services.searcher.method import Proposal, Result
 from services.searcher.space import Axis, Range, Space, axes, exponent, fill, generator, power, sample, value_at
 from shared.config.hyperparameters import Categorical, Double, Int, Log
+from shared.events import Origin, OriginKind
 
 #: Fitting grows with the cube of the observations; beyond this many, half are the best and half the newest.
 MAX_OBSERVATIONS = 200
@@ -44,7 +45,8 @@ class Bayesian:
             return self._initial(index)
         if all(result.cost is None for result in results):
             origin = "random draw, no trial has a result yet"
-            return Proposal(hyperparameters=sample(self.space, self.seed, index), origin=origin)
+            chosen = Origin(kind=OriginKind.RANDOM, num_observed=0, num_pending=len(pending))
+            return Proposal(hyperparameters=sample(self.space, self.seed, index), origin=origin, chosen=chosen)
         return self._question(index, results, pending)
 
     def _initial(self, index: int) -> Proposal:
@@ -56,7 +58,8 @@ class Bayesian:
             )
             values[axis.path] = value_at(axis.range, (strata[index - 1] + within.random()) / self.num_initial)
         origin = f"initial design {index} of {self.num_initial}"
-        return Proposal(hyperparameters=fill(self.space, values), origin=origin)
+        chosen = Origin(kind=OriginKind.INITIAL_DESIGN, number=index, of=self.num_initial, design="Latin hypercube")
+        return Proposal(hyperparameters=fill(self.space, values), origin=origin, chosen=chosen)
 
     def _question(
         self, index: int, results: Sequence[Result], pending: Sequence[dict[str, Any]]
@@ -80,6 +83,14 @@ class Bayesian:
                 "seed": random_generator.randrange(2**31),
             },
             origin=f"Gaussian process, {choice}, {len(results)} observed, {len(pending)} pending",
+            chosen=Origin(
+                kind=OriginKind.MODEL,
+                model="Gaussian process",
+                acquisition=chosen,
+                hedged=chosen != self.acquisition_function,
+                num_observed=len(results),
+                num_pending=len(pending),
+            ),
         )
 
 
@@ -91,12 +102,13 @@ class GaussianProcessQuestion:
     axes: tuple[Axis, ...]
     request: dict[str, Any]
     origin: str
+    chosen: Origin  # without what the model predicts
 
     def proposal(self, reply: Mapping[str, Any]) -> Proposal:
         """Return what the point in the reply means. Raises ValueError when it is no point of the space."""
         point = reply["point"]
         values = {axis.path: _value(axis.range, place) for axis, place in zip(self.axes, point, strict=True)}
-        return Proposal(hyperparameters=fill(self.space, values), origin=self.origin)
+        return Proposal(hyperparameters=fill(self.space, values), origin=self.origin, chosen=self.chosen)
 
 
 def _tempered(costs: Sequence[float | None]) -> list[float]:

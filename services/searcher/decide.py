@@ -7,6 +7,7 @@ the next decision sees them folded.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from services.searcher import grounds
 from services.searcher.method import Proposal, Question
 from services.searcher.rungs import Rule, Standing, Status
 from services.searcher.space import generator
@@ -16,6 +17,8 @@ from shared.events import (
     ExperimentCompleted,
     ExperimentFailed,
     ExperimentStopped,
+    Failure,
+    Judgement,
     TrialClosed,
     TrialEnd,
     TrialExtended,
@@ -93,11 +96,11 @@ def _judgements(search: Search) -> Iterator[Decision]:
         if standing.status is Status.PROMOTED:
             yield _extend(search, trial, standing, tournament.units(standing))
         elif tournament.rule is not Rule.TIME:
-            yield _close(search, trial, TrialEnd.COMPLETED, standing.reason, (standing.seq,))
+            yield _close_dropped(search, trial, standing, standing.seq)
         elif not trial.is_stopped:
             yield _stop_trial(search, trial, standing)
         elif not trial.holds_slots:
-            yield _close(search, trial, TrialEnd.COMPLETED, standing.reason, (standing.seq, trial.freed_seq))
+            yield _close_dropped(search, trial, standing, standing.seq, trial.freed_seq)
 
 
 def _extend(search: Search, trial: Trial, standing: Standing, target: int) -> Decision:
@@ -107,6 +110,7 @@ def _extend(search: Search, trial: Trial, standing: Standing, target: int) -> De
         rung=standing.rung + 1,
         target=target,
         reason=standing.reason,
+        judgement=grounds.judgement(search, standing),
     )
     return _decision(event, standing.seq)
 
@@ -117,6 +121,7 @@ def _stop_trial(search: Search, trial: Trial, standing: Standing) -> Decision:
         trial_id=trial.trial_id,
         rung=standing.rung + 1,
         reason=standing.reason,
+        judgement=grounds.judgement(search, standing),
     )
     return _decision(event, standing.seq)
 
@@ -129,7 +134,7 @@ def _dropped(search: Search, trial: Trial) -> Standing | None:
 
 def _after_exit(search: Search, trial: Trial, exit_: Exit) -> Decision:
     if dropped := _dropped(search, trial):
-        return _close(search, trial, TrialEnd.COMPLETED, dropped.reason, (dropped.seq, exit_.seq))
+        return _close_dropped(search, trial, dropped, dropped.seq, exit_.seq)
     if exit_.has_completed:
         never = "" if trial.best else f", without a validation of {search.config.searcher.metric}"
         return _close(search, trial, TrialEnd.COMPLETED, exit_.reason + never, (exit_.seq,))
@@ -139,10 +144,12 @@ def _after_exit(search: Search, trial: Trial, exit_: Exit) -> Decision:
             trial_id=trial.trial_id,
             restarts=trial.restarts + 1,
             reason=exit_.reason,
+            failure=grounds.failure(search, exit_, trial.restarts + 1),
         )
         return _decision(event, exit_.seq)
     times = f"failed {trial.restarts + 1} times, the last with " if trial.restarts and not exit_.is_final else ""
-    return _close(search, trial, TrialEnd.FAILED, times + exit_.reason, (exit_.seq,))
+    failure = grounds.failure(search, exit_, trial.restarts)
+    return _close(search, trial, TrialEnd.FAILED, times + exit_.reason, (exit_.seq,), failure=failure)
 
 
 def _stop(search: Search) -> Decision:
@@ -160,7 +167,22 @@ def _canceled_trials(search: Search, canceled_seq: int) -> Iterator[Decision]:
             yield _close(search, trial, TrialEnd.CANCELED, "the experiment was canceled", causes)
 
 
-def _close(search: Search, trial: Trial, end: TrialEnd, reason: str, causes: tuple[int, ...]) -> Decision:
+def _close_dropped(search: Search, trial: Trial, dropped: Standing, *causes: int) -> Decision:
+    """Close a trial that was judged for the last time."""
+    judged = grounds.judgement(search, dropped)
+    return _close(search, trial, TrialEnd.COMPLETED, dropped.reason, causes, judgement=judged)
+
+
+def _close(
+    search: Search,
+    trial: Trial,
+    end: TrialEnd,
+    reason: str,
+    causes: tuple[int, ...],
+    *,
+    judgement: Judgement | None = None,
+    failure: Failure | None = None,
+) -> Decision:
     event = TrialClosed(
         experiment_id=search.experiment_id,
         trial_id=trial.trial_id,
@@ -168,6 +190,8 @@ def _close(search: Search, trial: Trial, end: TrialEnd, reason: str, causes: tup
         reason=reason,
         metric=trial.best.metric if trial.best else None,
         step=trial.best.step if trial.best else None,
+        judgement=judgement,
+        failure=failure,
     )
     return _decision(event, *causes)
 
@@ -194,6 +218,7 @@ def _request(search: Search, index: int, proposal: Proposal, bracket: int | None
         origin=proposal.origin,
         bracket=bracket,
         target=_first_target(search, bracket),
+        chosen=proposal.chosen,
     )
     return _decision(event, *sorted({search.submitted_seq, search.enabled_seq}))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from services.searcher.method import Proposal, Result
 from services.searcher.space import Path, Space, axes, fill, grid_value
+from shared.events import Origin, OriginKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,4 +25,8 @@ class Grid:
         for axis in reversed(list(axes(self.space))):
             rest, number = divmod(rest, axis.range.num_points)
             values[axis.path] = grid_value(axis.range, number)
-        return Proposal(hyperparameters=fill(self.space, values), origin=f"grid point {index} of {self.num_trials}")
+        return Proposal(
+            hyperparameters=fill(self.space, values),
+            origin=f"grid point {index} of {self.num_trials}",
+            chosen=Origin(kind=OriginKind.GRID, number=index, of=self.num_trials),
+        )

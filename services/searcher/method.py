@@ -10,13 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from shared.events import Origin
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """A configuration worth training; `origin` says in words where it came from."""
+    """A configuration worth training; `origin` says in words where it came from, `chosen` as structure."""
 
     hyperparameters: dict[str, Any]
     origin: str
+    chosen: Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from services.searcher.method import Proposal, Result
 from services.searcher.space import Space, sample
+from shared.events import Origin, OriginKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,4 +22,5 @@ class Random:
     def propose(self, index: int, _results: Sequence[Result], _pending: Sequence[dict[str, Any]]) -> Proposal:
         """Return trial `index`."""
         origin = f"random draw {index} of {self.num_trials}"
-        return Proposal(hyperparameters=sample(self.space, self.seed, index), origin=origin)
+        chosen = Origin(kind=OriginKind.RANDOM, number=index, of=self.num_trials)
+        return Proposal(hyperparameters=sample(self.space, self.seed, index), origin=origin, chosen=chosen)

@@ -22,6 +22,7 @@ Determined has it. Nothing here knows events, ids or time.
 
 import math
 from bisect import bisect_left, bisect_right
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import itemgetter
@@ -47,14 +48,29 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a judgement at `rung` went by: the trial's place among those entered, from 0, and how many of them go on.
+    `threshold` is the cost of the last of those, None where there is none."""
+
+    rung: int
+    place: int
+    num_entered: int
+    num_kept: int
+    cost: float
+    threshold: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where an open trial stands; rungs are counted from 0. `reason` and `seq` say what put it there."""
+    """Where an open trial stands; rungs are counted from 0. `reason` and `seq` say what put it there, `verdict` the
+    newest judgement of it."""
 
     bracket: int
     rung: int
     status: Status
     reason: str = ""
     seq: int = 0
+    verdict: Verdict | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -149,6 +165,7 @@ class Tournament:
         place = bisect_left(entries, cost, key=itemgetter(0))
         entries.insert(place, (cost, index))
         num_kept = max(1, int(len(entries) / self.divisor))
+        standing = replace(standing, verdict=_verdict(standing.rung, entries, place, num_kept))
         if standing.rung == len(rungs) - 1:
             return replace(standing, status=Status.DROPPED, reason=self._at_the_top(standing), seq=seq)
         if place >= num_kept:
@@ -168,8 +185,8 @@ class Tournament:
         num_kept = int(len(entries) / self.divisor)
         if level == len(rungs) - 1:
             if standing := self.standings.get(index):
-                reason = self._at_the_top(standing)
-                self._stand(index, replace(standing, status=Status.DROPPED, reason=reason, seq=seq))
+                reason, verdict = self._at_the_top(standing), _verdict(level, entries, place, num_kept)
+                self._stand(index, replace(standing, status=Status.DROPPED, reason=reason, seq=seq, verdict=verdict))
             return
         if place >= num_kept:
             if num_kept == num_before:
@@ -181,7 +198,8 @@ class Tournament:
         promoted.add(index)
         if standing := self.standings.get(index):
             reason = f"place {place + 1} of {len(entries)} so far at rung {level + 1}"
-            self._stand(index, replace(standing, rung=level + 1, status=Status.PROMOTED, reason=reason, seq=seq))
+            promotion = replace(standing, rung=level + 1, status=Status.PROMOTED, reason=reason, seq=seq)
+            self._stand(index, replace(promotion, verdict=_verdict(level, entries, place, num_kept)))
         else:  # it left: what would come of it is the worst
             self._enter_and_promote(index, number, level + 1, math.inf, seq)
 
@@ -199,7 +217,10 @@ class Tournament:
                 standing = self.standings.get(index)
                 if standing and standing.rung == level and standing.status is Status.PARKED:
                     reason = f"{self._stopped(standing)}: place {place + 1} of {len(rung.entries)}, {expected} went on"
-                    self._stand(index, replace(standing, status=Status.DROPPED, reason=reason, seq=seq))
+                    verdict = _verdict(level, rung.entries, place, expected, kept=rung.promoted)
+                    self._stand(
+                        index, replace(standing, status=Status.DROPPED, reason=reason, seq=seq, verdict=verdict)
+                    )
 
     def _stand(self, index: int, standing: Standing) -> None:
         before = self.standings.get(index)
@@ -217,6 +238,21 @@ class Tournament:
     def _stopped(self, standing: Standing) -> str:
         num_rungs = len(self.brackets[standing.bracket].rungs)
         return f"stopped at rung {standing.rung + 1} of {num_rungs}, {self.units(standing)} units"
+
+
+def _verdict(
+    rung: int, entries: list[tuple[float, int]], place: int, num_kept: int, kept: Collection[int] | None = None
+) -> Verdict:
+    """Return a judgement; `kept` are those who went on, if it is not simply the best `num_kept`."""
+    best = entries[:num_kept] if kept is None else [entry for entry in entries if entry[1] in kept]
+    return Verdict(
+        rung=rung,
+        place=place,
+        num_entered=len(entries),
+        num_kept=num_kept,
+        cost=entries[place][0],
+        threshold=best[-1][0] if best else None,
+    )
 
 
 def tournament(rule: Rule, divisor: float, plans: tuple[BracketPlan, ...]) -> Tournament:

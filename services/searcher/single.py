@@ -6,6 +6,7 @@ from typing import Any
 
 from services.searcher.method import Proposal, Result
 from services.searcher.space import Space, sample
+from shared.events import Origin, OriginKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,4 +21,5 @@ class Single:
 
     def propose(self, index: int, _results: Sequence[Result], _pending: Sequence[dict[str, Any]]) -> Proposal:
         """Return the only trial."""
-        return Proposal(hyperparameters=sample(self.space, self.seed, index), origin="the only trial")
+        chosen = Origin(kind=OriginKind.ONLY)
+        return Proposal(hyperparameters=sample(self.space, self.seed, index), origin="the only trial", chosen=chosen)

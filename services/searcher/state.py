@@ -39,7 +39,7 @@ from shared.events import (
     TrialRetried,
     TrialStopped,
 )
-from shared.ids import ExperimentId, TrialId
+from shared.ids import AgentId, ExperimentId, TrialId
 from shared.log import Recorded
 
 MAX_REASON = 500
@@ -63,6 +63,10 @@ class Exit:
     reason: str
     seq: int
     is_final: bool = False  # trying again would not help
+    agent_id: AgentId | None = None  # the rest is about the root cause of a failure
+    rank: int | None = None
+    exit_code: int | None = None
+    line: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,19 +336,36 @@ def _exit(trial: Trial, event: TrialExited, seq: int) -> Exit | None:
         case Outcome.COMPLETED:
             return Exit(has_completed=True, reason="the training script ended", seq=seq)
         case Outcome.FAILED:
-            return Exit(has_completed=False, reason=_failure(event), seq=seq)
+            return _failed(event, _failure(event), seq, is_final=False)
         case Outcome.INTERRUPTED if trial.interruptions >= MAX_INTERRUPTIONS:
             reason = f"interrupted {trial.interruptions} times without a validation, the last with {_failure(event)}"
-            return Exit(has_completed=False, reason=reason, seq=seq, is_final=True)
+            return _failed(event, reason, seq, is_final=True)
         case Outcome.PREEMPTED | Outcome.INTERRUPTED:
             return None
 
 
+def _failed(event: TrialExited, reason: str, seq: int, *, is_final: bool) -> Exit:
+    return Exit(
+        has_completed=False,
+        reason=reason,
+        seq=seq,
+        is_final=is_final,
+        agent_id=event.failed_agent_id or event.agent_id,
+        rank=event.rank,
+        exit_code=event.exit_code,
+        line=_last_line(event),
+    )
+
+
 def _failure(event: TrialExited) -> str:
     """Return a line about a failure: the exit code and the last line of the error, which names the exception."""
+    code, line = "no exit code" if event.exit_code is None else f"exit code {event.exit_code}", _last_line(event)
+    return f"{code}: {line}" if line else code
+
+
+def _last_line(event: TrialExited) -> str | None:
     lines = [line.strip() for line in (event.error or "").splitlines() if line.strip()]
-    code = "no exit code" if event.exit_code is None else f"exit code {event.exit_code}"
-    return f"{code}: {lines[-1][:MAX_REASON]}" if lines else code
+    return lines[-1][:MAX_REASON] if lines else None
 
 
 def check_invariants(state: State) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from services.worker.decide import KillReason
 from services.worker.state import MemberExit
 from shared.events import Outcome
+from shared.ids import AgentId
 
 MAX_ERROR_CHARS = 8 * 1024
 
@@ -53,6 +54,8 @@ class Ending:
     exit_code: int | None = None
     error: str | None = None
     step: int | None = None  # where a preempted trial stopped
+    rank: int | None = None  # whose failure was the root cause
+    agent_id: AgentId | None = None  # where, if not here
 
 
 def local_ending(
@@ -77,7 +80,7 @@ def local_ending(
     if kill is not None and (cause is None or is_peer_loss(error_of(cause))):
         return Ending(outcome=Outcome.INTERRUPTED, error=str(kill))
     if cause is not None:
-        return Ending(outcome=Outcome.FAILED, exit_code=cause.code, error=error_of(cause))
+        return Ending(outcome=Outcome.FAILED, exit_code=cause.code, error=error_of(cause), rank=cause.rank)
     if any(ended.code is None for ended in exits):
         return Ending(outcome=Outcome.INTERRUPTED, error="the process that starts the ranks on this agent died")
     if is_stopping and not (is_stored and byes and all(bye.outcome is Outcome.COMPLETED for bye in byes.values())):
@@ -155,7 +158,13 @@ def _ending_of(member: MemberExit) -> Ending:
     if error is None and member.outcome in (Outcome.FAILED, Outcome.INTERRUPTED):
         error = "its ranks ended, it did not say why"
     told = f"agent {member.agent_id}: {error}" if error else None
-    return Ending(outcome=member.outcome, exit_code=member.exit_code, error=told)
+    return Ending(
+        outcome=member.outcome,
+        exit_code=member.exit_code,
+        error=told,
+        rank=member.rank,
+        agent_id=member.agent_id,
+    )
 
 
 def _signal_name(number: int) -> str:

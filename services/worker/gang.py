@@ -119,9 +119,19 @@ class Gang:
     def _last_event(self, ending: Ending) -> Event:
         if self._is_chief and ending.outcome is Outcome.PREEMPTED:
             return TrialPreempted(**self._spoken, step=ending.step)
-        last = TrialExited if self._is_chief else GangMemberExited
         error = ending.error and ending.error[:MAX_ERROR_CHARS].encode(errors="replace").decode()
-        return last(**self._spoken, outcome=ending.outcome, exit_code=ending.exit_code, error=error)
+        if self._is_chief:
+            return TrialExited(
+                **self._spoken,
+                outcome=ending.outcome,
+                exit_code=ending.exit_code,
+                error=error,
+                rank=ending.rank,
+                failed_agent_id=ending.agent_id,
+            )
+        return GangMemberExited(
+            **self._spoken, outcome=ending.outcome, exit_code=ending.exit_code, error=error, rank=ending.rank
+        )
 
     async def _put(self, event: Event, causes: tuple[int, ...]) -> None:
         """Append and wait until it is on the log."""

@@ -111,6 +111,7 @@ class MemberExit:
     outcome: Outcome | None
     exit_code: int | None = None
     error: str | None = None
+    rank: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,7 +283,12 @@ def _(event: GangMemberExited, seq: int, state: State) -> None:
             state,
             allocation,
             MemberExit(
-                agent_id=event.agent_id, seq=seq, outcome=event.outcome, exit_code=event.exit_code, error=event.error
+                agent_id=event.agent_id,
+                seq=seq,
+                outcome=event.outcome,
+                exit_code=event.exit_code,
+                error=event.error,
+                rank=event.rank,
             ),
         )
 

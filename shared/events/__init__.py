@@ -18,6 +18,7 @@ from shared.events.experiment import (
     TrialRetried,
     TrialStopped,
 )
+from shared.events.grounds import Claim, Failure, Fit, Judgement, Origin, OriginKind, Share
 from shared.events.job import JobEvent, JobMaxSlotsSet, JobMoved, JobPrioritySet, JobWeightSet
 from shared.events.leader import LeaderElected
 from shared.events.pool import (
@@ -90,6 +91,7 @@ __all__ = [
     "CheckpointFile",
     "CheckpointSaved",
     "CheckpointShardUploaded",
+    "Claim",
     "Event",
     "ExperimentCanceled",
     "ExperimentCompleted",
@@ -98,6 +100,8 @@ __all__ = [
     "ExperimentResumed",
     "ExperimentStopped",
     "ExperimentSubmitted",
+    "Failure",
+    "Fit",
     "GPUAllocated",
     "GPUReleased",
     "GangMember",
@@ -107,13 +111,17 @@ __all__ = [
     "JobMoved",
     "JobPrioritySet",
     "JobWeightSet",
+    "Judgement",
     "LeaderElected",
     "MetricReported",
+    "Origin",
+    "OriginKind",
     "Outcome",
     "PreemptionReason",
     "PreemptionRequested",
     "ReleaseReason",
     "RendezvousOpened",
+    "Share",
     "Slot",
     "SlotKind",
     "TrialClosed",

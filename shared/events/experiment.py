@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from shared.events.event import Event
+from shared.events.grounds import Failure, Judgement, Origin
 from shared.ids import ExperimentId, PoolId, TrialId
 
 
@@ -54,7 +55,8 @@ class ExperimentCanceled(ExperimentIntent, frozen=True, kw_only=True):
 
 
 class TrialRequested(ExperimentEvent, frozen=True, kw_only=True, omit_defaults=True):
-    """The search wants one more configuration trained. `origin` says where the configuration came from.
+    """The search wants one more configuration trained. `origin` says where the configuration came from, `chosen` the
+    same as structure.
 
     Where trials compete on rungs, `bracket` (from 0) is whose; `target` is how far to train at first, in the unit of
     the experiment's max_length, where the search says so.
@@ -69,9 +71,10 @@ class TrialRequested(ExperimentEvent, frozen=True, kw_only=True, omit_defaults=T
     origin: str
     bracket: int | None = None
     target: int | None = None
+    chosen: Origin | None = None
 
 
-class TrialExtended(ExperimentEvent, frozen=True, kw_only=True):
+class TrialExtended(ExperimentEvent, frozen=True, kw_only=True, omit_defaults=True):
     """A trial that has trained to its target goes on to a new one, for `rung` (from 1), from its newest checkpoint.
 
     `target` is in the unit of the experiment's max_length.
@@ -81,32 +84,38 @@ class TrialExtended(ExperimentEvent, frozen=True, kw_only=True):
     rung: int
     target: int
     reason: str
+    judgement: Judgement | None = None
 
 
-class TrialStopped(ExperimentEvent, frozen=True, kw_only=True):
+class TrialStopped(ExperimentEvent, frozen=True, kw_only=True, omit_defaults=True):
     """The search wants a trial trained no further than it is at `rung` (from 1): its processes are to end."""
 
     trial_id: TrialId
     rung: int
     reason: str
+    judgement: Judgement | None = None
 
 
-class TrialRetried(ExperimentEvent, frozen=True, kw_only=True):
+class TrialRetried(ExperimentEvent, frozen=True, kw_only=True, omit_defaults=True):
     """A trial failed and may try again from its newest checkpoint; `restarts` counts such failures so far."""
 
     trial_id: TrialId
     restarts: int
     reason: str
+    failure: Failure | None = None
 
 
-class TrialClosed(ExperimentEvent, frozen=True, kw_only=True):
-    """A trial is over for good: each has exactly one of these. `metric` is its best validation."""
+class TrialClosed(ExperimentEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """A trial is over for good: each has exactly one of these. `metric` is its best validation; `judgement` is why the
+    search trained it no further, `failure` what ended it."""
 
     trial_id: TrialId
     end: TrialEnd
     reason: str
     metric: float | None
     step: int | None
+    judgement: Judgement | None = None
+    failure: Failure | None = None
 
 
 class ExperimentCompleted(ExperimentEvent, frozen=True, kw_only=True):

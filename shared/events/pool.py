@@ -6,6 +6,7 @@ from typing import ClassVar
 import msgspec
 
 from shared.events.event import Event
+from shared.events.grounds import Claim, Fit
 from shared.ids import AgentId, AllocationId, ExperimentId, PoolId, TrialId
 
 
@@ -47,7 +48,7 @@ class PoolEvent(Event, frozen=True, kw_only=True):
     pool_id: PoolId
 
 
-class GPUAllocated(PoolEvent, frozen=True, kw_only=True):
+class GPUAllocated(PoolEvent, frozen=True, kw_only=True, omit_defaults=True):
     """The scheduler gave a trial its whole gang of slots; they are held until GPUReleased.
 
     The first member is the chief: it hosts rank 0 and speaks for the gang. A higher `epoch` of the same trial
@@ -59,6 +60,7 @@ class GPUAllocated(PoolEvent, frozen=True, kw_only=True):
     experiment_id: ExperimentId
     epoch: int
     members: tuple[GangMember, ...]
+    fit: Fit | None = None
 
 
 class PreemptionRequested(PoolEvent, frozen=True, kw_only=True, omit_defaults=True):
@@ -70,6 +72,7 @@ class PreemptionRequested(PoolEvent, frozen=True, kw_only=True, omit_defaults=Tr
     reason: PreemptionReason
     timeout_s: float
     for_trial_id: TrialId | None = None
+    claim: Claim | None = None
 
 
 class GPUReleased(PoolEvent, frozen=True, kw_only=True):

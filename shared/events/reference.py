@@ -1,12 +1,14 @@
 """The event reference, generated from the catalogue: `python -m shared.events.reference > docs/reference/events.md`."""
 
 import inspect
+import re
 import sys
 import typing
 
 import msgspec
 
 from shared.events import CATALOGUE, Event
+from shared.events.grounds import Grounds
 
 #: Where the writer depends on the event's fields.
 _WRITERS = {"agent": "worker-<agent_id>", "trial": "worker-<agent_id>", "leader": "<service>"}
@@ -23,30 +25,43 @@ sequence it had folded), `traceparent` and `data` (the fields below). The broker
 own writer only, and readers set aside what its writer may not say.
 """
 
+_GROUNDS = """## Grounds
+
+What a decision went by, as structure. Events of older programs have none.
+"""
+
 
 def render() -> str:
     """Return the reference as Markdown."""
-    return "\n".join([_HEAD, *(_section(name, event) for name, event in CATALOGUE.items())])
+    sections = [_section(name, event) for name, event in CATALOGUE.items()]
+    return "\n".join([_HEAD, *sections, _GROUNDS, *map(_ground, Grounds.__subclasses__())])
+
+
+def _ground(ground: type[Grounds]) -> str:
+    described = inspect.cleandoc(ground.__doc__ or "").replace("\n", " ")
+    return f"### {ground.__name__}\n\n{described}\n\n{_table(ground)}"
+
+
+def _table(struct: type[msgspec.Struct]) -> str:
+    fields = "\n".join(_row(field, struct) for field in msgspec.structs.fields(struct))
+    return f"| field | type |\n|---|---|\n{fields}\n"
 
 
 def _section(name: str, event: type[Event]) -> str:
-    fields = "\n".join(_row(field, event) for field in msgspec.structs.fields(event))
     described = inspect.cleandoc(event.__doc__ or "").replace("\n", " ")
     writer = _WRITERS.get(event.aggregate) or event.writer
     subject = f"tm.{writer}.{event.aggregate}.<{event.aggregate_field}>.{name}"
-    table = f"| field | type |\n|---|---|\n{fields}\n"
-    return f"## {name}\n\n{described}\n\nSubject `{subject}`, version {event.version}.\n\n{table}"
+    return f"## {name}\n\n{described}\n\nSubject `{subject}`, version {event.version}.\n\n{_table(event)}"
 
 
-def _row(field: msgspec.structs.FieldInfo, event: type[Event]) -> str:
-    return f"| `{field.name}` | {_type_name(typing.get_type_hints(event)[field.name])} |"
+def _row(field: msgspec.structs.FieldInfo, struct: type[msgspec.Struct]) -> str:
+    return f"| `{field.name}` | {_type_name(typing.get_type_hints(struct)[field.name])} |"
 
 
 def _type_name(annotation: object) -> str:
     name = getattr(annotation, "__name__", None) if not typing.get_args(annotation) else None
     text = name or str(annotation)
-    for noise in ("typing.", "shared.events.trial.", "shared.events.pool.", "shared.events.agent.", "shared.ids."):
-        text = text.replace(noise, "")
+    text = re.sub(r"Optional\[(.*)\]$", r"\1 or None", re.sub(r"(typing|shared)\.([a-z]+\.)*", "", text))
     return text.replace("|", "or").replace("NoneType", "None")
 
 

@@ -85,12 +85,13 @@ class CheckpointSaved(TrialEvent, frozen=True, kw_only=True):
     files: tuple[CheckpointFile, ...]
 
 
-class GangMemberExited(TrialEvent, frozen=True, kw_only=True):
-    """All ranks on an agent that is not the chief have ended."""
+class GangMemberExited(TrialEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """All ranks on an agent that is not the chief have ended. `rank` is the one whose failure was the root cause."""
 
     outcome: Outcome
     exit_code: int | None
     error: str | None
+    rank: int | None = None
 
 
 class TrialPreempted(TrialEvent, frozen=True, kw_only=True):
@@ -99,9 +100,12 @@ class TrialPreempted(TrialEvent, frozen=True, kw_only=True):
     step: int | None
 
 
-class TrialExited(TrialEvent, frozen=True, kw_only=True):
-    """Every rank of the gang has ended by itself. `error` is the root cause's traceback or last output."""
+class TrialExited(TrialEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """Every rank of the gang has ended by itself. `error` is the root cause's traceback or last output, `rank` the one
+    that failed first, `failed_agent_id` where."""
 
     outcome: Outcome
     exit_code: int | None
     error: str | None
+    rank: int | None = None
+    failed_agent_id: AgentId | None = None

@@ -1,6 +1,7 @@
 """Histories: what the searcher wants after what has happened."""
 
 import pytest
+from msgspec.structs import replace
 
 from services.searcher.decide import Answer, question
 from services.searcher.method import Proposal
@@ -11,6 +12,7 @@ from shared.events import (
     ExperimentFailed,
     ExperimentStopped,
     ExperimentSubmitted,
+    Failure,
     GPUReleased,
     Outcome,
     ReleaseReason,
@@ -22,7 +24,9 @@ from shared.events import (
 )
 from shared.ids import trial_id
 from tests.searcher.world import (
+    AGENT,
     EXPERIMENT,
+    SUGGESTED,
     World,
     allocated,
     canceled,
@@ -42,7 +46,14 @@ BAYESIAN = "{name: bayesian, metric: loss, max_trials: 4, max_concurrent_trials:
 T1, T2 = trial_id(EXPERIMENT, 1), trial_id(EXPERIMENT, 2)
 
 
-def closed(index: int, end: TrialEnd, reason: str, metric: float | None = None, step: int | None = None) -> TrialClosed:
+def closed(
+    index: int,
+    end: TrialEnd,
+    reason: str,
+    metric: float | None = None,
+    step: int | None = None,
+    failure: Failure | None = None,
+) -> TrialClosed:
     return TrialClosed(
         experiment_id=EXPERIMENT,
         trial_id=trial_id(EXPERIMENT, index),
@@ -50,6 +61,7 @@ def closed(index: int, end: TrialEnd, reason: str, metric: float | None = None, 
         reason=reason,
         metric=metric,
         step=step,
+        failure=failure,
     )
 
 
@@ -114,12 +126,19 @@ def test_a_failed_trial_is_retried_until_its_restarts_are_used_up() -> None:
     world = World(submitted(SINGLE, more="max_restarts: 1"))
     world.settle()
     error = "Traceback (most recent call last):\n  …\nValueError: no such file\n"
+    failure = Failure(restarts_left=0, agent_id=AGENT, exit_code=1, line="ValueError: no such file")
     assert world.after(allocated(1), exited(1, Outcome.FAILED, error=error), released(1)) == [
-        TrialRetried(experiment_id=EXPERIMENT, trial_id=T1, restarts=1, reason="exit code 1: ValueError: no such file")
+        TrialRetried(
+            experiment_id=EXPERIMENT,
+            trial_id=T1,
+            restarts=1,
+            reason="exit code 1: ValueError: no such file",
+            failure=failure,
+        )
     ]
     reason = "failed 2 times, the last with exit code 1"
     assert world.after(allocated(1, epoch=2), exited(1, Outcome.FAILED, epoch=2)) == [
-        closed(1, TrialEnd.FAILED, reason),
+        closed(1, TrialEnd.FAILED, reason, failure=replace(failure, line=None)),
         ExperimentFailed(experiment_id=EXPERIMENT, reason=f"none of 1 trials completed; the last: {reason}"),
     ]
 
@@ -167,7 +186,8 @@ def test_a_trial_that_is_interrupted_again_and_again_fails() -> None:
         assert world.after(allocated(1, epoch), interrupted, released(1, epoch, ReleaseReason.INTERRUPTED)) == []
     last = exited(1, Outcome.INTERRUPTED, epoch=MAX_INTERRUPTIONS, error="the parent died")
     reason = "interrupted 10 times without a validation, the last with exit code 1: the parent died"
-    assert world.after(allocated(1, MAX_INTERRUPTIONS), last)[0] == closed(1, TrialEnd.FAILED, reason)
+    failure = Failure(restarts_left=0, agent_id=AGENT, exit_code=1, line="the parent died")
+    assert world.after(allocated(1, MAX_INTERRUPTIONS), last)[0] == closed(1, TrialEnd.FAILED, reason, failure=failure)
 
 
 def test_a_validation_in_between_forgives_interruptions() -> None:
@@ -269,9 +289,12 @@ def test_a_bayesian_search_waits_for_the_answer_to_its_question() -> None:
     assert asked is not None
     assert asked[0] == 3
     assert asked[1].request["costs"] == [0.5, 0.4]
-    world.answers[EXPERIMENT] = Answer(index=3, outcome=Proposal(hyperparameters={"lr": 0.01}, origin="suggested"))
+    world.answers[EXPERIMENT] = Answer(
+        index=3, outcome=Proposal(hyperparameters={"lr": 0.01}, origin="suggested", chosen=SUGGESTED)
+    )
     (request,) = requests(world.settle())
     assert (request.index, request.hyperparameters, request.origin) == (3, {"lr": 0.01}, "suggested")
+    assert request.chosen == SUGGESTED
     assert names(world.run(3, loss=0.1)) == ["TrialClosed"], "an answer is used once"
 
 

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from services.searcher.snapshot import snapshots
 from services.searcher.state import State
 from shared.decisions import Memory
 from shared.events import (
     Event,
     ExperimentCompleted,
+    Judgement,
     Outcome,
     ReleaseReason,
     TrialClosed,
@@ -66,6 +69,22 @@ def test_the_best_of_a_rung_is_extended_and_the_others_are_closed() -> None:
     assert isinstance(decided[-1], ExperimentCompleted)
     assert decided[-1].best_metric == 0.05
     assert world.state == State()
+
+
+def test_every_judgement_is_told_with_what_it_went_by() -> None:
+    world = world_of(PROMOTE.replace("metric: loss", "metric: loss, smaller_is_better: false"))
+    world.run(1, loss=0.3)
+    world.run(2)
+    decided = world.run(3, loss=0.4)
+    told = {event.trial_id: event.judgement for event in decided if isinstance(event, TrialExtended | TrialClosed)}
+    best = Judgement(
+        bracket=0, rung=1, num_rungs=2, units=300, place=1, num_entered=3, num_kept=1, metric=0.4, threshold=0.4
+    )
+    assert told == {
+        "exp-3": best,
+        "exp-1": replace(best, place=2, metric=0.3),
+        "exp-2": replace(best, place=3, metric=None),
+    }
 
 
 def test_the_last_report_before_the_target_counts() -> None:

@@ -23,6 +23,7 @@ from shared.events import (
 from shared.ids import trial_id
 from tests.searcher.world import (
     EXPERIMENT,
+    SUGGESTED,
     World,
     allocated,
     canceled,
@@ -126,7 +127,7 @@ def decide_all(world: World) -> None:
     world.settle()
     while (search := world.state.searches.get(EXPERIMENT)) and (asked := question(search, world.answers)):
         index, _ = asked
-        proposal = Proposal(hyperparameters={"lr": 10.0**-index, "n": 1}, origin="suggested")
+        proposal = Proposal(hyperparameters={"lr": 10.0**-index, "n": 1}, origin="suggested", chosen=SUGGESTED)
         world.answers[EXPERIMENT] = Answer(index=index, outcome=proposal)
         world.settle()
 

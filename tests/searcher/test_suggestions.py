@@ -14,6 +14,7 @@ import pytest
 from services.searcher import suggestions
 from services.searcher.method import Proposal
 from services.searcher.suggestions import COMMAND, Suggestions
+from shared.events import Origin, OriginKind
 from shared.ids import ExperimentId
 from tests.support.eventually import eventually
 
@@ -35,7 +36,7 @@ class Question:
     request: dict[str, Any] = field(default_factory=dict)
 
     def proposal(self, reply: Mapping[str, Any]) -> Proposal:
-        return Proposal(hyperparameters={"point": reply["point"]}, origin="test")
+        return Proposal(hyperparameters={"point": reply["point"]}, origin="test", chosen=Origin(kind=OriginKind.MODEL))
 
 
 def script(line: str = "pass") -> tuple[str, ...]:

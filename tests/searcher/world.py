@@ -17,6 +17,8 @@ from shared.events import (
     GPUAllocated,
     GPUReleased,
     MetricReported,
+    Origin,
+    OriginKind,
     Outcome,
     ReleaseReason,
     TrialExited,
@@ -27,6 +29,7 @@ from tests.support.history import History
 
 EXPERIMENT = ExperimentId("exp")
 AGENT = AgentId("a1")
+SUGGESTED = Origin(kind=OriginKind.MODEL, model="test")
 
 RANDOM = "{name: random, metric: loss, max_trials: 3, max_concurrent_trials: 2}"
 SPACE = "{lr: {type: log, minval: -4, maxval: -1}}"

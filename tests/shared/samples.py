@@ -11,6 +11,7 @@ from shared.events import (
     CheckpointFile,
     CheckpointSaved,
     CheckpointShardUploaded,
+    Claim,
     Event,
     ExperimentCanceled,
     ExperimentCompleted,
@@ -19,6 +20,8 @@ from shared.events import (
     ExperimentResumed,
     ExperimentStopped,
     ExperimentSubmitted,
+    Failure,
+    Fit,
     GangMember,
     GangMemberExited,
     GPUAllocated,
@@ -27,13 +30,17 @@ from shared.events import (
     JobMoved,
     JobPrioritySet,
     JobWeightSet,
+    Judgement,
     LeaderElected,
     MetricReported,
+    Origin,
+    OriginKind,
     Outcome,
     PreemptionReason,
     PreemptionRequested,
     ReleaseReason,
     RendezvousOpened,
+    Share,
     Slot,
     SlotKind,
     TrialClosed,
@@ -57,6 +64,11 @@ AGENT = AgentId("gpu7")
 
 _MEMBER = GangMember(agent_id=AGENT, incarnation="0a1b2c3d4e5f", slots=(0, 1))
 _FILES = (CheckpointFile(path="state/model.pt", size_bytes=1234, sha256="ab" * 32),)
+_JUDGEMENT = Judgement(
+    bracket=1, rung=1, num_rungs=3, units=100, place=3, num_entered=4, num_kept=1, metric=0.5, threshold=0.25
+)
+_FAILURE = Failure(restarts_left=2, agent_id=AGENT, rank=3, exit_code=-9, line="ValueError: no")
+_SHARE = Share(experiment_id=EXPERIMENT, weight=2.0, offered=4, held=8, demand=16)
 _SPEAKING = {
     "trial_id": TRIAL,
     "experiment_id": EXPERIMENT,
@@ -147,6 +159,87 @@ SAMPLES: tuple[Event, ...] = (
         leaf_prefixes=b"\x05" * 16,
         public_key=b"\x06" * 32,
         signature=b"\x07" * 64,
+    ),
+)
+
+
+#: The same facts with their grounds, which events of older programs lack: their bytes are kept beside the others'.
+GROUNDED: tuple[Event, ...] = (
+    TrialRequested(
+        experiment_id=EXPERIMENT,
+        trial_id=TRIAL,
+        index=7,
+        hyperparameters={"lr": 0.001},
+        seed=1234567,
+        slots=2,
+        pool_id=POOL,
+        origin="Gaussian process, gp_hedge chose EI, 6 observed, 2 pending",
+        bracket=1,
+        target=100,
+        chosen=Origin(
+            kind=OriginKind.MODEL,
+            number=7,
+            of=20,
+            design="Sobol",
+            model="Gaussian process",
+            acquisition="EI",
+            hedged=True,
+            mean=0.25,
+            std=0.05,
+            value=0.01,
+            num_observed=6,
+            num_pending=2,
+        ),
+    ),
+    TrialExtended(
+        experiment_id=EXPERIMENT, trial_id=TRIAL, rung=2, target=300, reason="place 1 of 4", judgement=_JUDGEMENT
+    ),
+    TrialStopped(experiment_id=EXPERIMENT, trial_id=TRIAL, rung=1, reason="place 3 of 4", judgement=_JUDGEMENT),
+    TrialRetried(experiment_id=EXPERIMENT, trial_id=TRIAL, restarts=1, reason="exit code 1", failure=_FAILURE),
+    TrialClosed(
+        experiment_id=EXPERIMENT,
+        trial_id=TRIAL,
+        end=TrialEnd.FAILED,
+        reason="exit code 1",
+        metric=None,
+        step=None,
+        judgement=_JUDGEMENT,
+        failure=_FAILURE,
+    ),
+    GPUAllocated(
+        pool_id=POOL,
+        allocation_id=ALLOCATION,
+        trial_id=TRIAL,
+        experiment_id=EXPERIMENT,
+        epoch=2,
+        members=(_MEMBER,),
+        fit=Fit(policy="priority", fitting="best", rule="one agent", num_roomy=2, others={AgentId("gpu8"): 4}),
+    ),
+    PreemptionRequested(
+        pool_id=POOL,
+        allocation_id=ALLOCATION,
+        trial_id=TRIAL,
+        reason=PreemptionReason.PRIORITY,
+        timeout_s=60.0,
+        for_trial_id=TrialId("m4p8q1cd-1"),
+        claim=Claim(
+            priority=50,
+            for_experiment_id=ExperimentId("m4p8q1cd"),
+            for_priority=10,
+            for_slots=2,
+            num_victims=1,
+            share=_SHARE,
+            short=(_SHARE,),
+        ),
+    ),
+    GangMemberExited(**_SPEAKING, outcome=Outcome.FAILED, exit_code=1, error="no", rank=3),  # type: ignore[arg-type]
+    TrialExited(
+        **_SPEAKING,  # type: ignore[arg-type]
+        outcome=Outcome.FAILED,
+        exit_code=1,
+        error="no",
+        rank=3,
+        failed_agent_id=AgentId("gpu8"),
     ),
 )
 

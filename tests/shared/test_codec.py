@@ -13,7 +13,7 @@ from shared.codec import Undecodable
 from shared.events import CATALOGUE, Event
 from shared.log import Message, decode_recorded
 from shared.narrate import sentence
-from tests.shared.samples import SAMPLES, envelope
+from tests.shared.samples import GROUNDED, SAMPLES, envelope
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -27,6 +27,15 @@ def test_the_stored_bytes_of_each_version_decode_to_the_same_event(event: Event)
     golden = (GOLDEN / f"{type(event).__name__}.v{event.version}.msgpack").read_bytes()
     assert codec.decode(golden).event == event
     assert codec.encode(envelope(event)) == golden, "an event's shape changed: raise its version, add an upcaster"
+
+
+@pytest.mark.parametrize("event", GROUNDED, ids=lambda event: type(event).__name__)
+def test_the_stored_bytes_of_grounds_decode_to_the_same_event(event: Event) -> None:
+    golden = (GOLDEN / f"{type(event).__name__}.v{event.version}.grounds.msgpack").read_bytes()
+    assert codec.decode(golden).event == event
+    assert codec.encode(envelope(event)) == golden, (
+        "grounds changed: a new field needs a default, other changes a version"
+    )
 
 
 def test_every_stored_sample_still_decodes() -> None:
