@@ -8,12 +8,14 @@ machines failed goes behind the others of its job, so that it cannot hold them u
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+from services.scheduler import grounds
 from services.scheduler.policies import schedule
-from services.scheduler.pool import Machine, Pool, PoolPolicy, Request
+from services.scheduler.pool import Machine, Plan, Pool, PoolPolicy, Request
 from services.scheduler.state import Allocation, Job, State, Trial
 from shared.decisions import Decision
 from shared.events import (
     AgentLost,
+    Fit,
     GangMember,
     GPUAllocated,
     GPUReleased,
@@ -140,11 +142,11 @@ def _allocations(state: State, pool_id: PoolId, policy: PoolPolicy, now: datetim
     for trial_id, by in plan.release.items():
         allocation_id_ = state.trials[trial_id].allocation_id
         assert allocation_id_ is not None, "only what runs can be asked to stop"
-        yield _preemption_for(state, state.allocations[allocation_id_], by)
+        yield _preemption_for(state, plan, state.allocations[allocation_id_], by)
     free = {agent.agent_id: set(state.free[agent.agent_id]) for agent in state.agents.values()}
     for trial_id, placement in plan.allocate.items():
         members = tuple(_member(state, free, agent_id, slots) for agent_id, slots in placement.items())
-        yield _allocation(state, state.trials[trial_id], members)
+        yield _allocation(state, state.trials[trial_id], members, grounds.fit(plan, policy, trial_id, placement))
 
 
 def pool_view(state: State, pool_id: PoolId, policy: PoolPolicy, now: datetime) -> Pool:
@@ -215,7 +217,7 @@ def _member(state: State, free: dict[AgentId, set[int]], agent_id: AgentId, slot
     return GangMember(agent_id=agent_id, incarnation=state.agents[agent_id].incarnation, slots=tuple(taken))
 
 
-def _preemption_for(state: State, allocation: Allocation, by: TrialId | None) -> Decision:
+def _preemption_for(state: State, plan: Plan, allocation: Allocation, by: TrialId | None) -> Decision:
     """Ask a gang to stop so that another trial can start, or another job gets its share."""
     event = PreemptionRequested(
         pool_id=allocation.pool_id,
@@ -224,12 +226,13 @@ def _preemption_for(state: State, allocation: Allocation, by: TrialId | None) ->
         reason=PreemptionReason.FAIR_SHARE if by is None else PreemptionReason.PRIORITY,
         timeout_s=state.experiments[allocation.experiment_id].preemption_timeout_s,
         for_trial_id=by,
+        claim=grounds.claim(state, plan, allocation, by),
     )
     causes = {allocation.allocated_seq, *([state.trials[by].wanted_seq] if by else [])}
     return Decision(event=event, causes=tuple(sorted(causes)), correlation=allocation.experiment_id)
 
 
-def _allocation(state: State, trial: Trial, members: tuple[GangMember, ...]) -> Decision:
+def _allocation(state: State, trial: Trial, members: tuple[GangMember, ...], fit: Fit) -> Decision:
     epoch = trial.epoch + 1
     event = GPUAllocated(
         pool_id=trial.pool_id,
@@ -238,6 +241,7 @@ def _allocation(state: State, trial: Trial, members: tuple[GangMember, ...]) -> 
         experiment_id=trial.experiment_id,
         epoch=epoch,
         members=members,
+        fit=fit,
     )
     causes = {trial.requested_seq, trial.wanted_seq, *(state.freed_seq[member.agent_id] for member in members)}
     return Decision(event=event, causes=tuple(sorted(causes)), correlation=trial.experiment_id)

@@ -20,8 +20,10 @@ from bisect import bisect_left, insort
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from services.scheduler.pool import Fitting, Machine, Placement, PoolPolicy
+from services.scheduler.pool import Fitting, Machine, Placement, PoolPolicy, Roomy
 from shared.ids import AgentId
+
+NUM_ROOMY = 4  # of the agents that have room, as many are named
 
 
 class Fleet:
@@ -75,6 +77,16 @@ class Fleet:
         if slots == 0:
             return self._fit_zero()
         return self._fit_one(slots) or self._fit_whole(slots) or self._fit_unequal(slots)
+
+    def roomy(self, slots: int) -> Roomy:
+        """Return the open agents that alone have room for a gang now: the preferred one and the next few by name."""
+        found = sorted((self._score(*key), key[1], agents) for key, agents in self._roomy.items() if key[1] >= slots)
+        named = [(agent_id, free) for _, free, agents in found for agent_id in agents[:NUM_ROOMY]]
+        return Roomy(num_agents=sum(len(agents) for _, _, agents in found), free=dict(named[:NUM_ROOMY]))
+
+    def ideal(self, slots: int) -> Placement | None:
+        """Return where a gang would go if every slot of the open agents were free, or None."""
+        return self._as_idle().fit(slots)
 
     def can_ever_fit(self, slots: int) -> bool:
         """Say whether the gang would fit if every slot of the open agents were free."""

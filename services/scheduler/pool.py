@@ -7,7 +7,9 @@ folded state, `tm simulate` makes one of a file, and both get their plans from t
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from shared.events import Share
 from shared.ids import AgentId, ExperimentId, TrialId
+from shared.queue import Reason, ReasonKind
 
 DEFAULT_PRIORITY = 42
 MAX_PRIORITY = 99
@@ -131,13 +133,30 @@ class Pool:
         return after_s is not None and request.slots > 0 and request.waited_s >= after_s
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roomy:
+    """The open agents that alone had room for a request: how many, and the free slots of some."""
+
+    num_agents: int
+    free: dict[AgentId, int]
+
+
 @dataclass(slots=True)
 class Plan:
-    """What one pass wants done. `release` names for each trial that must stop whom it makes room for."""
+    """What one pass wants done, and what it went by. `release` names for each trial that must stop whom it makes room
+    for; `queue` holds who waited, in the order served."""
 
     allocate: dict[TrialId, Placement] = field(default_factory=dict)
     release: dict[TrialId, TrialId | None] = field(default_factory=dict)
-    waiting: dict[TrialId, str] = field(default_factory=dict)
+    waiting: dict[TrialId, Reason] = field(default_factory=dict)
+    queue: list[Request] = field(default_factory=list)
+    roomy: dict[TrialId, Roomy] = field(default_factory=dict)  # of those allocated: who had room for them
+    shares: dict[ExperimentId, Share] = field(default_factory=dict)  # where jobs share fairly
+
+    def start(self, request: Request, placement: Placement, roomy: Roomy) -> None:
+        """Give a request its place."""
+        self.allocate[request.trial_id] = placement
+        self.roomy[request.trial_id] = roomy
 
 
 @dataclass(slots=True)
@@ -158,12 +177,12 @@ class Quota:
         """Count one more."""
         self.held[request.job_id] = self.held.get(request.job_id, 0) + request.slots
 
-    def refusal(self, request: Request) -> str | None:
+    def refusal(self, request: Request) -> Reason | None:
         """Say why a request would exceed its job's limit, or None."""
         held, limit = self.held.get(request.job_id, 0), request.max_slots
         if limit is None or held + request.slots <= limit or request.slots == 0:
             return None
-        return f"needs {slots(request.slots)}; job {request.job_id} holds {held} of at most {limit} (max_slots)"
+        return Reason(kind=ReasonKind.QUOTA, slots=request.slots, job_id=request.job_id, held=held, limit=limit)
 
 
 def slots(number: int) -> str:

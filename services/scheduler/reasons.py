@@ -1,61 +1,116 @@
-"""Why a trial waits, in one sentence each: written where the decision is made."""
+"""Why a trial waits: made where that is decided, and said in one sentence when somebody asks.
+
+A pass over a long queue makes many of these, so they hold plain facts; `sentence` puts one into words.
+"""
+
+from collections.abc import Callable, Sequence
 
 from services.scheduler.fitting import Fleet
 from services.scheduler.pool import Request, slots
+from shared.ids import AgentId, TrialId
+from shared.queue import Reason, ReasonKind, Room
 
 
-def never_fits(request: Request, fleet: Fleet) -> str:
+def never_fits(request: Request, fleet: Fleet) -> Reason:
     """The pool's agents could not hold it even if they were idle."""
-    return (
-        f"{_needs(request)}; no set of the pool's agents can hold it ({fleet.num_slots} slots in all): "
-        "add agents or change the number of slots"
-    )
+    kind = ReasonKind.NEVER_FITS if fleet.num_slots else ReasonKind.NO_AGENTS
+    return Reason(kind=kind, slots=request.slots, room=_room(fleet))
 
 
-def no_room(request: Request, fleet: Fleet) -> str:
+def no_room(request: Request, fleet: Fleet) -> Reason:
     """It would fit if others ended."""
-    if request.slots == 0:
-        return "needs no slot; every agent runs as many such tasks as its limit allows"
-    free, most = fleet.num_free, fleet.most_free
-    if free < request.slots:
-        return f"{_needs(request)}; {free} of {fleet.num_slots} are free"
-    return f"{_needs(request)}; {free} are free, but at most {most} on one agent and too few idle agents of equal size"
+    return Reason(kind=ReasonKind.NO_ROOM, slots=request.slots, room=_room(fleet))
 
 
-def reserved(request: Request, fleet: Fleet, agents: tuple[str, ...]) -> str:
+def reserved(request: Request, fleet: Fleet, agents: tuple[AgentId, ...]) -> Reason:
     """It waited so long that agents are kept for it."""
-    return f"{no_room(request, fleet)}; agents {', '.join(agents)} are kept for it as it has waited too long"
+    return Reason(kind=ReasonKind.RESERVED, slots=request.slots, room=_room(fleet), kept=agents)
 
 
-def behind(request: Request, first: Request) -> str:
+def behind(request: Request, first: Request) -> Reason:
     """Another goes before it."""
-    return f"{_needs(request)}; trial {first.trial_id} (priority {first.priority}) goes before it"
+    return _after(ReasonKind.BEHIND, request, first)
 
 
-def making_room(request: Request, victims: list[str]) -> str:
-    """Others were asked to stop for it."""
-    return f"{_needs(request)}; starts when {', '.join(victims)} {'has' if len(victims) == 1 else 'have'} stopped"
-
-
-def awaiting(request: Request) -> str:
-    """It fits once those who were asked to stop have stopped."""
-    return f"{_needs(request)}; starts when trials that were asked to stop have stopped"
-
-
-def no_backfill(request: Request, first: Request) -> str:
+def no_backfill(request: Request, first: Request) -> Reason:
     """It would fit, but must not be in the way of a more important one."""
-    return (
-        f"{_needs(request)}; there is room, but trial {first.trial_id} (priority {first.priority}) waits, "
-        "which must not be delayed"
-    )
+    return _after(ReasonKind.NO_BACKFILL, request, first)
 
 
-def over_share(request: Request, offered: int, held: int) -> str:
+def making_room(request: Request, victims: Sequence[TrialId]) -> Reason:
+    """Others were asked to stop for it."""
+    return Reason(kind=ReasonKind.MAKING_ROOM, slots=request.slots, victims=tuple(victims))
+
+
+def awaiting(request: Request) -> Reason:
+    """It fits once those who were asked to stop have stopped."""
+    return Reason(kind=ReasonKind.AWAITING, slots=request.slots)
+
+
+def over_share(request: Request, offered: int, held: int) -> Reason:
     """Its job has its fair share."""
-    return (
-        f"{_needs(request)}; the fair share of job {request.job_id} is {slots(offered)} now, of which it holds {held}"
-    )
+    return Reason(kind=ReasonKind.OVER_SHARE, slots=request.slots, job_id=request.job_id, held=held, limit=offered)
 
 
-def _needs(request: Request) -> str:
-    return f"needs {slots(request.slots)}"
+def sentence(reason: Reason) -> str:
+    """Return a reason in words."""
+    said = _SENTENCES[reason.kind](reason)
+    return said if reason.kind in _WHATEVER_IT_NEEDS else f"needs {_needs(reason)}; {said}"
+
+
+def _needs(reason: Reason) -> str:
+    return slots(reason.slots) if reason.slots else "no slot"
+
+
+def _never_fits(reason: Reason) -> str:
+    total = reason.room.num_slots if reason.room else 0
+    return f"no set of the pool's agents can hold it ({total} slots in all): add agents or change the number of slots"
+
+
+def _stopping(reason: Reason) -> str:
+    return f"starts when {', '.join(reason.victims)} {'has' if len(reason.victims) == 1 else 'have'} stopped"
+
+
+def _crowded(reason: Reason) -> str:
+    room = reason.room or Room(num_slots=0, num_free=0, most_free=0)
+    if reason.slots == 0:
+        return "every agent runs as many such tasks as its limit allows"
+    if room.num_free < reason.slots:
+        return f"{room.num_free} of {room.num_slots} are free"
+    return f"{room.num_free} are free, but at most {room.most_free} on one agent and too few idle agents of equal size"
+
+
+def _first(reason: Reason) -> str:
+    return f"trial {reason.first} (priority {reason.first_priority})"
+
+
+def _after(kind: ReasonKind, request: Request, first: Request) -> Reason:
+    return Reason(kind=kind, slots=request.slots, first=first.trial_id, first_priority=first.priority)
+
+
+def _room(fleet: Fleet) -> Room:
+    return Room(num_slots=fleet.num_slots, num_free=fleet.num_free, most_free=fleet.most_free)
+
+
+_WHATEVER_IT_NEEDS = (ReasonKind.STARTING, ReasonKind.PAUSED)
+
+_SENTENCES: dict[ReasonKind, Callable[[Reason], str]] = {
+    ReasonKind.STARTING: lambda _: "is about to start",
+    ReasonKind.PAUSED: lambda _: "its experiment is paused",
+    ReasonKind.NO_AGENTS: lambda _: "its pool has no agent that takes new work",
+    ReasonKind.NEVER_FITS: _never_fits,
+    ReasonKind.NO_ROOM: _crowded,
+    ReasonKind.RESERVED: lambda reason: (
+        f"{_crowded(reason)}; agents {', '.join(reason.kept)} are kept for it as it has waited too long"
+    ),
+    ReasonKind.BEHIND: lambda reason: f"{_first(reason)} goes before it",
+    ReasonKind.NO_BACKFILL: lambda reason: f"there is room, but {_first(reason)} waits, which must not be delayed",
+    ReasonKind.MAKING_ROOM: _stopping,
+    ReasonKind.AWAITING: lambda _: "starts when trials that were asked to stop have stopped",
+    ReasonKind.OVER_SHARE: lambda reason: (
+        f"the fair share of job {reason.job_id} is {slots(reason.limit or 0)} now, of which it holds {reason.held}"
+    ),
+    ReasonKind.QUOTA: lambda reason: f"job {reason.job_id} holds {reason.held} of at most {reason.limit} (max_slots)",
+    ReasonKind.LIMIT: lambda reason: f"by its limit {reason.whose} holds {reason.held} of at most {reason.limit}",
+    ReasonKind.AGENTS_CLOSED: lambda _: "only agents that take no new work (disabled, drained) could hold it",
+}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import assert_never
 
 from services.scheduler import scenario
+from services.scheduler.reasons import sentence
 from services.scheduler.scenario import Scenario
 from services.scheduler.simulated import SimulatedPool
 from services.scheduler.trace import Trace
@@ -36,7 +37,8 @@ def _take(pool: SimulatedPool, step: scenario.AnyStep, path: str) -> Report:  # 
     match step:
         case scenario.Schedule():
             plan = pool.run_pass()
-            report |= {"allocate": plan.allocate, "release": list(plan.release), "waiting": plan.waiting}
+            waiting = {trial_id: sentence(reason) for trial_id, reason in plan.waiting.items()}
+            report |= {"allocate": plan.allocate, "release": list(plan.release), "waiting": waiting}
             report |= {"released_for": {victim: by for victim, by in plan.release.items() if by}}
         case scenario.Start():
             report |= {"started": list(pool.plan.allocate), "stopped": list(pool.plan.release)}

@@ -10,7 +10,7 @@ from services.scheduler.fitting import Fleet
 from services.scheduler.lanes import beside
 from services.scheduler.policies import schedule
 from services.scheduler.pool import Machine, Placement, Plan, Pool, PoolPolicy, Request
-from services.scheduler.reasons import never_fits
+from services.scheduler.reasons import never_fits, sentence
 from shared.errors import Problem, Rejected
 from shared.ids import AgentId, ExperimentId, TrialId
 
@@ -188,7 +188,7 @@ class SimulatedPool:
             return f"needs {request.slots} slots; its job {request.job_id} may hold {request.max_slots} (max_slots)"
         machines = (replace(machine, is_open=True) for machine in self._machines())
         fleet = Fleet(machines, self.policy)
-        return None if fleet.can_ever_fit(request.slots) else never_fits(request, fleet)
+        return None if fleet.can_ever_fit(request.slots) else sentence(never_fits(request, fleet))
 
     def _check_placement(self, spec: scenario.Trial, path: str) -> Placement:
         placement = {AgentId(agent_id): slots for agent_id, slots in (spec.running_on or {}).items()}

@@ -11,6 +11,7 @@ from services.scheduler.fitting import Fleet
 from services.scheduler.policies import schedule
 from services.scheduler.pool import Fitting, Machine, Placement, PolicyType, Pool, PoolPolicy, Request
 from shared.ids import AgentId, ExperimentId, TrialId
+from shared.queue import ReasonKind
 
 RESERVE_AFTER_S = 100.0
 
@@ -171,8 +172,8 @@ def test_priority_is_never_inverted(pool: Pool) -> None:
         return
     fleet = Fleet(pool.machines, pool.policy)
     for request in pool.waiting():
-        capped = "max_slots" in plan.waiting.get(request.trial_id, "max_slots")
-        if not capped and request.slots and fleet.can_ever_fit(request.slots):
+        reason = plan.waiting.get(request.trial_id)
+        if reason and reason.kind is not ReasonKind.QUOTA and request.slots and fleet.can_ever_fit(request.slots):
             started = [requests[other] for other in plan.allocate if requests[other].slots]
             assert all(other.priority <= request.priority for other in started)
 

@@ -21,6 +21,8 @@ from math import floor
 from services.scheduler import reasons
 from services.scheduler.fitting import Fleet
 from services.scheduler.pool import Plan, Pool, Quota, Request
+from shared.events import Share
+from shared.ids import ExperimentId
 
 
 def schedule(pool: Pool) -> Plan:
@@ -30,19 +32,37 @@ def schedule(pool: Pool) -> Plan:
     overdue = _first_overdue(pool, fleet)
     jobs = _jobs(pool, plan, fleet, overdue)
     _fill(jobs, _capacity(pool))
-    for job in sorted(jobs, key=lambda job: (overdue not in job.waiting, job.demand, job.position)):
+    jobs.sort(key=lambda job: (overdue not in job.waiting, job.demand, job.position))
+    plan.shares = {job.job_id: job.share for job in jobs}
+    for job in jobs:
         if not _stop_excess(job, plan):
             _start(job, plan, fleet, overdue)
     for request in waiting:
         if request.slots == 0:
             _start_zero(request, plan, fleet)
+    plan.queue = _order(waiting, jobs, overdue)
     return plan
+
+
+def _order(waiting: list[Request], jobs: list["_Job"], overdue: Request | None) -> list[Request]:
+    """The jobs in the order served; after them what could never start, then the tasks without slots."""
+    place = {job.job_id: number for number, job in enumerate(jobs)}
+    last = len(place)
+    return sorted(
+        waiting,
+        key=lambda request: (
+            last + 1 if request.slots == 0 else place.get(request.job_id, last),
+            request is not overdue,
+            request.order,
+        ),
+    )
 
 
 @dataclass(slots=True, kw_only=True)
 class _Job:
     """A job's requests in order, and what it is offered."""
 
+    job_id: ExperimentId
     position: tuple[float, int, str]
     weight: float
     limit: int | None
@@ -61,6 +81,13 @@ class _Job:
         """The slots it wants in all."""
         wanted = sum(request.slots for request in (*self.running, *self.waiting))
         return max(self.firm, wanted if self.limit is None else min(wanted, self.limit))
+
+    @property
+    def share(self) -> Share:
+        """How it fares, in plain numbers."""
+        return Share(
+            experiment_id=self.job_id, weight=self.weight, offered=self.offered, held=self.held, demand=self.demand
+        )
 
     @property
     def usable(self) -> int:
@@ -88,7 +115,7 @@ def _jobs(pool: Pool, plan: Plan, fleet: Fleet, overdue: Request | None) -> list
         if request.placement is None and not fleet.can_ever_fit(request.slots):
             plan.waiting[request.trial_id] = reasons.never_fits(request, fleet)
             continue
-        fresh = _Job(position=request.order, weight=request.weight, limit=request.max_slots)
+        fresh = _Job(job_id=request.job_id, position=request.order, weight=request.weight, limit=request.max_slots)
         job = jobs.setdefault(request.job_id, fresh)
         if request.is_stopping:  # it is no demand any more, but holds its slots yet
             job.limit = None if job.limit is None else max(0, job.limit - request.slots)
@@ -162,9 +189,9 @@ def _start(job: _Job, plan: Plan, fleet: Fleet, overdue: Request | None) -> None
         if request.slots > room:
             plan.waiting[request.trial_id] = reasons.over_share(request, job.offered, job.held)
         elif placement := fleet.fit(request.slots):
+            plan.start(request, placement, fleet.roomy(request.slots))
             fleet.take(placement)
             room -= request.slots
-            plan.allocate[request.trial_id] = placement
         elif request is overdue:
             kept = fleet.reservation(request.slots)
             plan.waiting[request.trial_id] = reasons.reserved(request, fleet, kept)
@@ -181,7 +208,7 @@ def _wait(job: _Job, plan: Plan) -> None:
 
 def _start_zero(request: Request, plan: Plan, fleet: Fleet) -> None:
     if placement := fleet.fit(0):
+        plan.start(request, placement, fleet.roomy(0))
         fleet.take(placement)
-        plan.allocate[request.trial_id] = placement
     else:
         plan.waiting[request.trial_id] = reasons.no_room(request, fleet)

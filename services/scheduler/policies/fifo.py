@@ -12,6 +12,7 @@ def schedule(pool: Pool) -> Plan:
     """Return the plan of one pass."""
     plan, fleet, quota = Plan(), Fleet(pool.machines, pool.policy), Quota.of(pool.running())
     waiting = pool.waiting()
+    plan.queue = waiting
     for queue in ([r for r in waiting if r.slots], [r for r in waiting if not r.slots]):
         _serve(queue, plan, fleet, quota)
     return plan
@@ -27,9 +28,9 @@ def _serve(queue: list[Request], plan: Plan, fleet: Fleet, quota: Quota) -> None
         elif head is not None:
             plan.waiting[request.trial_id] = reasons.behind(request, head)
         elif placement := fleet.fit(request.slots):
+            plan.start(request, placement, fleet.roomy(request.slots))
             fleet.take(placement)
             quota.add(request)
-            plan.allocate[request.trial_id] = placement
         else:
             plan.waiting[request.trial_id] = reasons.no_room(request, fleet)
             head = request

@@ -37,6 +37,7 @@ def schedule(pool: Pool) -> Plan:
             key=lambda request: (request.priority, not pool.is_overdue(request), request.order),
         )
         if queue:
+            plan.queue += queue
             here = [request for request in running if bool(request.slots) == has_slots]
             walk = _Walk(pool, plan, fleet.copy(), quota, here)
             for _, lane in groupby(queue, key=lambda request: request.priority):
@@ -90,14 +91,14 @@ class _Walk:
         if placement is None:
             self._remember(self._crowded, request)
             return False
-        self._take(request, placement)
         may_backfill = self.pool.policy.preemption and request.preemptible
         if self._is_making_room:
             self.plan.waiting[request.trial_id] = reasons.awaiting(request)
         elif self._first is not None and not may_backfill:
             self.plan.waiting[request.trial_id] = reasons.no_backfill(request, self._first)
         else:
-            self.plan.allocate[request.trial_id] = placement
+            self.plan.start(request, placement, self.fleet.roomy(request.slots))
+        self._take(request, placement)
         return True
 
     def _reserve(self, request: Request) -> None:
