@@ -41,9 +41,10 @@ class Pulse:
         now = time.monotonic()
         return any(now - b.monotonic_s < ALIVE_S for (name, _), b in self._beats.items() if name == service)
 
-    def num_undecodable(self) -> int:
+    def num_set_aside(self) -> int:
         """How many messages were set aside, by the process that set most aside (all read the same log)."""
-        counts = [_integer(beat.facts.get("num_undecodable")) or 0 for beat in self._beats.values()]
+        names = ("num_set_aside", "num_undecodable")  # of the tracker, of those who decide
+        counts = [_integer(beat.facts.get(name)) or 0 for beat in self._beats.values() for name in names]
         return max(counts, default=0)
 
     def services(self, last_seq: int) -> list[ServiceStatus]:

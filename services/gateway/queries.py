@@ -256,5 +256,18 @@ def _checkpoint(row: asyncpg.Record) -> views.Checkpoint:
     )
 
 
+_SET_ASIDE = """
+SELECT stream, seq, subject, stored_at, size_bytes, reason, (SELECT count(*) FROM set_aside) AS total
+FROM set_aside ORDER BY stored_at DESC, seq DESC LIMIT $1
+"""
+
+
+async def set_aside(database: Database, limit: int) -> views.SetAsideList:
+    """Return the messages that were set aside last, newest first, and how many there are."""
+    rows = await database.fetch(_SET_ASIDE, limit)
+    items = [views.SetAsideItem(**{name: row[name] for name in views.SetAsideItem.__struct_fields__}) for row in rows]
+    return views.SetAsideList(items=items, total=rows[0]["total"] if rows else 0)
+
+
 def _raw(json: str) -> msgspec.Raw:
     return msgspec.Raw(json.encode())

@@ -313,11 +313,29 @@ class LogStatus(View, frozen=True, kw_only=True):
 
 
 class Status(View, frozen=True, kw_only=True):
-    """How the platform is."""
+    """How the platform is. `set_aside` counts the messages that nobody could use; /set-aside lists them."""
 
     services: list[ServiceStatus]
     log: LogStatus
-    undecodable: int
+    set_aside: int
+
+
+class SetAsideItem(View, frozen=True, kw_only=True):
+    """A message of a stream that the read model could not use, and why."""
+
+    stream: str
+    seq: int
+    subject: str
+    stored_at: datetime
+    size_bytes: int
+    reason: str
+
+
+class SetAsideList(View, frozen=True, kw_only=True):
+    """The messages that were set aside last, newest first; `total` counts all."""
+
+    items: list[SetAsideItem]
+    total: int
 
 
 class Readiness(View, frozen=True, kw_only=True):

@@ -1,12 +1,11 @@
 """Writes a batch of METRICS: the training metrics, through COPY."""
 
-import logging
 from datetime import datetime
 
 import asyncpg
-import msgspec
 
 from services.tracker.rows import text
+from services.tracker.set_aside import Aside
 from shared import volume
 from shared.log import Message
 
@@ -25,40 +24,32 @@ INSERT INTO training_steps (trial_id, step) SELECT trial_id, max(step) FROM stag
 ON CONFLICT (trial_id) DO UPDATE SET step = GREATEST(training_steps.step, EXCLUDED.step)
 """
 
-_log = logging.getLogger(__name__)
-
 Rows = dict[tuple[str, str, int, int], tuple[float, datetime]]
 
 
 class MetricFold:
-    """Counts the batches it could not use; the operator sees it in the heartbeat."""
-
-    def __init__(self) -> None:
-        self.num_undecodable = 0
+    """What becomes of METRICS."""
 
     async def prepare(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         """Make the table that a batch is copied into."""
         await connection.execute(_STAGE)
 
-    async def write(self, connection: "asyncpg.Connection[asyncpg.Record]", messages: list[Message]) -> None:
-        """Write the points of the messages; the last value of a step counts."""
+    async def write(self, connection: "asyncpg.Connection[asyncpg.Record]", messages: list[Message]) -> list[Aside]:
+        """Write the points of the messages, the last value of a step counts; return what are no points."""
         rows: Rows = {}
+        asides: list[Aside] = []
         for message in messages:
             try:
                 rows |= points(volume.decode_metrics(message.body))
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                self.set_aside(message, error)
+            except Exception as error:  # noqa: BLE001 # one message must not stop the rest; it is logged and kept
+                asides.append(Aside(message, error))
         if rows:
             await connection.copy_records_to_table(
                 "staged_metrics", records=[(*key, *row) for key, row in rows.items()]
             )
             await connection.execute(_MERGE)
             await connection.execute(_STEPPED)
-
-    def set_aside(self, message: Message, error: Exception) -> None:
-        """Count a message that means nothing to us, and say why."""
-        self.num_undecodable += 1
-        _log.error("metrics set aside", extra={"seq": message.seq, "subject": message.subject, "error": str(error)})
+        return asides
 
 
 def points(batch: volume.MetricBatch) -> Rows:

@@ -18,6 +18,7 @@ from services.tracker.auditor import Auditor, ensure_key
 from services.tracker.fold_events import EventFold
 from services.tracker.fold_metrics import MetricFold
 from services.tracker.migrate import migrate
+from services.tracker.set_aside import Aside, keep, tell
 from services.tracker.settings import Settings
 from shared import broker, postgres, runtime, subjects
 from shared.log import Follower, Message
@@ -26,15 +27,12 @@ MAX_BATCH = 2_000  # messages in one transaction
 MAX_BATCH_BYTES = 4 * 1024 * 1024  # of their bodies: a message of METRICS may be tens of thousands of rows
 CHANNEL = "projection"  # NOTIFY payload: "<name> <position>"
 
-#: What rows raise that PostgreSQL cannot hold: their message is set aside.
-BAD_ROWS = (
-    asyncpg.DataError,
-    asyncpg.IntegrityConstraintViolationError,
-    asyncpg.ProgramLimitExceededError,
-    ValueError,  # how asyncpg refuses an argument
-)
+#: What PostgreSQL raises about rows that it cannot hold: their message is set aside. Whatever else it raises is about
+#: the database (a table that is missing, a full disk), and no message is to blame.
+BAD_ROWS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 
 _ADVANCE = "UPDATE projections SET position = $3 WHERE name = $1 AND position = $2 RETURNING position"
+_NUM_SET_ASIDE = "SELECT count(*) FROM set_aside WHERE stream = $1"
 
 _log = logging.getLogger(__name__)
 
@@ -45,11 +43,8 @@ class Fold(Protocol):
     async def prepare(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         """Make a new connection ready for `write`."""
 
-    async def write(self, connection: "asyncpg.Connection[asyncpg.Record]", messages: list[Message]) -> None:
-        """Write what the messages mean. Raises one of BAD_ROWS if it cannot be written."""
-
-    def set_aside(self, message: Message, error: Exception) -> None:
-        """Count a message that cannot be written."""
+    async def write(self, connection: "asyncpg.Connection[asyncpg.Record]", messages: list[Message]) -> list[Aside]:
+        """Write what the messages mean, and return those that mean nothing. Raises when one cannot be written."""
 
 
 class Moved(Exception):
@@ -66,6 +61,7 @@ class Projection:
         self._stream = stream
         self._fold = fold
         self.position = 0
+        self.num_set_aside = 0
 
     async def run(self) -> None:
         """Follow the stream; start anew from the database's position when that moved or the server went away."""
@@ -83,6 +79,7 @@ class Projection:
 
     async def _follow(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self.position = await connection.fetchval("SELECT position FROM projections WHERE name = $1", self._name)
+        self.num_set_aside = await connection.fetchval(_NUM_SET_ASIDE, self._stream)
         follower = Follower(self._client, self._stream, after=self.position)
         moved = asyncio.Event()
 
@@ -108,23 +105,36 @@ class Projection:
     async def _write(self, connection: "asyncpg.Connection[asyncpg.Record]", messages: list[Message]) -> None:
         """Write the messages; when some cannot be written, halve until those stand alone, and set them aside.
 
-        What takes too long is halved too, but never set aside: the database is slow then, not the message bad.
+        Each half is a transaction of its own: what was good is kept. What takes too long is halved too, but never set
+        aside: the database is slow then, not the message bad.
         """
         try:
-            async with self._advanced(connection, messages[-1].seq):
-                await self._fold.write(connection, messages)
-        except (*BAD_ROWS, TimeoutError) as error:
+            await self._transact(connection, messages)
+        except Exception as error:
             half = len(messages) // 2
+            is_slow = isinstance(error, TimeoutError)
+            if not (is_slow or _is_message_to_blame(error)) or (is_slow and not half):
+                raise
             if half:
                 await self._write(connection, messages[:half])
                 await self._write(connection, messages[half:])
-                return
-            if isinstance(error, TimeoutError):
-                raise
-            self._fold.set_aside(messages[0], error)
-            async with self._advanced(connection, messages[0].seq):
-                pass
+            else:
+                await self._transact(connection, messages, [Aside(messages[0], error)])
+
+    async def _transact(
+        self,
+        connection: "asyncpg.Connection[asyncpg.Record]",
+        messages: list[Message],
+        asides: list[Aside] | None = None,
+    ) -> None:
+        """Write the messages, or that they are set aside, with the position."""
+        async with self._advanced(connection, messages[-1].seq):
+            found = await self._fold.write(connection, messages) if asides is None else asides
+            if found:
+                await keep(connection, self._stream, found)
         self.position = messages[-1].seq
+        self.num_set_aside += len(found)
+        tell(self._stream, found)
 
     @asynccontextmanager
     async def _advanced(self, connection: "asyncpg.Connection[asyncpg.Record]", position: int) -> AsyncIterator[None]:
@@ -138,6 +148,13 @@ class Projection:
                 raise Moved
             yield
             await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, f"{self._name} {position}")
+
+
+def _is_message_to_blame(error: Exception) -> bool:
+    if isinstance(error, asyncpg.PostgresError):
+        return isinstance(error, BAD_ROWS)
+    is_argument = isinstance(error, ValueError)  # how asyncpg refuses one; also an error of its interface
+    return is_argument or not isinstance(error, (Moved, *postgres.UNREACHABLE))
 
 
 def in_batches(messages: Sequence[Message]) -> Iterator[list[Message]]:
@@ -167,18 +184,16 @@ async def _connection(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Rec
 
 async def serve(settings: Settings) -> None:
     """Run the tracker until it is cancelled."""
-    events, metrics = EventFold(), MetricFold()
     async with broker.connect(settings.nats_url, "tracker") as client, asyncio.TaskGroup() as tasks:
         following = [
-            Projection(client, settings.postgres_url, name="events", stream=subjects.EVENTS, fold=events),
-            Projection(client, settings.postgres_url, name="metrics", stream=subjects.METRICS, fold=metrics),
+            Projection(client, settings.postgres_url, name="events", stream=subjects.EVENTS, fold=EventFold()),
+            Projection(client, settings.postgres_url, name="metrics", stream=subjects.METRICS, fold=MetricFold()),
         ]
 
         def facts() -> dict[str, int]:
             return {
                 "position": following[0].position,
-                "num_unknown": events.num_unknown,
-                "num_undecodable": events.num_undecodable + metrics.num_undecodable,
+                "num_set_aside": sum(projection.num_set_aside for projection in following),
             }
 
         if settings.audit_key is not None:

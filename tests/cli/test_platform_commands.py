@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.eventually import eventually_sync
 from tests.support.platform import RunningPlatform
 
 pytestmark = pytest.mark.timeout(300)
@@ -145,6 +146,19 @@ def test_agents_queue_and_status(platform: RunningPlatform, finished: dict[str, 
     assert {"supervisor", "nats", "postgres", "s3", "gateway", "worker-local"} <= processes.keys()
     assert all(num_bytes > 0 for num_bytes in processes.values())
     assert "memory together" in platform.tm("status").stdout
+
+
+def test_status_tells_what_was_set_aside(platform: RunningPlatform) -> None:
+    seq = platform.publish("worker-local", "metrics.local.nobody-1", b"no metrics")
+
+    def known() -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = _json(platform, "status")["set_aside"]["items"]
+        return [item for item in items if item["seq"] == seq]
+
+    (item,) = eventually_sync(known)
+    assert (item["stream"], item["subject"], item["size_bytes"]) == ("METRICS", "metrics.local.nobody-1", 10)
+    assert item["reason"].startswith("DecodeError") or "Expected" in item["reason"]
+    assert "metrics.local.nobody-1" in platform.tm("status").stdout
 
 
 def test_an_experiment_that_is_over_cannot_be_paused(platform: RunningPlatform, finished: dict[str, Any]) -> None:

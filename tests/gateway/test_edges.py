@@ -188,6 +188,20 @@ async def test_status_and_readiness_name_what_is_missing(api: Api) -> None:
     assert "searcher" in (await api.get("/api/v1/schema/experiment"))["properties"]
 
 
+async def test_messages_that_were_set_aside_are_listed_newest_first(api: Api) -> None:
+    for body in (b"no event", b"neither"):
+        garbage = await api.log.jetstream().publish("tm.searcher.experiment.x.TrialRequested", body)
+    seq = await story.tell(api.log, [story.submitted()])
+    found = await api.get("/api/v1/set-aside", min_seq=seq, limit=1)
+    assert found["total"] == 2 and [item["seq"] for item in found["items"]] == [garbage.seq]
+    assert (found["items"][0]["stream"], found["items"][0]["size_bytes"]) == ("EVENTS", len(b"neither"))
+
+    async def counted() -> bool:
+        return bool((await api.get("/api/v1/status"))["set_aside"] == 2)
+
+    await eventually(counted)
+
+
 async def test_open_streams_do_not_delay_the_end(api: Api) -> None:
     other = dataclasses.replace(api.settings, port=free_port())
 

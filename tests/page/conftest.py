@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, sync_playwright
 
 from tests.support.eventually import eventually_sync
+from tests.support.platform import RunningPlatform
 from trainmaster.client import Client
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -111,6 +112,15 @@ def page_url(request: pytest.FixtureRequest) -> str:
     """The address of the page: of the platform that TM_PAGE_URL names, else of one started for the tests."""
     given = os.environ.get("TM_PAGE_URL")
     return given or str(request.getfixturevalue("platform").url)
+
+
+@pytest.fixture
+def own_platform(request: pytest.FixtureRequest) -> RunningPlatform:
+    """The platform that was started for the tests: its broker can be reached too."""
+    if "TM_PAGE_URL" in os.environ:
+        pytest.skip("the page belongs to another platform")
+    running: RunningPlatform = request.getfixturevalue("platform")
+    return running
 
 
 @pytest.fixture(scope="session")

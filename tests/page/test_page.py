@@ -5,6 +5,8 @@ import re
 from playwright.sync_api import Browser, Page, expect
 
 from tests.page.conftest import LEARNING, WAIT_MS, Complaints, Site
+from tests.support.eventually import eventually_sync
+from tests.support.platform import RunningPlatform
 
 expect.set_options(timeout=WAIT_MS)
 
@@ -150,6 +152,16 @@ def test_the_cluster_shows_slots_queue_and_services(page: Page) -> None:
     services = page.get_by_role("region", name="Services")
     for name in ("gateway", "scheduler", "searcher", "tracker", "worker"):
         expect(services.locator("tr", has_text=name).first).to_contain_text("answers")
+
+
+def test_the_cluster_shows_what_was_set_aside(page: Page, site: Site, own_platform: RunningPlatform) -> None:
+    seq = own_platform.publish("worker-local", "metrics.local.nobody-7", b"no metrics")
+    eventually_sync(lambda: seq in [item["seq"] for item in site.client.set_aside(20)["items"]])
+    page.goto("/#/cluster")
+    row = page.get_by_role("region", name="Services").locator("tr", has_text="metrics.local.nobody-7")
+    expect(row).to_contain_text(f"METRICS {seq}")
+    expect(row).to_contain_text("10 B")
+    expect(page.get_by_text("They hold nothing up.")).to_be_visible()
 
 
 def test_an_unknown_experiment_is_said_to_be_unknown(page: Page, complaints: Complaints) -> None:

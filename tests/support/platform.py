@@ -1,12 +1,17 @@
 """A whole platform as a user starts it: `tm up` in a data directory of its own."""
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from shared import broker
+from trainmaster.embedded.nats import user_url
 
 COMMAND_TIMEOUT_S = 300.0
 
@@ -21,6 +26,19 @@ class RunningPlatform:
     def tm(self, *words: str, timeout_s: float = COMMAND_TIMEOUT_S) -> subprocess.CompletedProcess[str]:
         """Run a tm command and return how it ended, with what it printed."""
         return run_tm(*words, env={"TM_DATA": str(self.data)}, timeout_s=timeout_s)
+
+    def publish(self, user: str, subject: str, body: bytes) -> int:
+        """Store a message in a stream, as one of the broker's users, and return its sequence."""
+        ports = json.loads((self.data / "ports.json").read_text())
+        passwords = json.loads((self.data / "credentials.json").read_text())["nats"]
+        url = user_url(ports["nats"], user, passwords[user])
+        with ThreadPoolExecutor(1) as thread:  # an event loop may be running in this one
+            return thread.submit(asyncio.run, _publish(url, subject, body)).result(COMMAND_TIMEOUT_S)
+
+
+async def _publish(url: str, subject: str, body: bytes) -> int:
+    async with broker.connect(url, "test") as client:
+        return (await client.jetstream().publish(subject, body)).seq
 
 
 def run_tm(

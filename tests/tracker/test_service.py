@@ -10,6 +10,7 @@ from nats.aio.client import Client
 
 from services.tracker.rebuild import rebuild
 from services.tracker.service import Projection
+from services.tracker.set_aside import Aside
 from services.tracker.settings import Settings
 from shared import postgres, subjects, volume
 from shared.events import GPUReleased, ReleaseReason, TrialExtended
@@ -133,16 +134,6 @@ async def test_a_lost_database_connection_is_made_again(client: Client, database
     await reached(database, seq)
 
 
-async def test_what_cannot_be_stored_is_set_aside_and_the_rest_goes_on(
-    client: Client, database: Database, tracker: None
-) -> None:
-    too_large = story.requested(2**63)
-    await client.jetstream().publish("tm.searcher.experiment.x.TrialRequested", b"no event")
-    seq = await story.tell(client, [story.submitted(), too_large, story.submitted(name="nul \0"), story.requested(1)])
-    await reached(database, seq)
-    assert await database.fetchval("SELECT count(*) FROM trials") == 1
-
-
 async def test_a_batch_that_takes_too_long_is_written_in_parts_and_nothing_set_aside(
     client: Client, database: Database, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,15 +147,12 @@ async def test_a_batch_that_takes_too_long_is_written_in_parts_and_nothing_set_a
         async def prepare(self, connection: Database) -> None:
             """Nothing is needed."""
 
-        async def write(self, connection: Database, messages: list[Message]) -> None:
+        async def write(self, connection: Database, messages: list[Message]) -> list[Aside]:
             """Take the time."""
             self.num_attempts += 1
             await connection.execute("SELECT pg_sleep($1)", 0.1 * len(messages))
             self.written += [message.seq for message in messages]
-
-        def set_aside(self, message: Message, error: Exception) -> None:
-            """Fail the test."""
-            raise AssertionError(f"{message.seq} was set aside: {error!r}")
+            return []
 
     monkeypatch.setattr(postgres, "COMMAND_TIMEOUT_S", 0.5)
     for step in range(1, 13):
@@ -175,6 +163,7 @@ async def test_a_batch_that_takes_too_long_is_written_in_parts_and_nothing_set_a
     await reached(database, 12, "metrics")
     running.cancel()
     assert slow.written == list(range(1, 13)) and slow.num_attempts > 3
+    assert await database.fetchval("SELECT count(*) FROM set_aside") == 0
 
 
 async def test_a_void_epoch_is_ignored(client: Client, database: Database, tracker: None) -> None:

@@ -6,10 +6,12 @@ from typing import Any
 import click
 
 from trainmaster.cli.options import data_option, json_option, platform_client
-from trainmaster.cli.output import print_json, print_table, size
-from trainmaster.client.shapes import Agent, ServiceStatus, Status
+from trainmaster.cli.output import clock, print_json, print_table, size
+from trainmaster.client.shapes import Agent, ServiceStatus, SetAsideItem, SetAsideList, Status
 from trainmaster.embedded.directory import DataDirectory
 from trainmaster.embedded.memory import pss_bytes
+
+MAX_SET_ASIDE = 5  # shown to people; programs get as many as the API gives at once
 
 
 @click.command()
@@ -19,11 +21,12 @@ def status(data: str | None, *, as_json: bool) -> None:
     """Show processes with their memory, services with their place on the log, agents, slots."""
     with platform_client(data) as client:
         platform, agents, url = client.status(), client.agents(), client.url
+        aside = client.set_aside(500 if as_json else MAX_SET_ASIDE)
     processes = _processes(DataDirectory.named(data), url)
     if as_json:
-        print_json({"url": url, "processes": processes} | platform | {"agents": agents})
+        print_json({"url": url, "processes": processes} | platform | {"agents": agents, "set_aside": aside})
     else:
-        _print(url, processes, platform, agents)
+        _print(url, processes, platform, agents, aside)
 
 
 def _processes(directory: DataDirectory, url: str) -> list[dict[str, Any]]:
@@ -39,25 +42,41 @@ def _processes(directory: DataDirectory, url: str) -> list[dict[str, Any]]:
     return [{"name": name, **process, "pss_bytes": memory[name]} for name, process in found.items()]
 
 
-def _print(url: str, processes: list[dict[str, Any]], platform: Status, agents: list[Agent]) -> None:
+def _print(
+    url: str, processes: list[dict[str, Any]], platform: Status, agents: list[Agent], aside: SetAsideList
+) -> None:
     log = platform["log"]
     click.echo(f"{url}  log: {log['events']} events, {size(log['bytes'])}, last {log['last_seq']}")
-    if platform["undecodable"]:
-        click.echo(f"{platform['undecodable']} messages on the log could not be read")
     click.echo()
     columns = ("SERVICE", "INSTANCE", "ALIVE", "POSITION", "LAG")
     print_table(columns, (_service_row(service) for service in platform["services"]))
     click.echo()
     print_table(("AGENT", "STATE", "SLOTS", "BUSY"), (_agent_row(agent) for agent in agents))
+    _print_set_aside(aside)
     if processes:
         click.echo()
         print_table(("PROCESS", "PID", "RESTARTS", "UP", "MEMORY"), (_process_row(process) for process in processes))
         click.echo(f"memory together: {size(sum(process['pss_bytes'] for process in processes))}")
 
 
+def _print_set_aside(aside: SetAsideList) -> None:
+    if not aside["total"]:
+        return
+    click.echo()
+    columns = ("SET ASIDE", "SEQ", "SUBJECT", "STORED", "SIZE", "REASON")
+    print_table(columns, (_aside_row(item) for item in aside["items"]))
+    if aside["total"] > len(aside["items"]):
+        click.echo(f"… and {aside['total'] - len(aside['items'])} more; see --json")
+
+
 def _service_row(service: ServiceStatus) -> tuple[object, ...]:
     alive = "yes" if service["alive"] else "NO"
     return service["name"], service["instance"], alive, service["position"], service["lag"]
+
+
+def _aside_row(item: SetAsideItem) -> tuple[object, ...]:
+    stored, amount = clock(item["stored_at"]), size(item["size_bytes"])
+    return item["stream"], item["seq"], item["subject"], stored, amount, item["reason"]
 
 
 def _agent_row(agent: Agent) -> tuple[object, ...]:

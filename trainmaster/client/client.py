@@ -23,6 +23,7 @@ from trainmaster.client.shapes import (
     LogItem,
     QueueItem,
     Series,
+    SetAsideList,
     Status,
     Trial,
 )
@@ -127,6 +128,10 @@ class Client:
     def status(self) -> Status:
         """Return how the platform is."""
         return cast("Status", self._json("GET", "/status"))
+
+    def set_aside(self, limit: int) -> SetAsideList:
+        """Return the messages that the read model could not use, newest first."""
+        return cast("SetAsideList", self._json("GET", "/set-aside", query={"limit": limit}))
 
     def events(self, query: Query) -> EventPage:
         """Return a page of the log; `query` takes after, limit, experiment, trial, name, writer, since, until."""

@@ -212,4 +212,22 @@ class Status(TypedDict):
 
     services: list[ServiceStatus]
     log: LogStatus
-    undecodable: int
+    set_aside: int
+
+
+class SetAsideItem(TypedDict):
+    """A message of a stream that the read model could not use, and why."""
+
+    stream: str
+    seq: int
+    subject: str
+    stored_at: str
+    size_bytes: int
+    reason: str
+
+
+class SetAsideList(TypedDict):
+    """The messages that were set aside last, newest first; `total` counts all."""
+
+    items: list[SetAsideItem]
+    total: int

@@ -5,14 +5,17 @@ import json
 from collections.abc import Awaitable, Callable
 from functools import cache
 from http import HTTPStatus
+from typing import Annotated
 
 import asyncpg
 import nats.errors
 from aiohttp import web
+from msgspec import Meta
 
+from services.gateway import queries
 from services.gateway.api import PREFIX, Call, Parts, Query, get, json_response
 from services.gateway.pulse import DECIDERS
-from services.gateway.views import Health, LogStatus, Readiness, Status
+from services.gateway.views import Health, LogStatus, Readiness, SetAsideList, Status
 from shared import postgres, subjects
 from shared.errors import Unavailable
 
@@ -24,7 +27,18 @@ async def show_status(call: Call[Query]) -> Status:
     """What every process last said of itself, and how long the log is."""
     log = await _log_status(call.parts)
     pulse = call.parts.pulse
-    return Status(services=pulse.services(log.last_seq), log=log, undecodable=pulse.num_undecodable())
+    return Status(services=pulse.services(log.last_seq), log=log, set_aside=pulse.num_set_aside())
+
+
+class SetAsideQuery(Query, frozen=True, kw_only=True):
+    """How many messages."""
+
+    limit: Annotated[int, Meta(ge=1, le=500)] = 50
+
+
+async def list_set_aside(call: Call[SetAsideQuery]) -> SetAsideList:
+    """The messages that were set aside last."""
+    return await queries.set_aside(call.parts.database, call.query.limit)
 
 
 async def show_health(call: Call[Query]) -> Health:
@@ -78,6 +92,13 @@ def _schema() -> bytes:
 
 ROUTES = (
     get(f"{PREFIX}/status", show_status, Query, Status, "How every process and the log are"),
+    get(
+        f"{PREFIX}/set-aside",
+        list_set_aside,
+        SetAsideQuery,
+        SetAsideList,
+        "Messages that the read model could not use, and why",
+    ),
     get(f"{PREFIX}/schema/experiment", show_schema, Query, SCHEMA, "JSON Schema of the experiment file"),
     get("/healthz", show_health, Query, Health, "Whether the process is up"),
     get("/readyz", show_readiness, Query, Readiness, "Whether everything answers; 503 with the reasons if not"),

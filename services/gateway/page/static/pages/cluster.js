@@ -11,6 +11,7 @@ import { html, useEffect } from "../view.js";
 
 const NUM_HUES = 8;
 const TROUBLE_MS = 2000;
+const MAX_ASIDE = 20;
 const SLOT_EVENTS = new Set(["AgentJoined", "AgentLeft", "AgentLost", "GPUAllocated", "GPUReleased"]);
 const SILENT_EVENTS = new Set(["MetricReported", "CheckpointSaved", "CheckpointShardUploaded"]); // change neither slots nor queue
 
@@ -123,8 +124,26 @@ function Health({ status, refresh }) {
     <p class="soft">
       The log holds ${formatCount(status.log.events)} events (${formatBytes(status.log.bytes)}),${" "}
       the newest is ${formatCount(status.log.last_seq)}.${" "}
-      ${status.undecodable > 0 && html`<span class="bad-text">${formatCount(status.undecodable)} could not be decoded and were put aside. </span>`}
       As of <${Time} at=${status.readAt} />. <button type="button" class="quiet" onClick=${refresh}>Look again</button></p>
+  `;
+}
+
+const ASIDE_COLUMNS = [
+  { name: "seq", title: "Sequence", class: "number", cell: (row) => `${row.stream} ${formatCount(row.seq)}` },
+  { name: "stored", title: "Stored", cell: (row) => html`<${Time} at=${row.stored_at} />` },
+  { name: "subject", title: "Subject", class: "text", cell: (row) => html`<code>${row.subject}</code>` },
+  { name: "size", title: "Size", class: "number", cell: (row) => formatBytes(row.size_bytes) },
+  { name: "reason", title: "Why", class: "text", cell: (row) => row.reason },
+];
+
+function SetAside({ items, total }) {
+  if (total === 0) return null;
+  const rest = total > items.length ? ` The newest ${items.length} are shown.` : "";
+  return html`
+    <h3>Set aside</h3>
+    <p class="soft"><span class="bad-text">${formatCount(total)} ${total === 1 ? "message" : "messages"}</span>${" "}
+      could not be used. They hold nothing up.${rest}</p>
+    <${Table} label="Set aside" columns=${ASIDE_COLUMNS} rows=${items} rowKey=${(row) => `${row.stream} ${row.seq}`} />
   `;
 }
 
@@ -136,7 +155,9 @@ async function readStatus(options) {
 export function Cluster() {
   const agents = usePath("/agents", (event) => SLOT_EVENTS.has(event.name));
   const queue = usePath("/queue", (event) => !SILENT_EVENTS.has(event.name));
+  const aside = usePath(`/set-aside?limit=${MAX_ASIDE}`, (event) => !SILENT_EVENTS.has(event.name));
   const status = useResource("/status", readStatus, (event) => !SILENT_EVENTS.has(event.name));
+  const refresh = () => [status, aside].forEach((resource) => resource.refresh());
   return html`
     <h1>Cluster</h1>
     <section aria-labelledby="slots-title"><h2 id="slots-title">Slots</h2>
@@ -144,6 +165,7 @@ export function Cluster() {
     <section aria-labelledby="queue-title"><h2 id="queue-title">Queue</h2>
       <${Shown} resource=${queue} what="queue">${(data) => html`<${Queue} items=${data.items} />`}<//></section>
     <section aria-labelledby="services-title"><h2 id="services-title">Services</h2>
-      <${Shown} resource=${status} what="services' health">${(data) => html`<${Health} status=${data} refresh=${status.refresh} />`}<//></section>
+      <${Shown} resource=${status} what="services' health">${(data) => html`<${Health} status=${data} refresh=${refresh} />`}<//>
+      <${Shown} resource=${aside} what="messages set aside">${(data) => html`<${SetAside} ...${data} />`}<//></section>
   `;
 }
