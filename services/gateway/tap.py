@@ -51,6 +51,7 @@ def item(recorded: Recorded, subject: str) -> EventItem:
         actor=envelope.actor,
         correlation=envelope.correlation,
         causes=list(envelope.causes),
+        position=envelope.position,
         id=envelope.id,
         aggregate=token.aggregate,
         aggregate_id=token.aggregate_id,

@@ -260,6 +260,7 @@ class EventItem(View, frozen=True, kw_only=True):
     actor: str
     correlation: str
     causes: list[int]
+    position: int | None  # of a decision: up to which event its writer had folded
     id: str
     aggregate: str
     aggregate_id: str

@@ -162,6 +162,7 @@ class EventItem(TypedDict):
     actor: str
     correlation: str
     causes: list[int]
+    position: int | None
     id: str
     aggregate: str
     aggregate_id: str
