@@ -6,6 +6,7 @@ experiment `k3f9x2ab`, its trial `k3f9x2ab-7`, that trial's second allocation `k
 saved by it at step 120 `k3f9x2ab-7-a2-s120`.
 """
 
+import hashlib
 import re
 import secrets
 from typing import NewType
@@ -16,6 +17,7 @@ AllocationId = NewType("AllocationId", str)
 CheckpointId = NewType("CheckpointId", str)
 AgentId = NewType("AgentId", str)
 PoolId = NewType("PoolId", str)
+LimitId = NewType("LimitId", str)
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base 32: no i, l, o, u
 _TOKEN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -45,6 +47,13 @@ def allocation_id(trial_id: TrialId, epoch: int) -> AllocationId:
 def checkpoint_id(allocation_id: AllocationId, step: int) -> CheckpointId:
     """Return the id of the checkpoint that an allocation saved at `step`."""
     return CheckpointId(f"{allocation_id}-s{step}")
+
+
+def limit_id(workspace: str | None) -> LimitId:
+    """Return the id of a workspace's limit, or of the one for all: a workspace's name may be any text."""
+    if workspace is None:
+        return LimitId("all")
+    return LimitId(f"workspace-{hashlib.sha256(workspace.encode()).hexdigest()[:20]}")
 
 
 def is_token(text: str) -> bool:

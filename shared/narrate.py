@@ -4,12 +4,18 @@ from collections.abc import Iterable
 from functools import singledispatch
 
 from shared.events import (
+    AgentDisabled,
+    AgentDrainRequested,
+    AgentEnabled,
+    AgentIntent,
     AgentJoined,
     AgentLeft,
     AgentLost,
+    AgentRefused,
     AuditSealed,
     CheckpointSaved,
     CheckpointShardUploaded,
+    DefaultPolicySet,
     Event,
     ExperimentCanceled,
     ExperimentCompleted,
@@ -24,10 +30,16 @@ from shared.events import (
     GPUReleased,
     JobMaxSlotsSet,
     JobMoved,
+    JobPoolSet,
     JobPrioritySet,
     JobWeightSet,
     LeaderElected,
+    LimitCleared,
+    LimitEvent,
+    LimitSet,
     MetricReported,
+    PoolConfigured,
+    PoolPolicy,
     PreemptionRequested,
     RendezvousOpened,
     TrialClosed,
@@ -86,6 +98,49 @@ def _(event: JobMaxSlotsSet) -> str:
 def _(event: JobMoved) -> str:
     where = "ahead of" if event.ahead else "behind"
     return f"experiment {event.experiment_id} was moved {where} experiment {event.beside_id}"
+
+
+@sentence.register
+def _(event: JobPoolSet) -> str:
+    return f"experiment {event.experiment_id} was moved to pool {event.pool_id}"
+
+
+@sentence.register
+def _(event: AgentDrainRequested) -> str:
+    after = "" if event.grace_s is None else f"; what runs there has {event.grace_s:g} s"
+    return f"{_whereon(event)} gets no new work from here on{after}"
+
+
+@sentence.register
+def _(event: AgentDisabled) -> str:
+    return f"{_whereon(event)} was disabled"
+
+
+@sentence.register
+def _(event: AgentEnabled) -> str:
+    return f"{_whereon(event)} takes work again"
+
+
+@sentence.register
+def _(event: PoolConfigured) -> str:
+    return f"pool {event.pool_id} is scheduled by {_policy(event.policy)} from here on"
+
+
+@sentence.register
+def _(event: DefaultPolicySet) -> str:
+    return f"pools that nobody configured are scheduled by {_policy(event.policy)} from here on"
+
+
+@sentence.register
+def _(event: LimitSet) -> str:
+    limits = [f"at most {event.max_slots} slots"] if event.max_slots is not None else []
+    limits += [f"priority {event.best_priority} at best"] if event.best_priority is not None else []
+    return f"the limit of {_scope(event)} is {' and '.join(limits) or 'nothing'} from here on"
+
+
+@sentence.register
+def _(event: LimitCleared) -> str:
+    return f"the limit of {_scope(event)} was lifted"
 
 
 @sentence.register
@@ -150,6 +205,11 @@ def _(event: GPUReleased) -> str:
 @sentence.register
 def _(event: AgentLost) -> str:
     return f"agent {event.agent_id} is lost after {event.silent_s:.1f} s of silence; what ran there is void"
+
+
+@sentence.register
+def _(event: AgentRefused) -> str:
+    return f"agent {event.agent_id} may not join: {event.reason}"
 
 
 @sentence.register
@@ -220,6 +280,24 @@ def _(event: TrialExited) -> str:
 @sentence.register
 def _(event: AuditSealed) -> str:
     return f"the log up to event {event.last} was sealed with root {event.root.hex()[:16]}"
+
+
+def _whereon(event: AgentIntent) -> str:
+    slots = f"slot {', '.join(f'#{slot}' for slot in event.slots)} of " if event.slots else ""
+    return f"{slots}agent {event.agent_id}"
+
+
+def _policy(policy: PoolPolicy) -> str:
+    words = [policy.type.value, *(["preemption"] if policy.preemption else []), f"{policy.fitting} fit"]
+    words += ["unequal agents"] if policy.heterogeneous_fits else []
+    words += [] if policy.reserve_after_s is None else [f"agents kept after {policy.reserve_after_s:g} s"]
+    return ", ".join([*words, f"default priority {policy.default_priority}"])
+
+
+def _scope(event: LimitEvent) -> str:
+    if event.workspace is None:
+        return "every workspace"
+    return f"workspace “{event.workspace}”" if event.workspace else "experiments without a workspace"
 
 
 def _members(members: Iterable[GangMember]) -> str:

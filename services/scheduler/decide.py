@@ -3,31 +3,36 @@
 Who gets slots, and who must give some back for it, is the policy's to say (`policies/`): a pure function of the pool,
 the same that `tm simulate` runs. Trials of a paused experiment are not in the queue that it sees. A trial that its
 machines failed goes behind the others of its job, so that it cannot hold them up by failing again and again.
+
+How a pool is scheduled, what is closed and which limits hold is on the log, and so in the state. Only what this process
+alone knows is told besides: whom it has heard when, and the policy that its setting names for pools nobody configured;
+of both it leaves word on the log before it goes by it.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from services.scheduler import grounds
+from services.scheduler import closures, grounds
 from services.scheduler.policies import schedule
-from services.scheduler.pool import Machine, Plan, Pool, PoolPolicy, Request
-from services.scheduler.state import Allocation, Job, State, Trial
+from services.scheduler.pool import Machine, Placement, Plan, Pool, Request, WorkspaceUse
+from services.scheduler.state import DEFAULT_POLICY, Agent, Allocation, Claimant, Job, State, Trial
 from shared.decisions import Decision
 from shared.events import (
     AgentLost,
+    AgentRefused,
+    DefaultPolicySet,
     Fit,
     GangMember,
     GPUAllocated,
     GPUReleased,
     Outcome,
+    PoolPolicy,
     PreemptionReason,
     PreemptionRequested,
     ReleaseReason,
 )
 from shared.ids import AgentId, PoolId, TrialId, allocation_id
-
-#: How a pool is scheduled unless it is said otherwise.
-DEFAULT_POLICY = PoolPolicy()
 
 
 def decide(
@@ -41,14 +46,52 @@ def decide(
     """Return the events that are needed now, grouped by pool.
 
     `silent_s` is how long each agent's present incarnation has not been heard of; an agent missing from it was just
-    heard. Slots that this very decision frees are given out by the next one.
+    heard. `policy` is the setting for pools that nobody configured. Slots that this very decision frees are given out
+    by the next one.
     """
+    if state.default_policy != policy:
+        return [_default_policy(policy)]
+    uses = workspace_uses(state)
     decisions = [
         *_lost_agents(state, silent_s, agent_timeout_s),
-        *_settlements(state),
-        *(decision for pool_id in state.waiting for decision in _allocations(state, pool_id, policy, now)),
+        *_refusals(state, silent_s, now),
+        *_settlements(state, now),
+        *(decision for pool_id in state.waiting for decision in _allocations(state, pool_id, uses, now)),
     ]
     return sorted(decisions, key=lambda decision: decision.event.aggregate_id)
+
+
+def _default_policy(policy: PoolPolicy) -> Decision:
+    return Decision(event=DefaultPolicySet(scope="default", policy=policy), causes=(), correlation="default")
+
+
+def _refusals(state: State, silent_s: Mapping[AgentId, float], now: datetime) -> Iterator[Decision]:
+    """Refuse who joins under a name whose owner was heard since, or wants other slots while some of its are held.
+
+    If the owner is dead, it is declared lost in time, and the other joins again.
+    """
+    for claimant in state.claimants.values():
+        silence_s = silent_s.get(claimant.agent_id, 0.0)
+        if not claimant.is_other or now - timedelta(seconds=silence_s) > claimant.joined_at:
+            event = AgentRefused(
+                pool_id=claimant.pool_id,
+                agent_id=claimant.agent_id,
+                incarnation=claimant.incarnation,
+                reason=_refusal(state.agents[claimant.agent_id], claimant),
+            )
+            yield Decision(event=event, causes=(claimant.joined_seq,), correlation=claimant.agent_id)
+
+
+def _refusal(present: Agent, claimant: Claimant) -> str:
+    if claimant.is_other:
+        return (
+            f"another process is alive as agent {claimant.agent_id} (incarnation {present.incarnation}); "
+            "give this one a name of its own (TM_AGENT_ID), or stop the other"
+        )
+    return (
+        f"agent {claimant.agent_id} came back with other slots than the {len(present.slots)} that it had, "
+        "while trials hold some of them; it must start anew"
+    )
 
 
 def _lost_agents(state: State, silent_s: Mapping[AgentId, float], timeout_s: float) -> Iterator[Decision]:
@@ -64,10 +107,10 @@ def _lost_agents(state: State, silent_s: Mapping[AgentId, float], timeout_s: flo
             yield Decision(event=event, causes=(agent.joined_seq,), correlation=agent.agent_id)
 
 
-def _settlements(state: State) -> Iterator[Decision]:
+def _settlements(state: State, now: datetime) -> Iterator[Decision]:
     for allocation_id_ in state.unsettled:
         allocation = state.allocations[allocation_id_]
-        decision = _release(allocation) or _preemption(state, allocation)
+        decision = _release(allocation) or _preemption(state, allocation, now)
         if decision:
             yield decision
 
@@ -100,11 +143,11 @@ def _release_reason(outcome: Outcome | None) -> ReleaseReason:
             return ReleaseReason.AGENT_LOST
 
 
-def _preemption(state: State, allocation: Allocation) -> Decision | None:
-    """Ask a gang to stop, once, when its experiment no longer wants it to run or a member is lost."""
+def _preemption(state: State, allocation: Allocation, now: datetime) -> Decision | None:
+    """Ask a gang to stop, once, when its experiment no longer wants it to run there or its slots are taken away."""
     if allocation.preemption_seq is not None:
         return None
-    why = _unwanted(state, allocation)
+    why = _unwanted(state, allocation, now)
     if why is None:
         return None
     reason, cause = why
@@ -119,7 +162,7 @@ def _preemption(state: State, allocation: Allocation) -> Decision | None:
     return Decision(event=event, causes=(cause,), correlation=allocation.experiment_id)
 
 
-def _unwanted(state: State, allocation: Allocation) -> tuple[PreemptionReason, int] | None:
+def _unwanted(state: State, allocation: Allocation, now: datetime) -> tuple[PreemptionReason, int] | None:
     if allocation.lost_seq is not None:
         return PreemptionReason.AGENT_LOST, allocation.lost_seq
     experiment = state.experiments.get(allocation.experiment_id)
@@ -131,43 +174,72 @@ def _unwanted(state: State, allocation: Allocation) -> tuple[PreemptionReason, i
         return PreemptionReason.STOPPED, stopped_seq
     if experiment.paused_seq is not None:
         return PreemptionReason.PAUSED, experiment.paused_seq
-    return None
+    if state.trials[allocation.trial_id].pool_id != allocation.pool_id:
+        return PreemptionReason.POOL, experiment.moved_seq
+    closure = closures.ended(state.closures, allocation.members, now) if state.closures else None
+    return (closure.reason, closure.seq) if closure else None
 
 
-def _allocations(state: State, pool_id: PoolId, policy: PoolPolicy, now: datetime) -> Iterator[Decision]:
-    """What the pool's policy wants: gangs started, and others asked to stop for them."""
+def workspace_uses(state: State) -> dict[str, WorkspaceUse]:
+    """Return how many slots the workspaces that have a limit hold."""
+    if not state.limits:
+        return {}
+    uses = {
+        workspace: WorkspaceUse(limit=limit, held=0)
+        for workspace in {experiment.workspace for experiment in state.experiments.values()}
+        if (limit := state.max_slots(workspace)) is not None
+    }
+    for allocation in state.allocations.values():
+        experiment = state.experiments.get(allocation.experiment_id)
+        if experiment and (use := uses.get(experiment.workspace)):
+            use.held += sum(len(member.slots) for member in allocation.members)
+    return uses
+
+
+def _allocations(state: State, pool_id: PoolId, uses: dict[str, WorkspaceUse], now: datetime) -> Iterator[Decision]:
+    """What the pool's policy wants: gangs started, and others asked to stop for them. Adds them to `uses`."""
     if not any(_is_runnable(state, state.trials[trial_id]) for trial_id in state.waiting[pool_id]):
         return
-    plan = schedule(pool_view(state, pool_id, policy, now))
+    plan = schedule(pool_view(state, pool_id, uses, now))
     for trial_id, by in plan.release.items():
         allocation_id_ = state.trials[trial_id].allocation_id
         assert allocation_id_ is not None, "only what runs can be asked to stop"
         yield _preemption_for(state, plan, state.allocations[allocation_id_], by)
-    free = {agent.agent_id: set(state.free[agent.agent_id]) for agent in state.agents.values()}
+    free = {agent.agent_id: state.free[agent.agent_id] - agent.closed for agent in state.agents.values()}
     for trial_id, placement in plan.allocate.items():
+        trial = state.trials[trial_id]
         members = tuple(_member(state, free, agent_id, slots) for agent_id, slots in placement.items())
-        yield _allocation(state, state.trials[trial_id], members, grounds.fit(plan, policy, trial_id, placement))
+        use = uses.get(state.experiments[trial.experiment_id].workspace)
+        if use is not None:
+            use.held += trial.slots
+        yield _allocation(state, trial, members, grounds.fit(plan, state.policy(pool_id), trial_id, placement))
 
 
-def pool_view(state: State, pool_id: PoolId, policy: PoolPolicy, now: datetime) -> Pool:
+def pool_view(state: State, pool_id: PoolId, uses: Mapping[str, WorkspaceUse], now: datetime) -> Pool:
     """Return a pool as its policy sees it."""
-    agents = [agent for agent in state.agents.values() if agent.pool_id == pool_id]
+    held = [allocation for allocation in state.allocations.values() if allocation.pool_id == pool_id]
+    num_zero = Counter(member.agent_id for allocation in held for member in allocation.members if not member.slots)
     machines = tuple(
         Machine(
             agent_id=agent.agent_id,
-            slots=len(agent.slots),
-            free=len(state.free[agent.agent_id]),
+            slots=len(agent.open_slots),
+            free=len(state.free[agent.agent_id] - agent.closed),
             kind=agent.kind,
+            switch=agent.switch,
+            num_zero_slot=num_zero[agent.agent_id],
+            zero_slot_limit=agent.zero_slot_limit,
+            is_open=agent.is_open,
+            num_closed=len(agent.closed),
         )
-        for agent in agents
+        for agent in state.agents.values()
+        if agent.pool_id == pool_id
     )
     waiting = (state.trials[trial_id] for trial_id in state.waiting[pool_id])
-    held = (allocation for allocation in state.allocations.values() if allocation.pool_id == pool_id)
     requests = (
         *(_request(state, trial, now) for trial in waiting if _is_runnable(state, trial)),
-        *(_running(state, allocation) for allocation in held),
+        *(_running(state, allocation, now) for allocation in held),
     )
-    return Pool(policy=policy, machines=machines, requests=requests)
+    return Pool(policy=state.policy(pool_id), machines=machines, requests=requests, workspaces=uses)
 
 
 def _is_runnable(state: State, trial: Trial) -> bool:
@@ -176,39 +248,53 @@ def _is_runnable(state: State, trial: Trial) -> bool:
 
 
 def _request(state: State, trial: Trial, now: datetime) -> Request:
-    job = state.experiments[trial.experiment_id].job
+    experiment = state.experiments[trial.experiment_id]
+    job = experiment.job
     return Request(
         trial_id=trial.trial_id,
         job_id=trial.experiment_id,
         slots=trial.slots,
         position=job.position,
         number=trial.place,
-        priority=job.priority,
+        priority=max(job.priority, state.best_priority(experiment.workspace)),
         weight=job.weight,
         max_slots=job.max_slots,
+        workspace=experiment.workspace,
         preemptible=job.preemptible,
         waited_s=(now - trial.waiting_since).total_seconds(),
     )
 
 
-def _running(state: State, allocation: Allocation) -> Request:
+def _running(state: State, allocation: Allocation, now: datetime) -> Request:
     experiment, trial = state.experiments.get(allocation.experiment_id), state.trials.get(allocation.trial_id)
     job = experiment.job if experiment else Job(position=0.0)
-    placement = {member.agent_id: len(member.slots) for member in allocation.members}
+    workspace = experiment.workspace if experiment else ""
     is_going = allocation.preemption_seq is not None or bool(allocation.exited)
     return Request(
         trial_id=allocation.trial_id,
         job_id=allocation.experiment_id,
-        slots=sum(placement.values()),
+        slots=sum(len(member.slots) for member in allocation.members),
         position=job.position,
         number=trial.place if trial else 0,
-        priority=job.priority,
+        priority=max(job.priority, state.best_priority(workspace)),
         weight=job.weight,
         max_slots=job.max_slots,
+        workspace=workspace,
         preemptible=job.preemptible,
-        placement={agent_id: slots for agent_id, slots in placement.items() if agent_id in state.agents},
-        is_stopping=is_going or _unwanted(state, allocation) is not None,
+        placement=_usable(state, allocation),
+        is_stopping=is_going or _unwanted(state, allocation, now) is not None,
     )
+
+
+def _usable(state: State, allocation: Allocation) -> Placement:
+    """Return what an allocation holds of slots that others could use after it."""
+    placement = Placement()
+    for member in allocation.members:
+        agent = state.agents.get(member.agent_id)
+        usable = 0 if agent is None else len(set(member.slots) - agent.closed)
+        if agent is not None and (usable or not member.slots):
+            placement[member.agent_id] = usable
+    return placement
 
 
 def _member(state: State, free: dict[AgentId, set[int]], agent_id: AgentId, slots: int) -> GangMember:

@@ -19,8 +19,10 @@ Asked often, so the agents are indexed: those with room by (size, free slots), i
 from bisect import bisect_left, insort
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 
-from services.scheduler.pool import Fitting, Machine, Placement, PoolPolicy, Roomy
+from services.scheduler.pool import Machine, Placement, Roomy
+from shared.events import Fitting, PoolPolicy
 from shared.ids import AgentId
 
 NUM_ROOMY = 4  # of the agents that have room, as many are named
@@ -39,6 +41,7 @@ class Fleet:
         self._idle: dict[tuple[int, str], list[AgentId]] = defaultdict(list)
         self._has_switches = any(machine.switch for machine in self.machines.values())
         self._idle_twin: Fleet | None = None
+        self._open_twin: Fleet | None = None
         self._possible: dict[int, bool] = {}
         for agent_id in sorted(self._open):
             self._enter(agent_id)
@@ -69,7 +72,7 @@ class Fleet:
         twin._free, twin._num_zero, twin._open = dict(self._free), dict(self._num_zero), set(self._open)
         twin._roomy.update({key: list(agents) for key, agents in self._roomy.items()})
         twin._idle.update({key: list(agents) for key, agents in self._idle.items()})
-        twin._idle_twin, twin._possible = self._idle_twin, self._possible
+        twin._idle_twin, twin._open_twin, twin._possible = self._idle_twin, self._open_twin, self._possible
         return twin
 
     def fit(self, slots: int) -> Placement | None:
@@ -93,6 +96,16 @@ class Fleet:
         if slots not in self._possible:
             self._possible[slots] = self._as_idle().fit(slots) is not None
         return self._possible[slots]
+
+    def would_fit_if_open(self, slots: int) -> bool:
+        """Say whether the gang would fit if agents and slots that take no new work did, and every slot were free."""
+        machines = self.machines.values()
+        if all(machine.is_open and not machine.num_closed for machine in machines):
+            return False
+        if self._open_twin is None:
+            sizes = (replace(machine, slots=machine.slots + machine.num_closed, is_open=True) for machine in machines)
+            self._open_twin = Fleet(sizes, self.policy)
+        return self._open_twin.can_ever_fit(slots)
 
     def take(self, placement: Placement) -> None:
         """Book a gang's slots."""

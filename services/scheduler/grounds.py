@@ -1,8 +1,8 @@
 """What the scheduler's decisions went by, as their events tell it: whose claim a preemption serves, why a gang fits."""
 
-from services.scheduler.pool import Placement, Plan, PoolPolicy
+from services.scheduler.pool import Placement, Plan
 from services.scheduler.state import Allocation, Job, State
-from shared.events import Claim, Fit
+from shared.events import Claim, Fit, PoolPolicy
 from shared.ids import ExperimentId, TrialId
 
 MAX_SHORT = 3  # of the jobs that are short of their share, as many are told

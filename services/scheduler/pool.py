@@ -4,76 +4,51 @@ A policy is a function `schedule(pool) -> Plan`. It knows no log and no clock: t
 folded state, `tm simulate` makes one of a file, and both get their plans from the same code.
 """
 
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-from shared.events import Share
+from shared.events import DEFAULT_PRIORITY, ZERO_SLOT_LIMIT, Fitting, PolicyType, PoolPolicy, Share
 from shared.ids import AgentId, ExperimentId, TrialId
 from shared.queue import Reason, ReasonKind
 
-DEFAULT_PRIORITY = 42
 MAX_PRIORITY = 99
-ZERO_SLOT_LIMIT = 100  # tasks without slots on one agent, as Determined's max_aux_containers_per_agent
 
 #: How many slots of each agent a trial gets, chief first. A task without slots gets 0 of one agent.
 Placement = dict[AgentId, int]
 
 
-class PolicyType(StrEnum):
-    """By which rules a pool's queue is served; one file each in `policies/`."""
-
-    PRIORITY = "priority"
-    FAIR_SHARE = "fair_share"
-    FIFO = "fifo"
-
-
-class Fitting(StrEnum):
-    """Which of several agents that have room is taken."""
-
-    BEST = "best"  # the one with the fewest free slots: packs
-    WORST = "worst"  # the one with the largest free part: spreads
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolPolicy:
-    """How a pool is scheduled. `reserve_after_s`: None never reserves agents for a gang that waits."""
-
-    type: PolicyType = PolicyType.PRIORITY
-    preemption: bool = False
-    fitting: Fitting = Fitting.BEST
-    heterogeneous_fits: bool = False
-    reserve_after_s: float | None = None
-
-
 def pool_policy(text: str) -> PoolPolicy:
     """Return the policy that a setting names: a type, then words for what differs.
 
-    As in `priority preemption worst reserve=600`, the last in seconds.
+    As in `priority preemption worst reserve=600 default_priority=50`; `reserve` is in seconds.
 
     Raises ValueError. Fair share preempts in any case.
     """
     name, *words = text.split() or [""]
-    reserve_after_s = None
-    for word in [word for word in words if word.startswith("reserve=")]:
-        reserve_after_s = float(word.removeprefix("reserve="))
-        words.remove(word)
+    numbers = dict(word.split("=", 1) for word in words if "=" in word)
     known = {"preemption", "heterogeneous_fits", *Fitting}
-    wrong = [word for word in words if word not in known] + ([] if name in set(PolicyType) else [name])
-    if wrong:
-        types = ", ".join(PolicyType)
-        raise ValueError(f"pool policy {text!r}: {wrong[0]!r} is not known; a type ({types}), then {sorted(known)}")
+    wrong = [word for word in words if "=" not in word and word not in known]
+    wrong += [number for number in numbers if number not in ("reserve", "default_priority")]
+    if wrong or name not in set(PolicyType):
+        types, words_ = ", ".join(PolicyType), sorted(known | {"reserve=SECONDS", "default_priority=N"})
+        raise ValueError(f"pool policy {text!r}: {[*wrong, name][0]!r} is not known; a type ({types}), then {words_}")
+    default_priority = int(numbers.get("default_priority", DEFAULT_PRIORITY))
+    if not 1 <= default_priority <= MAX_PRIORITY:
+        raise ValueError(f"pool policy {text!r}: default_priority must be from 1 to {MAX_PRIORITY}")
     return PoolPolicy(
         type=PolicyType(name),
         preemption="preemption" in words or name == PolicyType.FAIR_SHARE,
         fitting=Fitting.WORST if "worst" in words else Fitting.BEST,
         heterogeneous_fits="heterogeneous_fits" in words,
-        reserve_after_s=reserve_after_s,
+        reserve_after_s=float(numbers["reserve"]) if "reserve" in numbers else None,
+        default_priority=default_priority,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """An agent as a policy sees it. One that is not open (disabled, draining) takes no new work."""
+    """An agent as a policy sees it. One that is not open (disabled, draining) takes no new work; single slots that take
+    none are in `num_closed`, not in `slots`."""
 
     agent_id: AgentId
     slots: int
@@ -83,6 +58,7 @@ class Machine:
     num_zero_slot: int = 0  # tasks without slots that it runs
     zero_slot_limit: int = ZERO_SLOT_LIMIT
     is_open: bool = True
+    num_closed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +76,7 @@ class Request:
     priority: int = DEFAULT_PRIORITY
     weight: float = 1.0
     max_slots: int | None = None
+    workspace: str = ""
     preemptible: bool = True
     waited_s: float = 0.0
     placement: Placement | None = None
@@ -118,6 +95,7 @@ class Pool:
     policy: PoolPolicy
     machines: tuple[Machine, ...]
     requests: tuple[Request, ...]
+    workspaces: Mapping[str, "WorkspaceUse"] = field(default_factory=dict)  # those that have a limit
 
     def waiting(self) -> list[Request]:
         """The requests without slots, in order of position."""
@@ -159,30 +137,50 @@ class Plan:
         self.roomy[request.trial_id] = roomy
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
+class WorkspaceUse:
+    """How many slots a workspace that has a limit holds, in all pools together."""
+
+    limit: int
+    held: int
+
+
+@dataclass(slots=True, kw_only=True)
 class Quota:
-    """How many slots each job holds, against its `max_slots`."""
+    """How many slots each job and each workspace holds, against `max_slots` and the limit that is set for it."""
 
     held: dict[ExperimentId, int] = field(default_factory=dict)
+    workspaces: dict[str, WorkspaceUse] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, running: list[Request]) -> "Quota":
+    def of(cls, pool: Pool) -> "Quota":
         """Count what is running."""
-        quota = cls()
-        for request in running:
-            quota.add(request)
+        quota = cls(workspaces={workspace: replace(use) for workspace, use in pool.workspaces.items()})
+        for request in pool.requests:
+            if request.placement is not None:
+                quota.held[request.job_id] = quota.held.get(request.job_id, 0) + request.slots
         return quota
 
     def add(self, request: Request) -> None:
-        """Count one more."""
+        """Count one more that takes its place."""
         self.held[request.job_id] = self.held.get(request.job_id, 0) + request.slots
+        if use := self.workspaces.get(request.workspace):
+            use.held += request.slots
 
     def refusal(self, request: Request) -> Reason | None:
-        """Say why a request would exceed its job's limit, or None."""
+        """Say why a request would exceed its job's limit or its workspace's, or None."""
         held, limit = self.held.get(request.job_id, 0), request.max_slots
         if limit is None or held + request.slots <= limit or request.slots == 0:
-            return None
+            return self.workspace_refusal(request)
         return Reason(kind=ReasonKind.QUOTA, slots=request.slots, job_id=request.job_id, held=held, limit=limit)
+
+    def workspace_refusal(self, request: Request) -> Reason | None:
+        """Say why a request would exceed its workspace's limit, or None."""
+        use = self.workspaces.get(request.workspace)
+        if use is None or use.held + request.slots <= use.limit or request.slots == 0:
+            return None
+        whose = f"workspace “{request.workspace}”" if request.workspace else "work without a workspace"
+        return Reason(kind=ReasonKind.LIMIT, slots=request.slots, held=use.held, limit=use.limit, whose=whose)
 
 
 def slots(number: int) -> str:

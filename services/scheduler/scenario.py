@@ -8,8 +8,9 @@ import msgspec
 import yaml
 from msgspec import Meta
 
-from services.scheduler.pool import DEFAULT_PRIORITY, MAX_PRIORITY, ZERO_SLOT_LIMIT, Fitting, PolicyType, PoolPolicy
+from services.scheduler.pool import MAX_PRIORITY
 from shared.errors import Problem, Rejected
+from shared.events import DEFAULT_PRIORITY, ZERO_SLOT_LIMIT, Fitting, PolicyType, PoolPolicy
 
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]

@@ -10,10 +10,10 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from services.scheduler.decide import decide
-from services.scheduler.pool import PoolPolicy
 from services.scheduler.state import State, evolve
 from shared import subjects
 from shared.decisions import Decision, DecisionLoop, Memory
+from shared.events import PoolPolicy
 from shared.ids import AgentId
 from shared.snapshots import Snapshots
 

@@ -9,9 +9,10 @@ from services.scheduler import scenario
 from services.scheduler.fitting import Fleet
 from services.scheduler.lanes import beside
 from services.scheduler.policies import schedule
-from services.scheduler.pool import Machine, Placement, Plan, Pool, PoolPolicy, Request
+from services.scheduler.pool import Machine, Placement, Plan, Pool, Request
 from services.scheduler.reasons import never_fits, sentence
 from shared.errors import Problem, Rejected
+from shared.events import PoolPolicy
 from shared.ids import AgentId, ExperimentId, TrialId
 
 

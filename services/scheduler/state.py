@@ -7,6 +7,7 @@ A trial is waiting, allocated, or parked (its slots are free and the searcher ha
                           └───────TrialRetried, TrialExtended──────────────────┘
     TrialStopped parks a trial: where it holds slots, as soon as they are free.
     TrialClosed forgets a trial that holds no slots.
+    JobPoolSet takes an experiment's trials to the queue of another pool; one that holds slots when it stops.
 
 What the chief said before the release decides, not the release's reason: the two may have crossed on the log, and
 the searcher, who reads the same order, goes by the same rule.
@@ -19,12 +20,20 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import singledispatch
 
+from services.scheduler import closures
+from services.scheduler.closures import Closures
 from services.scheduler.lanes import beside
-from services.scheduler.pool import DEFAULT_PRIORITY
 from shared.events import (
+    DEFAULT_PRIORITY,
+    ZERO_SLOT_LIMIT,
+    AgentDisabled,
+    AgentDrainRequested,
+    AgentEnabled,
     AgentJoined,
     AgentLeft,
     AgentLost,
+    AgentRefused,
+    DefaultPolicySet,
     Event,
     ExperimentCanceled,
     ExperimentCompleted,
@@ -39,9 +48,14 @@ from shared.events import (
     GPUReleased,
     JobMaxSlotsSet,
     JobMoved,
+    JobPoolSet,
     JobPrioritySet,
     JobWeightSet,
+    LimitCleared,
+    LimitSet,
     Outcome,
+    PoolConfigured,
+    PoolPolicy,
     PreemptionRequested,
     TrialClosed,
     TrialEvent,
@@ -57,6 +71,8 @@ from shared.log import Recorded
 
 #: Before any event.
 EPOCH = datetime.fromtimestamp(0, UTC)
+#: Until a scheduler says otherwise.
+DEFAULT_POLICY = PoolPolicy()
 #: For an experiment of a time when its file could not say.
 PREEMPTION_TIMEOUT_S = 60.0
 
@@ -71,6 +87,27 @@ class Agent:
     slots: frozenset[int]
     kind: str
     joined_seq: int
+    switch: str = ""
+    zero_slot_limit: int = ZERO_SLOT_LIMIT
+    closed: frozenset[int] = frozenset()  # of its slots, those that take no new work
+    is_open: bool = True  # as a whole
+
+    @property
+    def open_slots(self) -> frozenset[int]:
+        """The slots that are not closed one by one."""
+        return self.slots - self.closed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimant:
+    """A process that joined under a name that another one has, or with slots that it may not have."""
+
+    agent_id: AgentId
+    pool_id: PoolId
+    incarnation: str
+    joined_seq: int
+    joined_at: datetime
+    is_other: bool  # another process, while the first may still be alive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,11 +165,22 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """What a workspace's trials hold together at most, and the lowest priority number that counts for them."""
+
+    max_slots: int | None
+    best_priority: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
     """What the scheduler needs to know of an open experiment."""
 
     preemption_timeout_s: float
     job: Job
+    workspace: str = ""
+    pool_id: PoolId | None = None  # where somebody moved it
+    moved_seq: int = 0
     paused_seq: int | None = None
     canceled_seq: int | None = None
 
@@ -150,6 +198,27 @@ class State:
     free: dict[AgentId, set[int]] = field(default_factory=dict)
     freed_seq: dict[AgentId, int] = field(default_factory=dict)  # what last gave the agent a free slot
     unsettled: dict[AllocationId, None] = field(default_factory=dict)  # may need a release or a preemption
+    closures: Closures = field(default_factory=dict)
+    claimants: dict[str, Claimant] = field(default_factory=dict)  # agent/incarnation: who may have to be refused
+    default_policy: PoolPolicy = DEFAULT_POLICY
+    policies: dict[PoolId, PoolPolicy] = field(default_factory=dict)
+    limits: dict[str | None, Limit] = field(default_factory=dict)  # by workspace; None: for each
+
+    def policy(self, pool_id: PoolId) -> PoolPolicy:
+        """Return how a pool is scheduled."""
+        return self.policies.get(pool_id, self.default_policy)
+
+    def max_slots(self, workspace: str) -> int | None:
+        """Return how many slots a workspace's trials hold together at most; None: no limit."""
+        found = [limit.max_slots for limit in self._limits(workspace) if limit.max_slots is not None]
+        return min(found, default=None)
+
+    def best_priority(self, workspace: str) -> int:
+        """Return the lowest priority number that counts for a workspace's experiments."""
+        return max((limit.best_priority or 0 for limit in self._limits(workspace)), default=0)
+
+    def _limits(self, workspace: str) -> list[Limit]:
+        return [self.limits[scope] for scope in (None, workspace) if scope in self.limits]
 
 
 def evolve(state: State, recorded: Recorded) -> None:
@@ -167,7 +236,9 @@ def _fold(event: Event, seq: int, state: State) -> None:
 @_fold.register
 def _(event: ExperimentSubmitted, seq: int, state: State) -> None:
     timeout_s = float(event.config.get("preemption_timeout", PREEMPTION_TIMEOUT_S))
-    state.experiments[event.experiment_id] = Experiment(preemption_timeout_s=timeout_s, job=_job(event, seq))
+    state.experiments[event.experiment_id] = Experiment(
+        preemption_timeout_s=timeout_s, job=_job(event, seq), workspace=str(event.config.get("workspace", ""))
+    )
 
 
 def _job(event: ExperimentSubmitted, seq: int) -> Job:
@@ -216,6 +287,18 @@ def _(event: JobMoved, seq: int, state: State) -> None:
 
 
 @_fold.register
+def _(event: JobPoolSet, seq: int, state: State) -> None:
+    if event.experiment_id not in state.experiments:
+        return
+    _update_experiment(state, event.experiment_id, pool_id=event.pool_id, moved_seq=seq)
+    for trial in [trial for trial in state.trials.values() if trial.experiment_id == event.experiment_id]:
+        state.trials[trial.trial_id] = replace(trial, pool_id=event.pool_id)
+        if trial.trial_id in state.waiting.get(trial.pool_id, {}):
+            del state.waiting[trial.pool_id][trial.trial_id]
+            state.waiting.setdefault(event.pool_id, {})[trial.trial_id] = None
+
+
+@_fold.register
 def _(event: ExperimentPaused, seq: int, state: State) -> None:
     _update_experiment(state, event.experiment_id, paused_seq=seq)
 
@@ -239,10 +322,11 @@ def _(event: ExperimentCompleted | ExperimentFailed | ExperimentStopped, seq: in
 
 @_fold.register
 def _(event: TrialRequested, seq: int, state: State) -> None:
+    experiment = state.experiments.get(event.experiment_id)
     trial = Trial(
         trial_id=event.trial_id,
         experiment_id=event.experiment_id,
-        pool_id=event.pool_id,
+        pool_id=(experiment and experiment.pool_id) or event.pool_id,
         slots=event.slots,
         requested_seq=seq,
     )
@@ -293,14 +377,23 @@ def _(event: GPUAllocated, seq: int, state: State) -> None:
             state.free[member.agent_id] -= set(member.slots)
         else:
             _lose_member(state, event.allocation_id, member.agent_id, seq)
-    state.waiting.get(event.pool_id, {}).pop(event.trial_id, None)
     if trial := state.trials.get(event.trial_id):
+        state.waiting.get(trial.pool_id, {}).pop(event.trial_id, None)
         state.trials[event.trial_id] = replace(
             trial, epoch=event.epoch, allocation_id=event.allocation_id, waiting=False
         )
-    experiment = state.experiments.get(event.experiment_id)
-    if experiment is None or experiment.paused_seq or experiment.canceled_seq or trial is None or trial.stopped_seq:
+    if _may_be_unwanted(state, event):
         state.unsettled[event.allocation_id] = None
+
+
+def _may_be_unwanted(state: State, event: GPUAllocated) -> bool:
+    """Say whether something that speaks against an allocation has crossed it on the log."""
+    experiment, trial = state.experiments.get(event.experiment_id), state.trials.get(event.trial_id)
+    if experiment is None or experiment.paused_seq or experiment.canceled_seq:
+        return True
+    if trial is None or trial.stopped_seq or trial.pool_id != event.pool_id:
+        return True
+    return any(member.agent_id in state.closures for member in event.members)
 
 
 @_fold.register
@@ -329,8 +422,25 @@ def _(event: GPUReleased, seq: int, state: State) -> None:
 
 @_fold.register
 def _(event: AgentJoined, seq: int, state: State) -> None:
-    _forget_agent(state, event.agent_id, seq)
+    """It is in, unless another process may be alive under its name, or it wants other slots while some are held."""
+    present = state.agents.get(event.agent_id)
     slots = frozenset(slot.number for slot in event.slots)
+    is_known = present is not None and present.incarnation == event.incarnation
+    if present is not None and is_known and present.slots == slots:
+        return
+    is_rival = present is not None and not is_known and event.succeeds not in (None, present.incarnation)
+    is_busy = present is not None and is_known and state.free[event.agent_id] != present.slots
+    if is_rival or is_busy:
+        state.claimants[f"{event.agent_id}/{event.incarnation}"] = Claimant(
+            agent_id=event.agent_id,
+            pool_id=event.pool_id,
+            incarnation=event.incarnation,
+            joined_seq=seq,
+            joined_at=state.time,
+            is_other=is_rival,
+        )
+        return
+    _forget_agent(state, event.agent_id, seq)
     state.agents[event.agent_id] = Agent(
         agent_id=event.agent_id,
         incarnation=event.incarnation,
@@ -338,6 +448,10 @@ def _(event: AgentJoined, seq: int, state: State) -> None:
         slots=slots,
         kind=event.slots[0].kind if event.slots else "none",
         joined_seq=seq,
+        switch=event.labels.get("switch", ""),
+        zero_slot_limit=event.zero_slot_limit,
+        closed=closures.closed_slots(state.closures, event.agent_id, slots),
+        is_open=closures.is_open(state.closures, event.agent_id),
     )
     state.free[event.agent_id] = set(slots)
     state.freed_seq[event.agent_id] = seq
@@ -350,6 +464,52 @@ def _(event: AgentLeft | AgentLost, seq: int, state: State) -> None:
     agent = state.agents.get(event.agent_id)
     if agent and agent.incarnation == event.incarnation:
         _forget_agent(state, event.agent_id, seq)
+
+
+@_fold.register
+def _(event: AgentRefused, seq: int, state: State) -> None:
+    """A process that was in and wanted other slots is gone: it must end, and what it runs with it."""
+    state.claimants.pop(f"{event.agent_id}/{event.incarnation}", None)
+    agent = state.agents.get(event.agent_id)
+    if agent and agent.incarnation == event.incarnation:
+        _forget_agent(state, event.agent_id, seq)
+
+
+@_fold.register(AgentDrainRequested)
+@_fold.register(AgentDisabled)
+@_fold.register(AgentEnabled)
+def _(event: AgentDrainRequested | AgentDisabled | AgentEnabled, seq: int, state: State) -> None:
+    closures.note(state.closures, event, seq, state.time)
+    if agent := state.agents.get(event.agent_id):
+        state.agents[event.agent_id] = replace(
+            agent,
+            closed=closures.closed_slots(state.closures, event.agent_id, agent.slots),
+            is_open=closures.is_open(state.closures, event.agent_id),
+        )
+        state.freed_seq[event.agent_id] = seq
+    for allocation in state.allocations.values():
+        if any(member.agent_id == event.agent_id for member in allocation.members):
+            state.unsettled[allocation.allocation_id] = None
+
+
+@_fold.register
+def _(event: PoolConfigured, seq: int, state: State) -> None:
+    state.policies[event.pool_id] = event.policy
+
+
+@_fold.register
+def _(event: DefaultPolicySet, seq: int, state: State) -> None:
+    state.default_policy = event.policy
+
+
+@_fold.register
+def _(event: LimitSet, seq: int, state: State) -> None:
+    state.limits[event.workspace] = Limit(max_slots=event.max_slots, best_priority=event.best_priority)
+
+
+@_fold.register
+def _(event: LimitCleared, seq: int, state: State) -> None:
+    state.limits.pop(event.workspace, None)
 
 
 @_fold.register
@@ -386,6 +546,8 @@ def _fold_exit(event: TrialEvent, seq: int, state: State, *, outcome: Outcome | 
 def _forget_agent(state: State, agent_id: AgentId, seq: int) -> None:
     """An incarnation is gone: its slots with it, and its part of every gang."""
     agent = state.agents.pop(agent_id, None)
+    for name in [name for name, claimant in state.claimants.items() if claimant.agent_id == agent_id]:
+        del state.claimants[name]  # a rival joins again once the name is free
     if agent is None:
         return
     del state.free[agent_id], state.freed_seq[agent_id]
@@ -418,7 +580,7 @@ def _update_job(state: State, experiment_id: ExperimentId, **changes: float) -> 
         state.experiments[experiment_id] = replace(experiment, job=job)
 
 
-def _update_experiment(state: State, experiment_id: ExperimentId, **changes: int | None) -> None:
+def _update_experiment(state: State, experiment_id: ExperimentId, **changes: int | str | None) -> None:
     experiment = state.experiments.get(experiment_id)
     if experiment is None:
         return
@@ -447,6 +609,8 @@ def check_invariants(state: State) -> None:
         assert len(taken) == len(set(taken)), f"a slot of {agent_id} is held twice: {taken}"
         assert set(taken) <= agent.slots, f"{agent_id} does not have all of {taken}"
         assert state.free[agent_id] == agent.slots - set(taken), f"the free slots of {agent_id} are wrong"
+        assert agent.closed == closures.closed_slots(state.closures, agent_id, agent.slots), f"{agent_id}'s closures"
+        assert agent.is_open == closures.is_open(state.closures, agent_id), f"{agent_id}'s closures"
     for trial in state.trials.values():
         queued = trial.trial_id in state.waiting.get(trial.pool_id, {})
         assert queued == (trial.waiting and trial.allocation_id is None), f"{trial} is misplaced in the queue"

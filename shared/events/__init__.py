@@ -1,6 +1,20 @@
 """The event catalogue: every type of fact, by name."""
 
-from shared.events.agent import AgentJoined, AgentLeft, Slot, SlotKind
+from shared.events.administration import (
+    DEFAULT_PRIORITY,
+    AgentDisabled,
+    AgentDrainRequested,
+    AgentEnabled,
+    AgentIntent,
+    Fitting,
+    LimitCleared,
+    LimitEvent,
+    LimitSet,
+    PolicyType,
+    PoolConfigured,
+    PoolPolicy,
+)
+from shared.events.agent import ZERO_SLOT_LIMIT, AgentJoined, AgentLeft, Slot, SlotKind
 from shared.events.audit import AuditSealed
 from shared.events.event import Event
 from shared.events.experiment import (
@@ -19,10 +33,12 @@ from shared.events.experiment import (
     TrialStopped,
 )
 from shared.events.grounds import Claim, Failure, Fit, Judgement, Origin, OriginKind, Share
-from shared.events.job import JobEvent, JobMaxSlotsSet, JobMoved, JobPrioritySet, JobWeightSet
+from shared.events.job import JobEvent, JobMaxSlotsSet, JobMoved, JobPoolSet, JobPrioritySet, JobWeightSet
 from shared.events.leader import LeaderElected
 from shared.events.pool import (
     AgentLost,
+    AgentRefused,
+    DefaultPolicySet,
     GangMember,
     GPUAllocated,
     GPUReleased,
@@ -55,6 +71,13 @@ CATALOGUE: dict[str, type[Event]] = {
         JobWeightSet,
         JobMaxSlotsSet,
         JobMoved,
+        JobPoolSet,
+        AgentDrainRequested,
+        AgentDisabled,
+        AgentEnabled,
+        PoolConfigured,
+        LimitSet,
+        LimitCleared,
         TrialRequested,
         TrialExtended,
         TrialStopped,
@@ -67,6 +90,8 @@ CATALOGUE: dict[str, type[Event]] = {
         PreemptionRequested,
         GPUReleased,
         AgentLost,
+        AgentRefused,
+        DefaultPolicySet,
         AgentJoined,
         AgentLeft,
         LeaderElected,
@@ -84,14 +109,22 @@ CATALOGUE: dict[str, type[Event]] = {
 
 __all__ = [
     "CATALOGUE",
+    "DEFAULT_PRIORITY",
+    "ZERO_SLOT_LIMIT",
+    "AgentDisabled",
+    "AgentDrainRequested",
+    "AgentEnabled",
+    "AgentIntent",
     "AgentJoined",
     "AgentLeft",
     "AgentLost",
+    "AgentRefused",
     "AuditSealed",
     "CheckpointFile",
     "CheckpointSaved",
     "CheckpointShardUploaded",
     "Claim",
+    "DefaultPolicySet",
     "Event",
     "ExperimentCanceled",
     "ExperimentCompleted",
@@ -102,6 +135,7 @@ __all__ = [
     "ExperimentSubmitted",
     "Failure",
     "Fit",
+    "Fitting",
     "GPUAllocated",
     "GPUReleased",
     "GangMember",
@@ -109,14 +143,21 @@ __all__ = [
     "JobEvent",
     "JobMaxSlotsSet",
     "JobMoved",
+    "JobPoolSet",
     "JobPrioritySet",
     "JobWeightSet",
     "Judgement",
     "LeaderElected",
+    "LimitCleared",
+    "LimitEvent",
+    "LimitSet",
     "MetricReported",
     "Origin",
     "OriginKind",
     "Outcome",
+    "PolicyType",
+    "PoolConfigured",
+    "PoolPolicy",
     "PreemptionReason",
     "PreemptionRequested",
     "ReleaseReason",

@@ -42,12 +42,23 @@ class AgentEvent(Event, frozen=True, kw_only=True):
         return agent_writer(self.agent_id)
 
 
-class AgentJoined(AgentEvent, frozen=True, kw_only=True):
-    """An agent process started and offers its slots; nothing of an earlier incarnation still runs."""
+ZERO_SLOT_LIMIT = 100  # tasks without slots on one agent, as Determined's max_aux_containers_per_agent
+
+
+class AgentJoined(AgentEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """An agent process offers its slots; nothing of the incarnation that it `succeeds` still runs ("": it knows of
+    none; None: an earlier version, which follows on whoever was there). While another incarnation is alive it waits to
+    be refused. Said again by the same incarnation, its slots have changed.
+
+    Of its `labels`, `switch` says which agents are near each other.
+    """
 
     pool_id: PoolId
     address: str
     slots: tuple[Slot, ...]
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    zero_slot_limit: int = ZERO_SLOT_LIMIT
+    succeeds: str | None = None
 
 
 class AgentLeft(AgentEvent, frozen=True, kw_only=True):

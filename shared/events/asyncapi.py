@@ -68,7 +68,7 @@ def document() -> dict[str, Any]:
 
 
 def _channel(name: str, event: type[Event]) -> dict[str, Any]:
-    writer = _WRITERS.get(event.aggregate) or event.writer
+    writer = getattr(event, "writer", None) or _WRITERS[event.aggregate]
     address = f"tm.{writer}.{event.aggregate}.{{{event.aggregate_field}}}.{name}"
     return {
         "address": address,

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from shared.events.event import Event
-from shared.ids import ExperimentId
+from shared.ids import ExperimentId, PoolId
 
 
 class JobEvent(Event, frozen=True, kw_only=True):
@@ -39,3 +39,10 @@ class JobMoved(JobEvent, frozen=True, kw_only=True):
 
     beside_id: ExperimentId
     ahead: bool
+
+
+class JobPoolSet(JobEvent, frozen=True, kw_only=True):
+    """A user moved an experiment to another resource pool: its waiting trials wait there, at their old place; what runs
+    checkpoints, stops and waits there, too."""
+
+    pool_id: PoolId

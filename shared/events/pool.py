@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import msgspec
 
+from shared.events.administration import PoolPolicy
 from shared.events.event import Event
 from shared.events.grounds import Claim, Fit
 from shared.ids import AgentId, AllocationId, ExperimentId, PoolId, TrialId
@@ -28,6 +29,9 @@ class PreemptionReason(StrEnum):
     STOPPED = "stopped by the search"
     PRIORITY = "a more important trial needs its slots"
     FAIR_SHARE = "another job is short of its fair share"
+    DRAINED = "the grace period of a drained agent is over"
+    DISABLED = "an agent was disabled"
+    POOL = "experiment moved to another resource pool"
 
 
 class GangMember(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,3 +94,22 @@ class AgentLost(PoolEvent, frozen=True, kw_only=True):
     agent_id: AgentId
     incarnation: str
     silent_s: float
+
+
+class AgentRefused(PoolEvent, frozen=True, kw_only=True):
+    """An agent process may not join under this name, or not with these slots; `reason` says why, and it must end."""
+
+    agent_id: AgentId
+    incarnation: str
+    reason: str
+
+
+class DefaultPolicySet(Event, frozen=True, kw_only=True):
+    """From here on pools that nobody configured are scheduled by this policy: the deciding scheduler's setting."""
+
+    writer: ClassVar[str] = "scheduler"
+    aggregate: ClassVar[str] = "policy"
+    aggregate_field: ClassVar[str] = "scope"
+
+    scope: str  # "default"
+    policy: PoolPolicy

@@ -49,7 +49,7 @@ def _table(struct: type[msgspec.Struct]) -> str:
 
 def _section(name: str, event: type[Event]) -> str:
     described = inspect.cleandoc(event.__doc__ or "").replace("\n", " ")
-    writer = _WRITERS.get(event.aggregate) or event.writer
+    writer = getattr(event, "writer", None) or _WRITERS[event.aggregate]
     subject = f"tm.{writer}.{event.aggregate}.<{event.aggregate_field}>.{name}"
     return f"## {name}\n\n{described}\n\nSubject `{subject}`, version {event.version}.\n\n{_table(event)}"
 

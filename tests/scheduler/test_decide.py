@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.scheduler.pool import Fitting, PolicyType, PoolPolicy, pool_policy
+from services.scheduler.pool import pool_policy
 from services.scheduler.state import State
 from shared.events import (
     AgentLost,
@@ -13,6 +13,7 @@ from shared.events import (
     ExperimentCompleted,
     ExperimentPaused,
     ExperimentResumed,
+    Fitting,
     GangMemberExited,
     GPUAllocated,
     GPUReleased,
@@ -21,6 +22,8 @@ from shared.events import (
     JobPrioritySet,
     JobWeightSet,
     Outcome,
+    PolicyType,
+    PoolPolicy,
     PreemptionReason,
     PreemptionRequested,
     ReleaseReason,

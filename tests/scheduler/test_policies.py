@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from services.scheduler.fitting import Fleet
 from services.scheduler.policies import schedule
-from services.scheduler.pool import Fitting, Machine, Placement, PolicyType, Pool, PoolPolicy, Request
+from services.scheduler.pool import Machine, Placement, Pool, Request
+from shared.events import Fitting, PolicyType, PoolPolicy
 from shared.ids import AgentId, ExperimentId, TrialId
 from shared.queue import ReasonKind
 

@@ -3,17 +3,18 @@
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
-from services.scheduler.decide import DEFAULT_POLICY, decide
-from services.scheduler.pool import PoolPolicy
-from services.scheduler.state import State, check_invariants, evolve
+from services.scheduler.decide import decide
+from services.scheduler.state import DEFAULT_POLICY, State, check_invariants, evolve
 from shared.decisions import Decision
 from shared.events import (
     AgentJoined,
     AgentLeft,
+    DefaultPolicySet,
     Event,
     ExperimentSubmitted,
     GPUAllocated,
     Outcome,
+    PoolPolicy,
     Slot,
     SlotKind,
     TrialClosed,
@@ -36,6 +37,7 @@ class World(History[State]):
         super().__init__(State(), evolve, check_invariants)
         self.policy = policy
         self.waited = timedelta()  # since the newest event
+        self.fold([] if policy == DEFAULT_POLICY else [DefaultPolicySet(scope="default", policy=policy)])
         self.fold(events)
 
     def decide(self, silent_s: Mapping[AgentId, float] | None = None) -> list[Decision]:

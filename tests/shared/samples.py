@@ -4,14 +4,19 @@ from datetime import UTC, datetime
 
 from shared.codec import Envelope
 from shared.events import (
+    AgentDisabled,
+    AgentDrainRequested,
+    AgentEnabled,
     AgentJoined,
     AgentLeft,
     AgentLost,
+    AgentRefused,
     AuditSealed,
     CheckpointFile,
     CheckpointSaved,
     CheckpointShardUploaded,
     Claim,
+    DefaultPolicySet,
     Event,
     ExperimentCanceled,
     ExperimentCompleted,
@@ -22,20 +27,27 @@ from shared.events import (
     ExperimentSubmitted,
     Failure,
     Fit,
+    Fitting,
     GangMember,
     GangMemberExited,
     GPUAllocated,
     GPUReleased,
     JobMaxSlotsSet,
     JobMoved,
+    JobPoolSet,
     JobPrioritySet,
     JobWeightSet,
     Judgement,
     LeaderElected,
+    LimitCleared,
+    LimitSet,
     MetricReported,
     Origin,
     OriginKind,
     Outcome,
+    PolicyType,
+    PoolConfigured,
+    PoolPolicy,
     PreemptionReason,
     PreemptionRequested,
     ReleaseReason,
@@ -53,7 +65,7 @@ from shared.events import (
     TrialStarted,
     TrialStopped,
 )
-from shared.ids import AgentId, AllocationId, CheckpointId, ExperimentId, PoolId, TrialId
+from shared.ids import AgentId, AllocationId, CheckpointId, ExperimentId, PoolId, TrialId, limit_id
 
 EXPERIMENT = ExperimentId("k3f9x2ab")
 TRIAL = TrialId("k3f9x2ab-7")
@@ -69,6 +81,14 @@ _JUDGEMENT = Judgement(
 )
 _FAILURE = Failure(restarts_left=2, agent_id=AGENT, rank=3, exit_code=-9, line="ValueError: no")
 _SHARE = Share(experiment_id=EXPERIMENT, weight=2.0, offered=4, held=8, demand=16)
+_POLICY = PoolPolicy(
+    type=PolicyType.FAIR_SHARE,
+    preemption=True,
+    fitting=Fitting.WORST,
+    heterogeneous_fits=True,
+    reserve_after_s=600.0,
+    default_priority=50,
+)
 _SPEAKING = {
     "trial_id": TRIAL,
     "experiment_id": EXPERIMENT,
@@ -92,6 +112,13 @@ SAMPLES: tuple[Event, ...] = (
     JobWeightSet(experiment_id=EXPERIMENT, weight=2.5),
     JobMaxSlotsSet(experiment_id=EXPERIMENT, max_slots=8),
     JobMoved(experiment_id=EXPERIMENT, beside_id=ExperimentId("m4p8q1cd"), ahead=True),
+    JobPoolSet(experiment_id=EXPERIMENT, pool_id=PoolId("h200")),
+    AgentDrainRequested(agent_id=AGENT, slots=(0, 3), grace_s=600.0),
+    AgentDisabled(agent_id=AGENT, slots=(1,)),
+    AgentEnabled(agent_id=AGENT, slots=(1,)),
+    PoolConfigured(pool_id=POOL, policy=_POLICY),
+    LimitSet(limit_id=limit_id("vision"), workspace="vision", max_slots=16, best_priority=30),
+    LimitCleared(limit_id=limit_id("vision"), workspace="vision"),
     TrialRequested(
         experiment_id=EXPERIMENT,
         trial_id=TRIAL,
@@ -121,6 +148,8 @@ SAMPLES: tuple[Event, ...] = (
     ),
     GPUReleased(pool_id=POOL, allocation_id=ALLOCATION, trial_id=TRIAL, epoch=2, reason=ReleaseReason.EXITED),
     AgentLost(pool_id=POOL, agent_id=AGENT, incarnation="0a1b2c3d4e5f", silent_s=10.5),
+    AgentRefused(pool_id=POOL, agent_id=AGENT, incarnation="5e4d3c2b1a00", reason="it is there already"),
+    DefaultPolicySet(scope="default", policy=_POLICY),
     AgentJoined(
         agent_id=AGENT,
         incarnation="0a1b2c3d4e5f",

@@ -14,7 +14,9 @@ from tests.shared.samples import SAMPLES
 from tests.tracker import story
 
 AT = At(7, datetime(2026, 1, 1, tzinfo=UTC))
-JOB = {"JobPrioritySet", "JobWeightSet", "JobMaxSlotsSet", "JobMoved"}  # the scheduler's to know
+JOB = {"JobPrioritySet", "JobWeightSet", "JobMaxSlotsSet", "JobMoved", "JobPoolSet"}  # the scheduler's to know
+ADMINISTRATION = {"AgentDrainRequested", "AgentDisabled", "AgentEnabled", "PoolConfigured", "LimitSet", "LimitCleared"}
+JOB |= ADMINISTRATION | {"DefaultPolicySet", "AgentRefused"}
 NOT_SHOWN = {"AuditSealed", "LeaderElected", "RendezvousOpened", "CheckpointShardUploaded", "GangMemberExited"} | JOB
 KEYS = st.lists(st.sampled_from("abc"), min_size=1, max_size=2, unique=True).map(tuple)
 BATCHES = st.lists(st.tuples(st.sampled_from(["A", "B", "C"]), KEYS))

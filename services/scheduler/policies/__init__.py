@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from services.scheduler.policies import fair_share, fifo, priority
-from services.scheduler.pool import Plan, PolicyType, Pool
+from services.scheduler.pool import Plan, Pool
+from shared.events import PolicyType
 
 _POLICIES: dict[PolicyType, Callable[[Pool], Plan]] = {
     PolicyType.PRIORITY: priority.schedule,

@@ -10,7 +10,8 @@
 4. A job that runs more than its offer stops its newest preemptible trials, and no more than needed; one that runs less
    starts its trials in order, as far as they fit the offer and the agents. What a preemption frees is given out by
    a later pass.
-5. One gang that has waited longer than `reserve_after_s` is offered its slots beforehand, and agents are kept for it.
+5. Trials that the limit of their workspace holds back are no demand: the shares are filled again without them.
+6. One gang that has waited longer than `reserve_after_s` is offered its slots beforehand, and agents are kept for it.
 
 Tasks without slots are served first come, first served. A job without weight (0) gets one slot a round at most.
 """
@@ -22,13 +23,30 @@ from services.scheduler import reasons
 from services.scheduler.fitting import Fleet
 from services.scheduler.pool import Plan, Pool, Quota, Request
 from shared.events import Share
-from shared.ids import ExperimentId
+from shared.ids import ExperimentId, TrialId
+from shared.queue import Reason
 
 
 def schedule(pool: Pool) -> Plan:
     """Return the plan of one pass."""
-    plan, fleet = Plan(), Fleet(pool.machines, pool.policy)
+    held_back: dict[TrialId, Reason] = {}
     waiting = pool.waiting()
+    while True:
+        plan, fleet = Plan(), Fleet(pool.machines, pool.policy)
+        num_held_back = len(held_back)
+        _share(pool, waiting, plan, fleet, held_back)
+        if len(held_back) == num_held_back:
+            break
+    for request in waiting:
+        if request.slots == 0:
+            _start_zero(request, plan, fleet)
+    return plan
+
+
+def _share(pool: Pool, waiting: list[Request], plan: Plan, fleet: Fleet, held_back: dict[TrialId, Reason]) -> None:
+    """Divide the slots among all but those who are held back; note who turns out to be, too."""
+    quota = Quota.of(pool)
+    plan.waiting |= held_back
     overdue = _first_overdue(pool, fleet)
     jobs = _jobs(pool, plan, fleet, overdue)
     _fill(jobs, _capacity(pool))
@@ -36,12 +54,8 @@ def schedule(pool: Pool) -> Plan:
     plan.shares = {job.job_id: job.share for job in jobs}
     for job in jobs:
         if not _stop_excess(job, plan):
-            _start(job, plan, fleet, overdue)
-    for request in waiting:
-        if request.slots == 0:
-            _start_zero(request, plan, fleet)
+            _start(job, plan, fleet, overdue, quota, held_back)
     plan.queue = _order(waiting, jobs, overdue)
-    return plan
 
 
 def _order(waiting: list[Request], jobs: list["_Job"], overdue: Request | None) -> list[Request]:
@@ -100,7 +114,7 @@ class _Job:
 
 
 def _first_overdue(pool: Pool, fleet: Fleet) -> Request | None:
-    quota = Quota.of(pool.running())
+    quota = Quota.of(pool)
     for request in pool.waiting():
         if pool.is_overdue(request) and fleet.can_ever_fit(request.slots) and quota.refusal(request) is None:
             return request
@@ -115,6 +129,8 @@ def _jobs(pool: Pool, plan: Plan, fleet: Fleet, overdue: Request | None) -> list
         if request.placement is None and not fleet.can_ever_fit(request.slots):
             plan.waiting[request.trial_id] = reasons.never_fits(request, fleet)
             continue
+        if request.trial_id in plan.waiting:
+            continue
         fresh = _Job(job_id=request.job_id, position=request.order, weight=request.weight, limit=request.max_slots)
         job = jobs.setdefault(request.job_id, fresh)
         if request.is_stopping:  # it is no demand any more, but holds its slots yet
@@ -128,13 +144,12 @@ def _jobs(pool: Pool, plan: Plan, fleet: Fleet, overdue: Request | None) -> list
 
 
 def _capacity(pool: Pool) -> int:
-    """The slots of the open agents, and what still runs on the others."""
-    is_open = {machine.agent_id: machine.is_open for machine in pool.machines}
+    """The open slots, and what still runs on the others."""
+    is_open = {machine.agent_id for machine in pool.machines if machine.is_open}
     elsewhere = sum(
-        slots
+        request.slots - sum(slots for agent_id, slots in request.placement.items() if agent_id in is_open)
         for request in pool.requests
-        for agent_id, slots in (request.placement or {}).items()
-        if not is_open.get(agent_id, False)
+        if request.placement is not None and not request.is_stopping
     )
     return elsewhere + sum(machine.slots for machine in pool.machines if machine.is_open)
 
@@ -183,14 +198,19 @@ def _stop_excess(job: _Job, plan: Plan) -> bool:
     return True
 
 
-def _start(job: _Job, plan: Plan, fleet: Fleet, overdue: Request | None) -> None:
+def _start(
+    job: _Job, plan: Plan, fleet: Fleet, overdue: Request | None, quota: Quota, held_back: dict[TrialId, Reason]
+) -> None:
     room = job.offered - job.held
     for request in sorted(job.waiting, key=lambda request: (request is not overdue, request.order)):
         if request.slots > room:
             plan.waiting[request.trial_id] = reasons.over_share(request, job.offered, job.held)
+        elif refusal := quota.workspace_refusal(request):
+            held_back[request.trial_id] = refusal
         elif placement := fleet.fit(request.slots):
             plan.start(request, placement, fleet.roomy(request.slots))
             fleet.take(placement)
+            quota.add(request)
             room -= request.slots
         elif request is overdue:
             kept = fleet.reservation(request.slots)

@@ -10,7 +10,7 @@ from services.scheduler.pool import Plan, Pool, Quota, Request
 
 def schedule(pool: Pool) -> Plan:
     """Return the plan of one pass."""
-    plan, fleet, quota = Plan(), Fleet(pool.machines, pool.policy), Quota.of(pool.running())
+    plan, fleet, quota = Plan(), Fleet(pool.machines, pool.policy), Quota.of(pool)
     waiting = pool.waiting()
     plan.queue = waiting
     for queue in ([r for r in waiting if r.slots], [r for r in waiting if not r.slots]):

@@ -30,7 +30,7 @@ def schedule(pool: Pool) -> Plan:
     """Return the plan of one pass."""
     plan, fleet = Plan(), Fleet(pool.machines, pool.policy)
     waiting, running = pool.waiting(), pool.running()
-    quota = Quota.of(running)
+    quota = Quota.of(pool)
     for has_slots in (True, False):
         queue = sorted(
             (request for request in waiting if bool(request.slots) == has_slots),
