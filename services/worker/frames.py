@@ -27,6 +27,12 @@ class Hello(msgspec.Struct, frozen=True, tag_field="type", tag="hello"):
     pid: int
 
 
+class Progress(msgspec.Struct, frozen=True, tag_field="type", tag="progress"):
+    """A rank is alive, and at a step."""
+
+    step: Step
+
+
 class TrainingMetrics(msgspec.Struct, frozen=True, tag_field="type", tag="metrics"):
     """Training metrics: (step, unix time in s, values)."""
 
@@ -55,7 +61,7 @@ class Farewell(msgspec.Struct, frozen=True, tag_field="type", tag="bye"):
     step: Step
 
 
-Frame = Hello | TrainingMetrics | Validation | CheckpointWritten | Farewell
+Frame = Hello | Progress | TrainingMetrics | Validation | CheckpointWritten | Farewell
 
 
 class FrameReader:

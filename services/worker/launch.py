@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from services.worker.state import Allocation, Rendezvous
+from shared.config.launcher import Launcher
 from shared.errors import Rejected
 from shared.events import Slot, SlotKind
 from shared.ids import AgentId
@@ -108,8 +109,18 @@ def environment(
     rank: int,
     rendezvous: Rendezvous,
     identity: Mapping[str, str],
+    launcher: Launcher = Launcher.DEEPSPEED,
 ) -> dict[str, str]:
-    """Return the whole environment of a rank. The user's variables replace defaults, ours replace the user's."""
+    """Return the whole environment of a rank. The user's variables replace defaults, ours replace the user's.
+
+    A plain script is told nothing of ranks: some frameworks would look for others where they find RANK.
+    """
+    gang = {} if launcher is Launcher.PLAIN else _gang(place, rank, rendezvous)
+    defaults = _defaults(place, rendezvous, launcher)
+    return {**base, **defaults, **variables, **_devices(place), **gang, **identity}
+
+
+def _gang(place: Place, rank: int, rendezvous: Rendezvous) -> dict[str, str]:
     gang = {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank - place.first_rank),
@@ -120,14 +131,16 @@ def environment(
     }
     if place.world_size > 1:  # rank 0 must not host the store: the chief's agent does
         gang |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
-    return {**base, **_defaults(place, rendezvous), **variables, **_devices(place), **gang, **identity}
+    return gang
 
 
-def _defaults(place: Place, rendezvous: Rendezvous) -> dict[str, str]:
+def _defaults(place: Place, rendezvous: Rendezvous, launcher: Launcher) -> dict[str, str]:
     defaults = {"PYTHONUNBUFFERED": "1"}
     if place.slots[0].kind is SlotKind.CPU:
-        defaults |= {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"}
-    if _is_loopback(rendezvous.address):
+        defaults["OMP_NUM_THREADS"] = "1"
+        if launcher is Launcher.DEEPSPEED:
+            defaults["DS_ACCELERATOR"] = "cpu"
+    if launcher is not Launcher.PLAIN and _is_loopback(rendezvous.address):
         defaults["GLOO_SOCKET_IFNAME"] = "lo"
     return defaults
 

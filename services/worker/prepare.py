@@ -79,6 +79,9 @@ def welcome(prepared: Prepared, allocation: Allocation, place: Place, rank: int)
         "may_continue": length is not None and target < length.count,
         "records_per_epoch": experiment.records_per_epoch,
         "deepspeed": experiment.model_dump(mode="json")["deepspeed"],
+        "checkpoint_policy": experiment.checkpoint_policy,
+        "metric": experiment.searcher.metric,
+        "smaller_is_better": experiment.searcher.smaller_is_better,
         "rank": rank,
         "world_size": place.world_size,
         "local_rank": rank - place.first_rank,
@@ -87,6 +90,7 @@ def welcome(prepared: Prepared, allocation: Allocation, place: Place, rank: int)
         "resume": {
             "checkpoint_id": resume.checkpoint_id,
             "step": resume.step,
+            "world_size": resume.world_size,
             "directory": str(_resume_directory(prepared.directory, resume)),
         }
         if resume

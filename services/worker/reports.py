@@ -14,6 +14,7 @@ from services.worker.frames import (
     Frame,
     Hello,
     Malformed,
+    Progress,
     TrainingMetrics,
     Validation,
     split_finite,
@@ -51,6 +52,8 @@ class Reports:
     async def handle(self, rank: int, frame: Frame) -> None:
         """Deal with one frame. Raises Malformed when this rank has no business to say it."""
         match frame:
+            case Progress():
+                pass  # whoever watches over the ranks has seen it
             case TrainingMetrics() if rank == 0:
                 self._report_training(frame)
             case Validation() if rank == 0:

@@ -134,7 +134,9 @@ class Share:
         return await self._facilities.parent.spawn(
             prepared.command.argv,
             warm=prepared.command.warm,
-            environment=launch.environment(base, prepared.variables, self._place, rank, rendezvous, identity),
+            environment=launch.environment(
+                base, prepared.variables, self._place, rank, rendezvous, identity, prepared.experiment.started_by
+            ),
             directory=prepared.code_directory,
             stdout=output[0],
             stderr=output[1],

@@ -71,6 +71,7 @@ class Checkpoint:
     epoch: int
     seq: int
     step: int
+    world_size: int
     files: tuple[CheckpointFile, ...]
 
 
@@ -224,7 +225,12 @@ def _(event: CheckpointSaved, seq: int, state: State) -> None:
     if trial is None:
         return
     saved = Checkpoint(
-        checkpoint_id=event.checkpoint_id, epoch=event.epoch, seq=seq, step=event.step, files=event.files
+        checkpoint_id=event.checkpoint_id,
+        epoch=event.epoch,
+        seq=seq,
+        step=event.step,
+        world_size=event.world_size,
+        files=event.files,
     )
     # By epoch first: what a void allocation still stores late is not what the trial goes on from.
     newest = sorted(

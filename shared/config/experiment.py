@@ -1,7 +1,7 @@
 """The experiment file as typed, frozen values."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, JsonValue, Tag
 from pydantic_core import PydanticCustomError
@@ -9,11 +9,13 @@ from pydantic_core import PydanticCustomError
 from shared import ids
 from shared.config.deepspeed import DeepSpeed
 from shared.config.hyperparameters import Hyperparameter, num_grid_points
+from shared.config.launcher import Launcher, default_launcher
 from shared.config.searcher import GridSearch, Searcher, SingleSearch
 from shared.config.section import Section
 
 MAX_SEED = 2**31 - 1
 MAX_SLOTS = 4096
+MAX_KEPT = 100_000
 WEEK_S = 7 * 24 * 3600
 
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=.*", re.DOTALL)
@@ -25,6 +27,12 @@ _RESERVED = re.compile(
 def _pool_name(value: str) -> str:
     if not ids.is_token(value):
         raise PydanticCustomError("pool_name", "must be lower-case letters, digits and dashes, at most 63")
+    return value
+
+
+def _checkpoint_id(value: str) -> str:
+    if not ids.is_token(value):
+        raise PydanticCustomError("checkpoint_id", "is no checkpoint's id; `tm checkpoint ls` shows them")
     return value
 
 
@@ -55,6 +63,15 @@ class Resources(Section):
     weight: Annotated[float, Field(ge=0, le=1e9)] = 1.0  # its part where a pool shares fairly
     max_slots: Annotated[int, Field(ge=1)] | None = None  # all its trials together
     preemptible: bool = True
+    memory_mb_per_slot: Annotated[int, Field(ge=64, le=2**24)] | None = None  # of data, a process
+
+
+class CheckpointStorage(Section):
+    """How many checkpoints are kept once the experiment has ended; the rest is deleted."""
+
+    save_experiment_best: Annotated[int, Field(ge=0, le=MAX_KEPT)] = 0
+    save_trial_best: Annotated[int, Field(ge=0, le=MAX_KEPT)] = 1
+    save_trial_latest: Annotated[int, Field(ge=0, le=MAX_KEPT)] = 1
 
 
 class Environment(Section):
@@ -80,16 +97,30 @@ class Experiment(Section):
     workspace: Name = ""
     project: Name = ""
     entrypoint: Entrypoint
+    launcher: Literal["deepspeed", "torch", "plain"] | None = None
     hyperparameters: dict[str, Hyperparameter] = Field(default_factory=dict)
     searcher: Searcher
     resources: Resources = Resources()
     max_restarts: Annotated[int, Field(ge=0, le=1000)] = 5
     records_per_epoch: Annotated[int, Field(ge=0)] = 0
     preemption_timeout: Annotated[int, Field(ge=1, le=WEEK_S)] = 60
+    stall_timeout: Annotated[int, Field(ge=1, le=WEEK_S)] = 1800
+    checkpoint_policy: Literal["best", "all", "none"] = "best"
+    checkpoint_storage: CheckpointStorage = CheckpointStorage()
+    resume_from: Annotated[str, AfterValidator(_checkpoint_id)] | None = None
     environment: Environment = Environment()
     reproducibility: Reproducibility = Reproducibility()
     deepspeed: DeepSpeed | None = None
     data: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def started_by(self) -> Launcher:
+        """The launcher that the file names, or that its entrypoint needs."""
+        if self.launcher:
+            return Launcher(self.launcher)
+        return default_launcher(
+            self.entrypoint, has_deepspeed=self.deepspeed is not None, num_slots=self.resources.slots_per_trial
+        )
 
     @property
     def num_trials(self) -> int:

@@ -23,6 +23,7 @@ def _optional(field: FieldInfo) -> FieldInfo:
 _SECTIONS: dict[str, type[BaseModel]] = {
     "resources": experiment.Resources,
     "environment": experiment.Environment,
+    "checkpoint_storage": experiment.CheckpointStorage,
     "reproducibility": experiment.Reproducibility,
 }
 _UNION_BRANCHES: dict[str, type[BaseModel]] = {

@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from shared.config.deepspeed import SHORT_KEYS, is_full
 from shared.config.problems import Path, path_text
 from shared.config.searcher import MAX_TRIALS, HyperbandSearch, MaxLength
+from shared.config.training_rules import TRAINING_RULES
 from shared.errors import Problem
 
 _RANGES = ("int", "double", "log")
@@ -137,36 +137,6 @@ def _hyperband_has_few_trials(document: dict[str, Any]) -> Iterator[Problem]:
         yield Problem("searcher.max_rungs", message)
 
 
-def _deepspeed_short_form(document: dict[str, Any]) -> Iterator[Problem]:
-    section = _mapping(document.get("deepspeed"))
-    if is_full(section):
-        for key in sorted(set(section) & SHORT_KEYS):
-            yield Problem(
-                f"deepspeed.{key}",
-                "belongs to the short form, but the section also holds DeepSpeed's own keys",
-                "use one of the two: the short form, or a whole DeepSpeed configuration",
-            )
-    elif section.get("offload") == "cpu" and section.get("zero_stage", 1) == 0:
-        yield Problem(
-            "deepspeed.offload",
-            "cpu needs zero_stage 1, 2 or 3: stage 0 keeps the whole optimizer on every device",
-            "raise zero_stage or write offload: none",
-        )
-
-
-def _deepspeed_batch_sizes(document: dict[str, Any]) -> Iterator[Problem]:
-    section = _mapping(document.get("deepspeed"))
-    slots = _mapping(document.get("resources")).get("slots_per_trial", 1)
-    total, micro = section.get("train_batch_size"), section.get("train_micro_batch_size_per_gpu")
-    steps = section.get("gradient_accumulation_steps", 1)
-    if all(type(number) is int for number in (slots, total, micro, steps)) and total != micro * steps * slots:
-        yield Problem(
-            "deepspeed.train_batch_size",
-            f"{total} is not train_micro_batch_size_per_gpu {micro} × gradient_accumulation_steps {steps}"
-            f" × slots_per_trial {slots} = {micro * steps * slots}",
-        )
-
-
 def _max_slots_hold_a_trial(document: dict[str, Any]) -> Iterator[Problem]:
     resources = _mapping(document.get("resources"))
     slots, limit = resources.get("slots_per_trial", 1), resources.get("max_slots")
@@ -183,8 +153,7 @@ _RULES: tuple[Callable[[dict[str, Any]], Iterator[Problem]], ...] = (
     _halving_has_one_measure,
     _brackets_fit,
     _hyperband_has_few_trials,
-    _deepspeed_short_form,
-    _deepspeed_batch_sizes,
+    *TRAINING_RULES,
     _max_slots_hold_a_trial,
 )
 

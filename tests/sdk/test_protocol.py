@@ -145,6 +145,9 @@ def test_a_trial_resumes_what_it_saved(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_trial_that_resumes_must_say_into_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "0")
+    state = tmp_path / "checkpoints" / "step-3"
+    state.mkdir(parents=True)
+    torch.save({"step": 3, "extra_state": {}, "states": {"weight": 1.0}}, state / "state.pt")
     with FakeAgent(tmp_path, resume=resume_from(tmp_path, 3)) as agent:
         monkeypatch.setenv("TM_SOCKET", agent.path)
         with tm.trial() as trial, pytest.raises(ValueError, match="continues from step 3"):
@@ -237,3 +240,67 @@ def test_a_trial_that_may_continue_later_saves_at_its_target(
         assert not trial.is_stopped
         agent.wait_for("bye")
         assert [frame["step"] for frame in agent.of_type("checkpoint")] == ([5] if may_continue else [])
+
+
+def test_a_stored_checkpoint_is_answered_to_nobody_when_the_trial_has_ended(tmp_path: Path) -> None:
+    """A thread of the test's agent used to fail here under load, which pytest warned of in some test or other."""
+    with FakeAgent(tmp_path) as agent:
+        agent._remember(0, {"type": "checkpoint", "step": 3})
+    assert agent.of_type("checkpoint") == [{"type": "checkpoint", "step": 3}]
+
+
+@pytest.mark.parametrize("launched_by", ["plain", "torch"])
+def test_extra_state_alone_can_be_saved_and_resumed_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launched_by: str
+) -> None:
+    if launched_by == "torch":
+        monkeypatch.setenv("RANK", "0")
+    with FakeAgent(tmp_path) as agent:
+        monkeypatch.setenv("TM_SOCKET", agent.path)
+        with tm.trial() as trial:
+            trial.checkpoint(None, 3, model=[1, 2])
+        agent.wait_for("bye")
+    (tmp_path / "agent.sock").unlink()
+    with FakeAgent(tmp_path, resume=resume_from(tmp_path, 3)) as agent:
+        monkeypatch.setenv("TM_SOCKET", agent.path)
+        with tm.trial() as trial:
+            assert list(trial.steps()) == [4, 5]
+            assert trial.restored_state == {"model": [1, 2]}
+
+
+@pytest.mark.parametrize(("policy", "saved"), [("none", []), ("best", [1, 2, 4]), ("all", [1, 2, 3, 4, 5])])
+def test_checkpoints_follow_validations_as_the_policy_says(tmp_path: Path, policy: str, saved: list[int]) -> None:
+    values = [0.5, 0.4, 0.4, 0.3, 0.9]
+    with FakeAgent(tmp_path, checkpoint_policy=policy, metric="loss") as agent, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TM_SOCKET", agent.path)
+        with tm.trial() as trial:
+            for step in trial.steps(resume=torch.nn.Linear(1, 1)):
+                trial.report_validation(step, loss=torch.tensor(values[step - 1]), accuracy=step)
+        agent.wait_for("bye")
+    assert [frame["step"] for frame in agent.of_type("checkpoint")] == saved
+
+
+def test_the_best_validation_so_far_outlives_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {1: 0.7, 2: 0.6, 3: 0.9, 4: 0.8, 5: 0.95}
+    policy = {"checkpoint_policy": "best", "metric": "accuracy", "smaller_is_better": False}
+    for resume, until, saved in ((None, 3, [1, 3]), (3, 5, [5])):
+        welcome: dict[str, Any] = policy | {"max_length": {"unit": "batches", "count": until}}
+        with FakeAgent(tmp_path, **welcome, resume=resume and resume_from(tmp_path, resume)) as agent:
+            monkeypatch.setenv("TM_SOCKET", agent.path)
+            with tm.trial() as trial:
+                for step in trial.steps(resume=torch.nn.Linear(1, 1)):
+                    trial.report_validation(step, accuracy=values[step])
+            agent.wait_for("bye")
+        (tmp_path / "agent.sock").unlink()
+        assert [frame["step"] for frame in agent.of_type("checkpoint")] == saved
+
+
+def test_a_trial_says_that_it_is_alive(agent: FakeAgent) -> None:
+    with tm.trial() as trial:
+        for step in trial.steps():
+            if step == 2:
+                agent.wait_for("progress")
+        trial.heartbeat()
+        agent.wait_for("progress", count=2)
+    assert agent.of_type("progress")[0]["step"] in (1, 2)
+    assert agent.of_type("progress")[-1]["step"] == 5

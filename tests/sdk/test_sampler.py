@@ -1,5 +1,6 @@
 """The dealing of records to ranks: every epoch is a permutation, and a resumed run sees what it would have seen."""
 
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -36,8 +37,20 @@ def test_every_epoch_is_a_partition_of_the_dataset(shuffle: Shuffle, num_epochs:
 def test_resuming_gives_the_same_suffix(shuffle: Shuffle, resumed_at: int) -> None:
     for rank in range(shuffle.world_size):
         whole = list(islice(shuffle.micro_batches(rank, 0), resumed_at + 10))
-        assert list(islice(shuffle.micro_batches(rank, resumed_at), 10)) == whole[resumed_at:]
+        records_seen = resumed_at * shuffle.world_size * shuffle.micro_batch_size
+        assert list(islice(shuffle.micro_batches(rank, records_seen), 10)) == whole[resumed_at:]
         assert {len(batch) for batch in whole} == {shuffle.micro_batch_size}
+
+
+@given(shuffle=shuffles, world_size=st.integers(1, 4), num_batches=st.integers(0, 12))
+def test_another_number_of_ranks_goes_on_with_the_next_record(
+    shuffle: Shuffle, world_size: int, num_batches: int
+) -> None:
+    seen = stream(shuffle, num_batches)
+    resized = replace(shuffle, world_size=world_size)
+    batches = [resized.micro_batches(rank, len(seen)) for rank in range(world_size)]
+    then = [record for _ in range(5) for batch in batches for record in next(batch)]
+    assert stream(replace(shuffle, world_size=1, micro_batch_size=1), len(seen + then)) == seen + then
 
 
 def test_epochs_and_seeds_differ() -> None:

@@ -16,6 +16,7 @@ from tests.worker.cluster import AGENT, Cluster, cluster
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 NUM_STEPS = 10
+MORE = "deepspeed: {zero_stage: 1, micro_batch_size: 7}\ncheckpoint_policy: none"
 HELD_AT = 5
 GANG = ((AGENT, (0, 1)),)
 TIMEOUT_S = 90
@@ -35,7 +36,7 @@ async def test_a_trial_is_stopped_and_continues_where_it_was(platform: Cluster, 
     held = f"        if step == {HELD_AT}: open({str(gate)!r}).close()\n"
     report = "        trial.report_validation"
     script = (SCRIPTS / "curve.py").read_text().replace(report, held + report)
-    await platform.submit({"main.py": script}, slots=2, more="deepspeed: {zero_stage: 1, micro_batch_size: 7}")
+    await platform.submit({"main.py": script}, slots=2, more=MORE)
 
     first = await platform.allocate(*GANG)
     await platform.wait_for(MetricReported, HELD_AT - 1, timeout_s=TIMEOUT_S)

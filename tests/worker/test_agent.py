@@ -67,7 +67,7 @@ print(json.dumps({"environment": {name: os.environ[name] for name in names}, "ar
         "hyperparameters": {"lr": 0.1}, "seed": 7, "max_length": {"unit": "batches", "count": 10},
         "may_continue": False,
         "records_per_epoch": 0, "deepspeed": None, "rank": 0, "world_size": 1, "local_rank": 0, "local_world_size": 1,
-        "resume": None,
+        "resume": None, "checkpoint_policy": "best", "metric": "loss", "smaller_is_better": True,
     }  # fmt: skip
 
 

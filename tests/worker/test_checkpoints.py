@@ -34,7 +34,7 @@ def write(directory: Path, files: dict[str, bytes]) -> Path:
 
 async def stored(store: ObjectStore, directory: Path) -> Checkpoint:
     files = await checkpoints.upload(store, ID, directory, Patience(print))
-    return Checkpoint(checkpoint_id=ID, epoch=1, seq=1, step=5, files=files)
+    return Checkpoint(checkpoint_id=ID, epoch=1, seq=1, step=5, world_size=1, files=files)
 
 
 async def test_what_is_stored_comes_back(s3: S3Settings, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ async def test_a_missing_or_damaged_file_is_named(s3: S3Settings, tmp_path: Path
 @pytest.mark.parametrize("path", ["../outside", "/etc/passwd"])
 async def test_a_path_that_leads_out_is_refused(s3: S3Settings, tmp_path: Path, path: str) -> None:
     file = CheckpointFile(path=path, size_bytes=1, sha256="0")
-    bad = Checkpoint(checkpoint_id=ID, epoch=1, seq=1, step=5, files=(file,))
+    bad = Checkpoint(checkpoint_id=ID, epoch=1, seq=1, step=5, world_size=1, files=(file,))
     with pytest.raises(BadCheckpoint, match="leads out"):
         await checkpoints.download(ObjectStore(s3), bad, tmp_path / "read", Patience(print))
     assert not (tmp_path / "outside").exists()
@@ -103,7 +103,7 @@ async def test_what_the_object_store_refuses_is_not_tried_again(refusing_s3: S3S
         with pytest.raises(BadCheckpoint, match="a is refused by the object store"):
             await checkpoints.upload(store, ID, write(tmp_path / "c", {"a": b"1"}), patience)
         file = CheckpointFile(path="a", size_bytes=1, sha256="0")
-        checkpoint = Checkpoint(checkpoint_id=ID, epoch=1, seq=1, step=5, files=(file,))
+        checkpoint = Checkpoint(checkpoint_id=ID, epoch=1, seq=1, step=5, world_size=1, files=(file,))
         with pytest.raises(Refused):
             await checkpoints.download(store, checkpoint, tmp_path / "read", patience)
 

@@ -7,6 +7,7 @@ import pytest
 from services.worker import launch
 from services.worker.launch import Command, Place
 from services.worker.state import Allocation, Rendezvous
+from shared.config.launcher import Launcher
 from shared.errors import Rejected
 from shared.events import GangMember, Slot, SlotKind
 from shared.ids import AgentId, AllocationId, ExperimentId, TrialId
@@ -96,6 +97,19 @@ def test_a_cpu_rank_computes_with_one_thread_unless_the_user_says_otherwise() ->
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "4711",
         "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0", "TM_TRIAL_ID": "t",
     }  # fmt: skip
+
+
+def test_a_plain_script_is_told_nothing_of_ranks() -> None:
+    place = Place(first_rank=0, world_size=1, slots=(CPU,))
+    environment = launch.environment({}, {}, place, 0, LOOPBACK, {"TM_TRIAL_ID": "t"}, Launcher.PLAIN)
+    assert environment == {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", "TM_TRIAL_ID": "t"}
+
+
+def test_a_torch_script_finds_its_place_and_no_deepspeed_settings() -> None:
+    place = Place(first_rank=0, world_size=2, slots=(CPU, CPU))
+    environment = launch.environment({}, {}, place, 1, LOOPBACK, {}, Launcher.TORCH)
+    assert {"RANK": "1", "WORLD_SIZE": "2", "MASTER_PORT": "4711"}.items() <= environment.items()
+    assert "DS_ACCELERATOR" not in environment
 
 
 def test_a_gpu_rank_sees_the_gpus_of_its_agents_share() -> None:

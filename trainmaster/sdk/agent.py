@@ -57,6 +57,10 @@ class AgentSession:
         self._sender = start_thread("trainmaster-sender", self._send_all)
         start_thread("trainmaster-reader", lambda: self._listen(on_stop))
 
+    def progress(self, step: int) -> None:
+        """Queue a sign of life; only the newest is ever sent."""
+        self._outbox.add_latest({"type": "progress", "step": step})
+
     def report(self, step: int, metrics: dict[str, Captured]) -> None:
         """Queue training metrics; batches leave every half second."""
         self._outbox.add_point(Point(step=step, time_s=time.time(), metrics=metrics))

@@ -36,6 +36,10 @@ class Store(Protocol):
         """Wait for a value."""
         ...
 
+    def wait(self, keys: list[str], timeout: timedelta, /) -> None:
+        """Wait until all keys are set. Raises RuntimeError at the timeout."""
+        ...
+
     def clone(self) -> Self:
         """Open another connection to the same store."""
         ...

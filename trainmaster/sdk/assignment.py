@@ -41,6 +41,8 @@ class Resume:
     checkpoint_id: str
     step: int
     directory: Path
+    world_size: int
+    """How many ranks wrote it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,11 @@ class Assignment:
     resume: Resume | None
     may_continue: bool = False
     """Whether the search may have it train beyond max_length later, from its checkpoint."""
+    checkpoint_policy: str = "none"
+    """After which validations a checkpoint is saved unasked: best, all or none."""
+    metric: str = ""
+    """The validation metric that the search looks at."""
+    smaller_is_better: bool = True
 
     @classmethod
     def from_welcome(cls, frame: Frame) -> "Assignment":
@@ -78,8 +85,11 @@ class Assignment:
             local_rank=frame["local_rank"],
             local_world_size=frame["local_world_size"],
             checkpoint_directory=Path(frame["checkpoint_directory"]),
-            resume=_resume(resume) if resume else None,
+            resume=_resume(resume, frame["world_size"]) if resume else None,
             may_continue=frame.get("may_continue", False),
+            checkpoint_policy=frame.get("checkpoint_policy", "none"),
+            metric=frame.get("metric", ""),
+            smaller_is_better=frame.get("smaller_is_better", True),
         )
 
     @classmethod
@@ -101,5 +111,10 @@ class Assignment:
         )
 
 
-def _resume(frame: Frame) -> Resume:
-    return Resume(checkpoint_id=frame["checkpoint_id"], step=frame["step"], directory=Path(frame["directory"]))
+def _resume(frame: Frame, world_size: int) -> Resume:
+    return Resume(
+        checkpoint_id=frame["checkpoint_id"],
+        step=frame["step"],
+        directory=Path(frame["directory"]),
+        world_size=frame.get("world_size", world_size),
+    )

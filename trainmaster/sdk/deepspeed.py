@@ -103,15 +103,20 @@ class Loader:
 
     def __iter__(self) -> Iterator[Any]:
         # A generator, so that the position is read at the first batch: only then has trial.steps resumed.
-        first = self._trial.steps_completed * self._engine.gradient_accumulation_steps()
         yield from DataLoader(
             self._dataset,
-            batch_sampler=self._shuffle.micro_batches(self._trial.rank, first),
+            batch_sampler=self._shuffle.micro_batches(self._trial.rank, self._position()),
             collate_fn=self._collate_fn,
             num_workers=self._num_workers,
             pin_memory=self._engine.device.type == "cuda",
             generator=torch.Generator().manual_seed(self._trial.seed + self._trial.rank),
         )
+
+    def _position(self) -> int:
+        """Return the record at which the next batch starts, in the stream that all ranks share."""
+        global_batch_size: int = self._engine.train_batch_size()
+        records = self._trial.records_completed
+        return self._trial.steps_completed * global_batch_size if records is None else records
 
 
 def _import_deepspeed() -> Any:

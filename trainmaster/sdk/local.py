@@ -24,6 +24,9 @@ class LocalSession:
     def start(self, on_stop: Callable[[], None]) -> None:
         """Nobody here asks a trial to stop."""
 
+    def progress(self, step: int) -> None:
+        """Nobody here watches."""
+
     def report(self, step: int, metrics: dict[str, Captured]) -> None:
         """Print training metrics, unless some were printed just before."""
         if time.monotonic() >= self._print_at:

@@ -1,8 +1,9 @@
 """What waits to be sent to the agent, bounded, so that a slow agent never slows training.
 
-Two kinds wait here. Training points are many and each alone matters little: when MAX_POINTS wait, every second one of
+Three kinds wait here. Training points are many and each alone matters little: when MAX_POINTS wait, every second one of
 the older half is dropped (the curve stays, thinner) and counted. Frames (validations, checkpoints, the farewell) are
-few and all matter: none is ever dropped; when MAX_FRAMES wait, adding one blocks until the agent has taken some.
+few and all matter: none is ever dropped; when MAX_FRAMES wait, adding one blocks until the agent has taken some. Of
+signs of life only the latest waits.
 """
 
 import threading
@@ -35,6 +36,7 @@ class Outbox:
         self._changed = threading.Condition()
         self._points: list[Point] = []
         self._frames: list[Frame] = []
+        self._latest: Frame | None = None
         self._max_points = max_points
         self._max_frames = max_frames
         self._flush_at = 0.0
@@ -49,10 +51,18 @@ class Outbox:
                 del self._points[: self._max_points // 2 : 2]
                 self.num_dropped += waiting - len(self._points)
             self._points.append(point)
-            if len(self._points) == 1:
-                self._flush_at = time.monotonic() + FLUSH_INTERVAL_S
-            if len(self._points) in (1, POINTS_PER_BATCH):
+            if len(self._points) == 1 and self._latest is None:
+                self._flush_soon()
+            if len(self._points) == POINTS_PER_BATCH:
                 self._changed.notify_all()
+
+    def add_latest(self, frame: Frame) -> None:
+        """Queue a frame that takes the place of the one before, unless that was sent. Never blocks."""
+        with self._changed:
+            is_first = self._latest is None and not self._points
+            self._latest = frame
+            if is_first:
+                self._flush_soon()
 
     def add_frame(self, frame: Frame) -> None:
         """Queue a frame to be sent at once, after the points before it. Blocks while too many wait."""
@@ -72,11 +82,16 @@ class Outbox:
         """Wait until something is due and return all that waits; None when closed and empty."""
         with self._changed:
             while not (self._frames or self._closed or len(self._points) >= POINTS_PER_BATCH):
-                wait_s = self._flush_at - time.monotonic() if self._points else None
+                wait_s = self._flush_at - time.monotonic() if self._points or self._latest else None
                 if wait_s is not None and wait_s <= 0:
                     break
                 self._changed.wait(wait_s)
-            points, frames = self._points, self._frames
-            self._points, self._frames = [], []
+            points, frames = self._points, ([self._latest] if self._latest else []) + self._frames
+            self._points, self._frames, self._latest = [], [], None
             self._changed.notify_all()
         return (points, frames) if points or frames else None
+
+    def _flush_soon(self) -> None:
+        """Have the reader take what waits within the interval."""
+        self._flush_at = time.monotonic() + FLUSH_INTERVAL_S
+        self._changed.notify_all()

@@ -3,6 +3,7 @@
 Only what the script has imported is touched: a script that does not use torch does not get it imported.
 """
 
+import hashlib
 import random
 import sys
 from importlib import import_module
@@ -18,6 +19,12 @@ def seed(value: int) -> None:
         numpy.random.seed(value % NUMPY_SEEDS)
     if torch := sys.modules.get("torch"):
         torch.manual_seed(value)
+
+
+def seed_anew(value: int, step: int, rank: int) -> None:
+    """Seed every generator in use where there is none to go on with: a rank that was not there before `step`."""
+    digest = hashlib.blake2b(f"{value}:{step}:{rank}".encode(), digest_size=7).digest()
+    seed(int.from_bytes(digest))
 
 
 def capture() -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 Each epoch is a permutation of the dataset, drawn from (seed, epoch). The epochs are laid end to end into one endless
 stream, and the stream is cut into micro-batches of equal size, given to the ranks in turn. So every record is seen once
-an epoch, no batch is ever smaller than the others, and the position in the stream follows from the number of the
-micro-batch alone. A batch may straddle two epochs.
+an epoch, no batch is ever smaller than the others, and the position in the stream follows from the number of records
+seen alone, also where a run goes on with another batch size or number of ranks. A batch may straddle two epochs.
 """
 
 import hashlib
@@ -37,12 +37,12 @@ class Shuffle:
         if self.num_records < 1:
             raise ValueError("the dataset is empty")
 
-    def micro_batches(self, rank: int, first: int) -> Iterator[list[int]]:
-        """Yield the record indices of a rank's micro-batches, for ever, from the one numbered `first` (from 0)."""
+    def micro_batches(self, rank: int, first_record: int) -> Iterator[list[int]]:
+        """Yield the record indices of a rank's micro-batches, for ever; rank 0's first begins at `first_record`."""
         order = lru_cache(EPOCHS_AT_HAND)(lambda epoch: epoch_order(self.num_records, self.seed, epoch))
-        for number in count(first):
+        for number in count():
             batch: list[int] = []
-            position = (number * self.world_size + rank) * self.micro_batch_size
+            position = first_record + (number * self.world_size + rank) * self.micro_batch_size
             while len(batch) < self.micro_batch_size:
                 epoch, start = divmod(position + len(batch), self.num_records)
                 batch += order(epoch)[start : start + self.micro_batch_size - len(batch)].tolist()

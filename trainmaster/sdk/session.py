@@ -25,6 +25,10 @@ class Session(Protocol):
         """Begin to listen. `on_stop` is called, in a thread of its own, when the trial is to stop."""
         ...
 
+    def progress(self, step: int) -> None:
+        """Say that this rank is at `step`, and alive. Never blocks."""
+        ...
+
     def report(self, step: int, metrics: dict[str, Captured]) -> None:
         """Hand over training metrics. Never blocks."""
         ...

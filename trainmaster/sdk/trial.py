@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from trainmaster.sdk import checkpoint, metrics, rng
+from trainmaster.sdk import checkpoint, metrics, rng, universal
 from trainmaster.sdk.agreement import StopAgreement, rendezvous_store
-from trainmaster.sdk.assignment import Length
+from trainmaster.sdk.assignment import Length, Resume
+from trainmaster.sdk.checkpoint import Progress
+from trainmaster.sdk.checkpoint_policy import CheckpointPolicy
 from trainmaster.sdk.hyperparameters import Hyperparameters
 from trainmaster.sdk.local import LocalSession
 from trainmaster.sdk.merge import merge
@@ -58,7 +60,7 @@ def _open_session() -> Session:
         return LocalSession()
     from trainmaster.sdk.agent import AgentSession  # here, so that importing trainmaster stays light
 
-    return AgentSession(path, int(os.environ["RANK"]))
+    return AgentSession(path, int(os.environ.get("RANK", "0")))  # a plain script is not told of ranks
 
 
 class Trial:
@@ -73,6 +75,8 @@ class Trial:
         self._agreement = agreement
         self._max_length = assignment.max_length or default_length
         self._saved_step = assignment.resume.step if assignment.resume else None
+        self._policy = CheckpointPolicy(assignment, rendezvous_store)
+        self._known_records: tuple[int, int] | None = (0, 0)  # a step, and the records trained on up to it
 
         self.id = assignment.trial_id
         self.experiment_id = assignment.experiment_id
@@ -112,6 +116,12 @@ class Trial:
             return length.count * self._known("steps_per_epoch")
         return math.ceil(length.count / self._known("global_batch_size"))
 
+    @property
+    def records_completed(self) -> int | None:
+        """How many records all ranks have trained on so far, also those of an interrupted run with another batch size;
+        None if the global batch size is not known."""
+        return self._records_at(self.steps_completed)
+
     def steps(self, resume: Any = None) -> Iterator[int]:
         """Yield the number of each step to train, from 1, or from after the newest checkpoint, up to `max_steps`.
 
@@ -119,7 +129,8 @@ class Trial:
         load_state_dict, or a dict of such objects. Before the first step the newest checkpoint is loaded into it and
         the random generators are put back, so that the run continues as if it had never been interrupted. When the
         platform needs the slots, the loop ends between two steps, the same two on every rank, after a checkpoint. So it
-        does at `max_steps` if the search may have the trial train further later.
+        does at `max_steps` if the search may have the trial train further later. After a step with a validation a
+        checkpoint follows as the experiment file's checkpoint_policy says.
         """
         self._restore(resume)
         last_step = self.max_steps
@@ -129,12 +140,15 @@ class Trial:
                     self.is_stopped = True
                     break
                 self.step = self.steps_completed + 1
+                self._session.progress(self.step)
                 optimizer_steps = _optimizer_steps(resume)
                 try:
                     yield self.step
                 finally:  # a loop that breaks is through with its step, too
                     self.steps_completed = self.step
                 _check_accumulation(resume, self.step, optimizer_steps)
+                if resume is not None and self._policy.is_due(self.step):
+                    self.checkpoint(resume, self.step)
         finally:
             self._agreement.leave()
         is_wanted = self.is_stopped or self._assignment.may_continue
@@ -154,16 +168,25 @@ class Trial:
     def report_validation(self, step: int, **validation_metrics: object) -> None:
         """Report validation metrics: what the search decides on. Only rank 0's count, so aggregate over ranks first.
 
-        None is ever dropped, except values that are not finite. Waits only if hundreds of them are unsent.
+        None is ever dropped, except values that are not finite. Waits only if hundreds of them are unsent. Call it on
+        every rank: then a checkpoint can follow, if checkpoint_policy is all, or best and this is the best so far.
         """
+        captured = metrics.capture(validation_metrics)
+        self._policy.note(metrics.check_step(step), captured)
         if self.is_chief:
-            self._session.report_validation(metrics.check_step(step), metrics.capture(validation_metrics))
+            self._session.report_validation(step, captured)
+
+    def heartbeat(self) -> None:
+        """Say that the trial is alive, in work that takes longer than the experiment file's stall_timeout without a
+        step or a report: a long validation, say."""
+        self._session.progress(self.steps_completed)
 
     def checkpoint(self, engine: Any, step: int, **extra_state: Any) -> None:
         """Save what `engine` holds after `step`, with the random generators and any picklable `extra_state`.
 
-        Every rank must call it, at the same step. Returns when all ranks have written their files to local disk; the
-        upload goes on behind. Waits only if the upload of the checkpoint before is not over. A step is saved once.
+        `engine` may be None: then there is the extra state only. Every rank must call it, at the same step. Returns
+        when all ranks have written their files to local disk; the upload goes on behind. Waits only if the upload of
+        the checkpoint before is not over. A step is saved once.
         """
         step = metrics.check_step(step)
         if step == self._saved_step:
@@ -172,19 +195,44 @@ class Trial:
         if self.local_rank == 0:
             checkpoint.make_empty(directory)
         self._wait_for_all_ranks()
-        checkpoint.write(engine, directory, rank=self.rank, step=step, extra_state=extra_state)
+        progress = Progress(step=step, extra_state=extra_state, records=self._records_at(step), best=self._policy.best)
+        checkpoint.write(engine, directory, rank=self.rank, progress=progress)
         self._wait_for_all_ranks()
         if self.local_rank == 0:
             self._session.checkpoint_written(step, directory, checkpoint.zero_stage(engine))
         self._saved_step = step
 
+    def _records_at(self, step: int) -> int | None:
+        if self.global_batch_size is None or self._known_records is None:
+            return None
+        known_step, records = self._known_records
+        return records + (step - known_step) * self.global_batch_size
+
     def _restore(self, engine: Any) -> None:
         resume = self._assignment.resume
         if resume is None or self.step > 0:  # in a second loop there is nothing to go back to
             return
-        if engine is None:
+        if engine is None and not checkpoint.holds_only_extra_state(resume.directory):
             raise ValueError(f"the trial continues from step {resume.step}: tell steps(resume=…) what to load it into")
-        self.restored_state = checkpoint.read(engine, resume.directory, rank=self.rank)
+        progress = self._read(engine, resume)
+        self.restored_state = progress.extra_state
+        self._policy.restore(progress.best)
+        self._known_records = None if progress.records is None else (resume.step, progress.records)
+        if self._known_records is None and self.world_size == resume.world_size:
+            self._known_records = (0, 0)
+
+    def _read(self, engine: Any, resume: Resume) -> Progress:
+        if resume.world_size == self.world_size:
+            progress = checkpoint.read(engine, resume.directory, rank=self.rank)
+            checkpoint.restore_rng(resume.directory, rank=self.rank)
+            return progress
+        rng.seed_anew(self.seed, resume.step, self.rank)
+        if not checkpoint.is_deepspeed(engine) or not checkpoint.zero_stage(engine):
+            return checkpoint.read(engine, resume.directory, rank=self.rank)
+        if self.local_rank == 0:
+            universal.convert(resume.directory)
+        self._wait_for_all_ranks()
+        return universal.read(engine, universal.universal_directory(resume.directory), rank=self.rank)
 
     def _wait_for_all_ranks(self) -> None:
         if self.world_size == 1:

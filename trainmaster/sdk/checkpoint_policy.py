@@ -1,0 +1,96 @@
+"""Which validations are followed by a checkpoint that nobody asked for: the experiment file's checkpoint_policy.
+
+All ranks take part in a checkpoint, but only rank 0's validation counts. So on every validation the other ranks say in
+the rendezvous store that they have validated too, and wait for rank 0's verdict. Where the script validates on rank 0
+alone the others never say so: then rank 0 gives up, and says how to mend it, rather than wait for them for ever.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Literal
+
+from trainmaster.sdk.agreement import Store
+from trainmaster.sdk.assignment import Assignment
+from trainmaster.sdk.metrics import Captured
+from trainmaster.sdk.terminal import warn
+
+OTHERS_TIMEOUT_S = 60.0
+
+Best = tuple[str, float]
+
+
+class CheckpointPolicy:
+    """One rank's part in following the policy."""
+
+    def __init__(
+        self, assignment: Assignment, store: Callable[[], Store], *, timeout_s: float = OTHERS_TIMEOUT_S
+    ) -> None:
+        self._policy = assignment.checkpoint_policy
+        self._metric = assignment.metric
+        self._smaller_is_better = assignment.smaller_is_better
+        self._rank = assignment.rank
+        self._world_size = assignment.world_size
+        self._store = store
+        self._own_store: Store | None = None
+        self._timeout = timedelta(seconds=timeout_s)
+        self._validated: tuple[int, bool] | None = None  # the newest step, and whether a checkpoint should follow
+        self.best: Best | None = None
+
+    def note(self, step: int, metrics: Mapping[str, Captured]) -> None:
+        """The script has validated. Waits for the accelerator if it holds the search's metric."""
+        if self._policy == "none":
+            return
+        has_improved = self._rank == 0 and self._improve(metrics)
+        self._validated = (step, self._policy == "all" or has_improved)
+
+    def restore(self, best: Best | None) -> None:
+        """Go on from what was best when the checkpoint was written."""
+        if best is not None and best[0] == self._metric:
+            self.best = best
+
+    def is_due(self, step: int) -> bool:
+        """Say whether all ranks are to save a checkpoint now, between `step` and the next."""
+        if self._validated is None or self._validated[0] != step:
+            return False
+        (_, is_wanted), self._validated = self._validated, None
+        return is_wanted if self._world_size == 1 else self._agree(step, is_wanted=is_wanted)
+
+    def _improve(self, metrics: Mapping[str, Captured]) -> bool:
+        captured = metrics.get(self._metric)
+        value = float(captured()) if callable(captured) else captured
+        if value is None or not math.isfinite(value):
+            return False
+        sign = 1 if self._smaller_is_better else -1
+        if self.best is not None and sign * value >= sign * self.best[1]:
+            return False
+        self.best = (self._metric, value)
+        return True
+
+    def _agree(self, step: int, *, is_wanted: bool) -> bool:
+        """Return rank 0's verdict, the same on every rank that validated."""
+        if self._own_store is None:
+            self._own_store = self._store().clone()  # waiting on a connection keeps others from using it
+        store = self._own_store
+        if self._rank != 0:
+            store.set(_key(step, str(self._rank)), "validated")
+            return store.get(_key(step, "verdict")) == b"save"
+        verdict: Literal["save", "skip"] = "save" if is_wanted and self._have_others_validated(store, step) else "skip"
+        store.set(_key(step, "verdict"), verdict)
+        return verdict == "save"
+
+    def _have_others_validated(self, store: Store, step: int) -> bool:
+        try:
+            store.wait([_key(step, str(rank)) for rank in range(1, self._world_size)], self._timeout)
+        except RuntimeError:  # torch's DistStoreError
+            self._policy = "none"
+            warn(
+                f"checkpoint_policy: no checkpoint after the validation of step {step}, nor after later ones, because "
+                "only rank 0 calls trial.report_validation. Call it on every rank, or write checkpoint_policy: none"
+            )
+            return False
+        return True
+
+
+def _key(step: int, name: str) -> str:
+    return f"trainmaster/policy/{step}/{name}"
