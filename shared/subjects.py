@@ -5,6 +5,7 @@ tm.<writer>.<aggregate>.<id>.<EventName>   EVENTS    facts; the writer first, so
 metrics.<agent>.<trial>                    METRICS   training metrics; volume no decision depends on
 logs.<agent>.<trial>.<rank>                LOGS      output of a rank
 health.<kind>.<name>                       (core)    heartbeats, not kept
+ask.<service>.<what>                       (core)    questions, answered by request and reply
 """
 
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from typing import NamedTuple
 EVENTS, METRICS, LOGS = "EVENTS", "METRICS", "LOGS"
 ALL_EVENTS, ALL_METRICS, ALL_LOGS = "tm.>", "metrics.>", "logs.>"
 ALL_HEALTH = "health.>"
+
+QUEUE_QUESTION = "ask.scheduler.queue"  # shared.queue
 
 GATEWAY, SEARCHER, SCHEDULER, TRACKER = "gateway", "searcher", "scheduler", "tracker"
 

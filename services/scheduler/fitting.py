@@ -47,6 +47,11 @@ class Fleet:
             self._enter(agent_id)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether no agent takes new work."""
+        return not self._open
+
+    @property
     def num_slots(self) -> int:
         """The slots of the open agents."""
         return sum(size * len(agents) for (size, _), agents in self._roomy.items())

@@ -13,7 +13,7 @@ from shared.queue import Reason, ReasonKind, Room
 
 def never_fits(request: Request, fleet: Fleet) -> Reason:
     """The pool's agents could not hold it even if they were idle."""
-    kind = ReasonKind.NEVER_FITS if fleet.num_slots else ReasonKind.NO_AGENTS
+    kind = ReasonKind.NO_AGENTS if fleet.is_empty else ReasonKind.NEVER_FITS
     if fleet.would_fit_if_open(request.slots):
         kind = ReasonKind.AGENTS_CLOSED
     return Reason(kind=kind, slots=request.slots, room=_room(fleet))

@@ -9,6 +9,7 @@ from pathlib import Path
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from services.scheduler.answers import Answers
 from services.scheduler.decide import decide
 from services.scheduler.state import State, evolve
 from shared import subjects
@@ -42,6 +43,7 @@ class Scheduler:
         self._policy = policy
         self._heard_at: dict[tuple[AgentId, str], float] = {}  # (agent, incarnation) -> monotonic seconds
         self._looked_at = self._deaf_until = time.monotonic()
+        self._answers = Answers(client, instance=instance, look=self._look)
         self.loop = DecisionLoop(
             client, subjects.SCHEDULER, State(), evolve, self._decide, instance=instance, snapshots=snapshots
         )
@@ -49,6 +51,7 @@ class Scheduler:
     async def run(self) -> None:
         """Serve for ever."""
         await self._client.subscribe(subjects.agents_health_filter(), cb=self._hear)
+        await self._answers.listen()
         await self.loop.run()
 
     async def _hear(self, message: Msg) -> None:
@@ -59,6 +62,9 @@ class Scheduler:
             return
         agent_id = AgentId(message.subject.rsplit(".", 1)[-1])
         self._heard_at[agent_id, str(incarnation)] = time.monotonic()
+
+    def _look(self) -> tuple[State, int, bool]:
+        return self.loop.state, self.loop.fold.position, self.loop.follower.at_head
 
     def _decide(self, now: datetime) -> list[Decision]:
         return decide(

@@ -22,6 +22,7 @@ from functools import singledispatch
 
 from services.scheduler import closures
 from services.scheduler.closures import Closures
+from services.scheduler.durations import Durations, note
 from services.scheduler.lanes import beside
 from shared.events import (
     DEFAULT_PRIORITY,
@@ -145,6 +146,7 @@ class Allocation:
     members: tuple[GangMember, ...]
     allocated_seq: int
     preemption_seq: int | None = None
+    stops_for: TrialId | None = None  # it was asked to stop so that this one can start
     exited: frozenset[AgentId] = frozenset()
     exit_seqs: tuple[int, ...] = ()
     lost: frozenset[AgentId] = frozenset()
@@ -198,6 +200,7 @@ class State:
     free: dict[AgentId, set[int]] = field(default_factory=dict)
     freed_seq: dict[AgentId, int] = field(default_factory=dict)  # what last gave the agent a free slot
     unsettled: dict[AllocationId, None] = field(default_factory=dict)  # may need a release or a preemption
+    durations: Durations = field(default_factory=Durations)
     closures: Closures = field(default_factory=dict)
     claimants: dict[str, Claimant] = field(default_factory=dict)  # agent/incarnation: who may have to be refused
     default_policy: PoolPolicy = DEFAULT_POLICY
@@ -226,6 +229,7 @@ def evolve(state: State, recorded: Recorded) -> None:
     assert recorded.event is not None
     state.time = recorded.envelope.time
     _fold(recorded.event, recorded.seq, state)
+    note(recorded.event, state.durations, state.time)
 
 
 @singledispatch
@@ -398,7 +402,7 @@ def _may_be_unwanted(state: State, event: GPUAllocated) -> bool:
 
 @_fold.register
 def _(event: PreemptionRequested, seq: int, state: State) -> None:
-    _update_allocation(state, event.allocation_id, preemption_seq=seq)
+    _update_allocation(state, event.allocation_id, preemption_seq=seq, stops_for=event.for_trial_id)
 
 
 @_fold.register

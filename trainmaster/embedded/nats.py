@@ -12,6 +12,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from shared import subjects
 from trainmaster.embedded.program import HOST, Program
@@ -57,6 +58,12 @@ _HEARS = {
 }
 
 
+#: What a service may ask others by request and reply, and what it answers, with one message a question.
+_ASKS = {subjects.GATEWAY: (subjects.QUEUE_QUESTION,)}
+_ANSWERS = {subjects.SCHEDULER: (subjects.QUEUE_QUESTION,)}
+_RESPONSES = {"max": 1, "expires": "10s"}
+
+
 def user_url(port: int, user: str, password: str) -> str:
     """Return the URL under which one user connects."""
     return f"nats://{user}:{password}@{HOST}:{port}"
@@ -98,11 +105,12 @@ def configuration(store: Path, port: int, passwords: Mapping[str, str], host: st
     )
 
 
-def permissions(user: str) -> dict[str, dict[str, list[str]]]:
-    """Return what a user may publish and subscribe to."""
-    publish, subscribe = _publish(user), [f"_INBOX.{user}.>"]
-    subscribe += _HEARS.get(user, ())
-    return {"publish": {"allow": publish}, "subscribe": {"allow": subscribe}}
+def permissions(user: str) -> dict[str, dict[str, Any]]:
+    """Return what a user may publish and subscribe to, and whether it may answer questions."""
+    publish = [*_publish(user), *_ASKS.get(user, ())]
+    subscribe = [f"_INBOX.{user}.>", *_HEARS.get(user, ()), *_ANSWERS.get(user, ())]
+    responses = {"allow_responses": _RESPONSES} if user in _ANSWERS else {}
+    return {"publish": {"allow": publish}, "subscribe": {"allow": subscribe}} | responses
 
 
 def _publish(user: str) -> list[str]:

@@ -227,7 +227,9 @@ def _wait(job: _Job, plan: Plan) -> None:
 
 
 def _start_zero(request: Request, plan: Plan, fleet: Fleet) -> None:
-    if placement := fleet.fit(0):
+    if not fleet.can_ever_fit(0):
+        plan.waiting[request.trial_id] = reasons.never_fits(request, fleet)
+    elif placement := fleet.fit(0):
         plan.start(request, placement, fleet.roomy(0))
         fleet.take(placement)
     else:

@@ -1,0 +1,105 @@
+"""When waiting trials will start, if all that is known of durations comes true: the policy itself, pass after pass.
+
+Whoever starts takes what its experiment's others took; whoever is known nothing of holds its slots for ever, so that a
+start behind it is not foreseen. Nobody new comes, and nobody fails. What is asked to stop stops at once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
+
+from services.scheduler.policies import schedule
+from services.scheduler.pool import Machine, Placement, Pool, Request
+from shared.ids import AgentId, TrialId
+
+#: Agents and requests that are looked at in all passes together; a large pool is foreseen less far.
+WORK = 20_000
+MAX_WAITING = 200  # the first of the queue; whoever comes later is not foreseen
+
+
+def forecast(pool: Pool, queue: list[Request], left_s: Mapping[TrialId, float]) -> dict[TrialId, float]:
+    """Return in how many seconds trials will start, for those that this can be said of.
+
+    `queue` is who waits, in the order of service; `left_s` how much longer a trial runs or will run, where known.
+    """
+    running = [request for request in pool.requests if request.placement is not None]
+    waiting = queue[:MAX_WAITING]
+    future = _Future(pool=pool, left_s=dict(left_s), requests={r.trial_id: r for r in (*running, *waiting)})
+    for request in running:
+        future.note_end(request)
+    for _ in range(max(1, WORK // (len(pool.machines) + len(future.requests)))):
+        if not future.go_on():
+            break
+    return future.starts_s
+
+
+@dataclass(slots=True, kw_only=True)
+class _Future:
+    """The pool as it will be at `clock_s` from now."""
+
+    pool: Pool
+    left_s: dict[TrialId, float]
+    requests: dict[TrialId, Request]
+    clock_s: float = 0.0
+    starts_s: dict[TrialId, float] = field(default_factory=dict)
+    _begun_s: dict[TrialId, float] = field(default_factory=dict)
+    _ends: list[tuple[float, TrialId]] = field(default_factory=list)
+
+    def go_on(self) -> bool:
+        """Make a pass, or let time go by until the next end; say whether anything is left to happen."""
+        plan = schedule(self._view())
+        for trial_id in plan.release:
+            self._stop(trial_id)
+        for trial_id, placement in plan.allocate.items():
+            self._start(trial_id, placement)
+        if plan.release or plan.allocate:
+            return True
+        return self._next_end() and any(request.placement is None for request in self.requests.values())
+
+    def note_end(self, request: Request) -> None:
+        """Put down when a running trial ends, if that is known; one that stops does so now."""
+        left_s = 0.0 if request.is_stopping else self.left_s.get(request.trial_id)
+        self._begun_s[request.trial_id] = self.clock_s
+        if left_s is not None:
+            heappush(self._ends, (self.clock_s + left_s, request.trial_id))
+
+    def _start(self, trial_id: TrialId, placement: Placement) -> None:
+        self.requests[trial_id] = replace(self.requests[trial_id], placement=placement)
+        self.starts_s.setdefault(trial_id, self.clock_s)
+        self.note_end(self.requests[trial_id])
+
+    def _stop(self, trial_id: TrialId) -> None:
+        if trial_id in self.left_s:
+            self.left_s[trial_id] = max(0.0, self.left_s[trial_id] - (self.clock_s - self._begun_s[trial_id]))
+        self._ends = [end for end in self._ends if end[1] != trial_id]
+        self.requests[trial_id] = replace(self.requests[trial_id], placement=None, waited_s=0.0)
+
+    def _next_end(self) -> bool:
+        if not self._ends:
+            return False
+        before_s, self.clock_s = self.clock_s, self._ends[0][0]
+        while self._ends and self._ends[0][0] <= self.clock_s:
+            self.requests.pop(heappop(self._ends)[1], None)
+        for trial_id, request in self.requests.items():
+            if request.placement is None:
+                waited_s = request.waited_s + self.clock_s - before_s
+                self.requests[trial_id] = replace(request, waited_s=waited_s)
+        return True
+
+    def _view(self) -> Pool:
+        held: dict[AgentId, int] = {}
+        num_zero: dict[AgentId, int] = {}
+        for request in self.requests.values():
+            for agent_id, slots in (request.placement or {}).items():
+                held[agent_id] = held.get(agent_id, 0) + slots
+                num_zero[agent_id] = num_zero.get(agent_id, 0) + (slots == 0)
+        machines = tuple(_occupied(machine, held, num_zero) for machine in self.pool.machines)
+        return replace(self.pool, machines=machines, requests=tuple(self.requests.values()))
+
+
+def _occupied(machine: Machine, held: Mapping[AgentId, int], num_zero: Mapping[AgentId, int]) -> Machine:
+    return replace(
+        machine,
+        free=machine.slots - held.get(machine.agent_id, 0),
+        num_zero_slot=num_zero.get(machine.agent_id, 0),
+    )
