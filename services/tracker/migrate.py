@@ -19,8 +19,10 @@ async def migrate(connection: "asyncpg.Connection[asyncpg.Record]", directory: P
             "CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, applied_at timestamptz DEFAULT now())"
         )
         applied = {row["name"] for row in await connection.fetch("SELECT name FROM migrations")}
-        for path in sorted(directory.glob("[0-9]*.sql")):
-            if path.name not in applied:
-                await connection.execute(path.read_text())
-                await connection.execute("INSERT INTO migrations (name) VALUES ($1)", path.name)
-                _log.info("migration applied", extra={"migration": path.name})
+        new = [path for path in sorted(directory.glob("[0-9]*.sql")) if path.name not in applied]
+        for path in new:
+            await connection.execute(path.read_text())
+            await connection.execute("INSERT INTO migrations (name) VALUES ($1)", path.name)
+            _log.info("migration applied", extra={"migration": path.name})
+        if new:
+            await connection.execute("SELECT history.refresh()")  # the past is shown with the columns of the present

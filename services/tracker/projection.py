@@ -2,6 +2,7 @@
 
 A statement names the rows it depends on (`keys`), so that a batch can be reordered into few round trips. Every
 statement may be run again with the same values and changes nothing then. An event of a void epoch matches no row.
+Whatever changes a row says in its `seq` by which event, and the database keeps the old version (0004_history.sql).
 """
 
 from collections.abc import Iterable, Iterator
@@ -234,8 +235,8 @@ def _trial_closed(event: TrialClosed, at: At) -> list[Statement]:
 
 
 _ALLOCATED = """
-INSERT INTO allocations (id, trial_id, experiment_id, pool_id, epoch, members, allocated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING
+INSERT INTO allocations (id, trial_id, experiment_id, pool_id, epoch, members, allocated_at, allocated_seq, seq)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8) ON CONFLICT (id) DO NOTHING
 """
 _TRIAL_ALLOCATED = """
 UPDATE trials SET state = 'RUNNING', epoch = $2, allocation_id = $3, outcome = NULL, seq = $4
@@ -247,7 +248,8 @@ WHERE id = $1 AND epoch < $2 AND ended_at IS NULL
 def _gpu_allocated(event: GPUAllocated, at: At) -> list[Statement]:
     keys = (event.trial_id,)
     members = rows.json(msgspec.to_builtins(event.members))
-    allocated = (event.allocation_id, event.trial_id, event.experiment_id, event.pool_id, event.epoch, members, at.time)
+    whose = (event.allocation_id, event.trial_id, event.experiment_id, event.pool_id)
+    allocated = (*whose, event.epoch, members, at.time, at.seq)
     return [
         Statement(_ALLOCATED, allocated, keys),
         Statement(_TRIAL_ALLOCATED, (event.trial_id, event.epoch, event.allocation_id, at.seq), keys),
@@ -264,7 +266,7 @@ def _preemption_requested(event: PreemptionRequested, at: At) -> list[Statement]
     return [Statement(_TRIAL_STOPPING, (event.trial_id, event.allocation_id, at.seq), (event.trial_id,))]
 
 
-_RELEASED = "UPDATE allocations SET released_at = $2 WHERE id = $1 AND released_at IS NULL"
+_RELEASED = "UPDATE allocations SET released_at = $2, seq = $3 WHERE id = $1 AND released_at IS NULL"
 # A trial that exited by itself is about to be retried or closed; any other one waits for slots again.
 _TRIAL_RELEASED = """
 UPDATE trials SET allocation_id = NULL, waiting_since = $3, seq = $4,
@@ -278,18 +280,20 @@ WHERE id = $1 AND allocation_id = $2
 def _gpu_released(event: GPUReleased, at: At) -> list[Statement]:
     keys = (event.trial_id,)
     return [
-        Statement(_RELEASED, (event.allocation_id, at.time), keys),
+        Statement(_RELEASED, (event.allocation_id, at.time, at.seq), keys),
         Statement(_TRIAL_RELEASED, (event.trial_id, event.allocation_id, at.time, at.seq), keys),
     ]
 
 
 _AGENT_JOINED = """
-INSERT INTO agents (id, incarnation, pool_id, address, state, joined_at) VALUES ($1, $2, $3, $4, 'UP', $5)
-ON CONFLICT (id) DO UPDATE SET incarnation = $2, pool_id = $3, address = $4, state = 'UP', joined_at = $5
+INSERT INTO agents (id, incarnation, pool_id, address, state, joined_at, seq) VALUES ($1, $2, $3, $4, 'UP', $5, $6)
+ON CONFLICT (id) DO UPDATE SET incarnation = $2, pool_id = $3, address = $4, state = 'UP', joined_at = $5, seq = $6
 """
+# History keeps what is changed: what goes says first by which event it went.
+_SLOTS_GO = "UPDATE slots SET seq = $2 WHERE agent_id = $1"
 _SLOTS_GONE = "DELETE FROM slots WHERE agent_id = $1"
 _SLOT_OFFERED = """
-INSERT INTO slots (agent_id, number, kind, name, device_uuid, memory_bytes) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO slots (agent_id, number, kind, name, device_uuid, memory_bytes, seq) VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (agent_id, number) DO NOTHING
 """
 
@@ -297,7 +301,7 @@ ON CONFLICT (agent_id, number) DO NOTHING
 @statements.register
 def _agent_joined(event: AgentJoined, at: At) -> list[Statement]:
     keys = (f"agent {event.agent_id}",)
-    joined = (event.agent_id, event.incarnation, event.pool_id, rows.text(event.address), at.time)
+    joined = (event.agent_id, event.incarnation, event.pool_id, rows.text(event.address), at.time, at.seq)
     offered = [
         (
             event.agent_id,
@@ -306,31 +310,33 @@ def _agent_joined(event: AgentJoined, at: At) -> list[Statement]:
             rows.text(slot.name),
             rows.text(slot.device_uuid),
             slot.memory_bytes,
+            at.seq,
         )
         for slot in event.slots
     ]
     return [
         Statement(_AGENT_JOINED, joined, keys),
+        Statement(_SLOTS_GO, (event.agent_id, at.seq), keys),
         Statement(_SLOTS_GONE, (event.agent_id,), keys),
         *(Statement(_SLOT_OFFERED, args, keys) for args in offered),
     ]
 
 
-_AGENT_GONE = "UPDATE agents SET state = $3 WHERE id = $1 AND incarnation = $2"
+_AGENT_GONE = "UPDATE agents SET state = $3, seq = $4 WHERE id = $1 AND incarnation = $2"
 
 
-def _agent_gone(agent_id: str, incarnation: str, state: str) -> Statement:
-    return Statement(_AGENT_GONE, (agent_id, incarnation, state), (f"agent {agent_id}",))
+def _agent_gone(agent_id: str, incarnation: str, state: str, at: At) -> Statement:
+    return Statement(_AGENT_GONE, (agent_id, incarnation, state, at.seq), (f"agent {agent_id}",))
 
 
 @statements.register
 def _agent_left(event: AgentLeft, at: At) -> list[Statement]:
-    return [_agent_gone(event.agent_id, event.incarnation, "LEFT")]
+    return [_agent_gone(event.agent_id, event.incarnation, "LEFT", at)]
 
 
 @statements.register
 def _agent_lost(event: AgentLost, at: At) -> list[Statement]:
-    return [_agent_gone(event.agent_id, event.incarnation, "LOST")]
+    return [_agent_gone(event.agent_id, event.incarnation, "LOST", at)]
 
 
 _TRIAL_STARTED = "UPDATE trials SET started_at = COALESCE(started_at, $3), seq = $4 WHERE id = $1 AND epoch = $2"

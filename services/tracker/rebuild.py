@@ -11,7 +11,8 @@ from services.tracker.settings import Settings
 # Training metrics stay: their stream is bounded, so the oldest of them are nowhere else. Folding them again
 # overwrites each with what the stream holds.
 _EMPTY = """
-TRUNCATE experiments, trials, trial_events, allocations, agents, slots, checkpoints, set_aside;
+SELECT history.clear();
+TRUNCATE trial_events, set_aside;
 DELETE FROM metrics WHERE "group" = 'validation';
 """
 
