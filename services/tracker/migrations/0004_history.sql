@@ -112,3 +112,7 @@ BEGIN
         EXECUTE format('TRUNCATE public.%I, history.%I', name, name);
     END LOOP;
 END $$;
+
+SELECT history.refresh();
+CREATE INDEX checkpoint_versions_of_trial ON history.checkpoints (trial_id);
+CREATE INDEX checkpoint_versions_of_experiment ON history.checkpoints (experiment_id);
