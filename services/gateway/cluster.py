@@ -1,13 +1,11 @@
 """Questions about the cluster: agents, who holds their slots, who waits for them."""
 
-from collections.abc import Iterable
-
 import msgspec
 
-from services.gateway import queue, views
+from services.gateway import views
 from services.gateway.decide import Pool
 from services.gateway.queries import Database
-from services.gateway.queue import Capacity, Waiting
+from shared.queue import QueueQuestion
 
 _AGENTS = """
 SELECT a.*, s.number, s.kind, s.name, s.memory_bytes FROM agents a LEFT JOIN slots s ON s.agent_id = a.id
@@ -17,7 +15,8 @@ _HELD = "SELECT trial_id, members FROM allocations WHERE released_at IS NULL"
 _WAITING = """
 SELECT t.id, t.experiment_id, e.name, t.slots, t.pool_id, t.waiting_since, e.state = 'PAUSED' AS is_paused
 FROM trials t JOIN experiments e ON e.id = t.experiment_id
-WHERE t.ended_at IS NULL AND t.state = 'WAITING' AND e.state IN ('ACTIVE', 'PAUSED') ORDER BY t.requested_seq LIMIT $1
+WHERE t.ended_at IS NULL AND t.state = 'WAITING' AND e.state IN ('ACTIVE', 'PAUSED')
+  AND ($3::text IS NULL OR t.pool_id = $3) ORDER BY t.requested_seq LIMIT $1 OFFSET $2
 """
 
 
@@ -61,11 +60,10 @@ async def agents(database: Database) -> list[views.Agent]:
     return list(found.values())
 
 
-async def waiting(database: Database, limit: int) -> views.QueueView:
-    """Return the trials that wait for slots, in the order they will be served, and why."""
-    rows = await database.fetch(_WAITING, limit)
-    line = [Waiting(slots=row["slots"], pool=row["pool_id"], is_paused=row["is_paused"]) for row in rows]
-    said = queue.reasons(line, capacities(await agents(database)))
+async def waiting(database: Database, question: QueueQuestion, reason: str) -> views.QueueView:
+    """Return the trials that wait for slots, in the order they were requested; why, only the scheduler can say, who is
+    not asked: `reason` says so."""
+    rows = await database.fetch(_WAITING, question.limit + 1, question.after, question.pool_id)
     items = [
         views.QueueItem(
             position=number,
@@ -75,24 +73,12 @@ async def waiting(database: Database, limit: int) -> views.QueueView:
             slots=row["slots"],
             pool=row["pool_id"],
             waiting_since=row["waiting_since"],
-            reason=reason,
+            reason="its experiment is paused" if row["is_paused"] else reason,
         )
-        for number, (row, reason) in enumerate(zip(rows, said, strict=True), start=1)
+        for number, row in enumerate(rows[: question.limit], start=question.after + 1)
     ]
-    return views.QueueView(items=items)
-
-
-def capacities(known: Iterable[views.Agent]) -> dict[str, Capacity]:
-    """Return what each pool has to give."""
-    found: dict[str, Capacity] = {}
-    for agent in known:
-        if agent.state is views.AgentState.UP:
-            so_far = found.get(agent.pool, queue.NOTHING)
-            num_free = sum(slot.trial_id is None for slot in agent.slots)
-            found[agent.pool] = Capacity(
-                num_slots=so_far.num_slots + len(agent.slots), num_free=so_far.num_free + num_free
-            )
-    return found
+    more = str(question.after + len(items)) if len(rows) > question.limit else None
+    return views.QueueView(items=items, next_cursor=more)
 
 
 def pools(known: list[views.Agent]) -> list[Pool]:

@@ -15,6 +15,8 @@ from nats.aio.client import Client
 
 from services.gateway.app import serve
 from services.gateway.settings import Settings
+from services.scheduler.service import Scheduler
+from services.scheduler.state import DEFAULT_POLICY
 from services.tracker.service import serve as serve_tracker
 from services.tracker.settings import Settings as TrackerSettings
 from shared import broker
@@ -105,6 +107,15 @@ async def api(nats_server: NatsServer, postgres_url: str, s3: S3Settings) -> Asy
     ):
         await eventually(lambda: _serves(http, url))
         yield Api(http=http, url=url, log=log, settings=settings)
+
+
+@pytest.fixture
+async def scheduled(api: Api, nats_server: NatsServer) -> AsyncIterator[Api]:
+    """The same with a scheduler, in which no agent is ever lost."""
+    async with broker.connect(nats_server.url_as("scheduler"), "scheduler") as client:
+        scheduler = Scheduler(client, instance="main", agent_timeout_s=3600, policy=DEFAULT_POLICY)
+        async with running(scheduler.run()):
+            yield api
 
 
 async def _serves(http: aiohttp.ClientSession, url: str) -> bool:

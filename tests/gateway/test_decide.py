@@ -1,10 +1,9 @@
-"""What may be asked, and why trials wait: pure rules."""
+"""What may be asked: pure rules."""
 
 import pytest
 
 from services.gateway import guard
 from services.gateway.decide import Intent, Pool, admit, check_job, check_pool, job_event, state_after
-from services.gateway.queue import Capacity, Waiting, reasons
 from services.gateway.views import ExperimentState
 from shared.errors import Rejected
 from shared.events import (
@@ -78,24 +77,6 @@ def test_a_pool_without_agents_may_get_some() -> None:
         check_pool("default", 8, [Pool(name="default", num_agents=1, num_slots=4)])
     with pytest.raises(Rejected, match="known pools: default, h200"):
         check_pool("a100", 1, [Pool(name="h200", num_agents=1, num_slots=4)])
-
-
-def test_each_trial_that_waits_is_told_why() -> None:
-    line = [
-        Waiting(slots=1, pool="default", is_paused=True),
-        Waiting(slots=2, pool="default", is_paused=False),
-        Waiting(slots=1, pool="default", is_paused=False),
-        Waiting(slots=8, pool="h200", is_paused=False),
-        Waiting(slots=1, pool="empty", is_paused=False),
-    ]
-    capacities = {"default": Capacity(num_slots=2, num_free=1), "h200": Capacity(num_slots=4, num_free=4)}
-    assert reasons(line, capacities) == [
-        "experiment is paused",
-        "needs 2 slots; 1 of 2 are free in pool default",
-        "needs 1 slot; 1 trial is ahead of it",
-        "needs 8 slots; pool h200 has 4 in all: add agents or lower slots_per_trial",
-        "needs 1 slot; pool empty has no agent",
-    ]
 
 
 @pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1", "[::1]:8080", "10.1.2.3:80", "gateway:8080"])

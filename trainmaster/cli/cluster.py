@@ -8,11 +8,12 @@ from trainmaster.cli.output import clock, print_json, print_table
 
 @click.command()
 @data_option
+@click.option("--pool", help="Only of this resource pool.")
 @json_option
-def queue(data: str | None, *, as_json: bool) -> None:
-    """List the trials that wait for slots, in the order they will be served."""
+def queue(data: str | None, *, pool: str | None, as_json: bool) -> None:
+    """List the trials that wait for slots, in the order they will be served, and why."""
     with platform_client(data) as client:
-        found = client.queue()
+        found = list(client.queue(pool=pool))
     if as_json:
         print_json(found)
         return
@@ -24,11 +25,12 @@ def queue(data: str | None, *, as_json: bool) -> None:
             item["slots"],
             item["pool"],
             clock(item["waiting_since"]),
+            clock(item["expected_start"]),
             item["reason"],
         )
         for item in found
     )
-    print_table(("#", "TRIAL", "EXPERIMENT", "SLOTS", "POOL", "WAITING SINCE", "FOR"), rows)
+    print_table(("#", "TRIAL", "EXPERIMENT", "SLOTS", "POOL", "WAITING SINCE", "EXPECTED", "WHY"), rows)
 
 
 @click.command()

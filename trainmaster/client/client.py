@@ -121,9 +121,9 @@ class Client:
         """Return all agents by name."""
         return cast("list[Agent]", self._json("GET", "/agents")["items"])
 
-    def queue(self) -> list[QueueItem]:
-        """Return the waiting trials in the order they will be served."""
-        return cast("list[QueueItem]", self._json("GET", "/queue")["items"])
+    def queue(self, *, pool: str | None = None) -> Iterator[QueueItem]:
+        """Yield the waiting trials, of one pool or of all, in the order they will be served."""
+        return cast("Iterator[QueueItem]", self._pages("/queue", {"pool": pool}))
 
     def status(self) -> Status:
         """Return how the platform is."""

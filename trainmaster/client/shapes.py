@@ -138,8 +138,25 @@ class Agent(TypedDict):
     slots: list[Slot]
 
 
+class Ahead(TypedDict):
+    """Who is served before a trial: how many, and the first of them."""
+
+    num_trials: int
+    num_experiments: int
+    trials: list[str]
+
+
+class Needs(TypedDict):
+    """What would have to be free for a trial."""
+
+    slots: int
+    num_agents: int
+    kinds: NotRequired[list[str]]
+    whole_agents: NotRequired[bool]
+
+
 class QueueItem(TypedDict):
-    """A trial that waits for slots, and what for."""
+    """A trial that waits for slots, and what for; `detail` is the reason as structure, None if nobody explains."""
 
     position: int
     trial_id: str
@@ -147,8 +164,15 @@ class QueueItem(TypedDict):
     experiment_name: str
     slots: int
     pool: str
+    priority: int | None
     waiting_since: str
     reason: str
+    detail: dict[str, Any] | None
+    ahead: Ahead | None
+    needs: Needs | None
+    victims: list[str]
+    expected_start: str | None
+    expected_why: str
 
 
 class EventItem(TypedDict):

@@ -4,15 +4,19 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from services.gateway import cluster
+from services.gateway import cluster, waiting
 from services.gateway.api import PREFIX, Call, Query, get
+from services.gateway.routes.experiments import Cursor
 from services.gateway.views import AgentList, QueueView
+from shared.queue import QueueQuestion
 
 
 class QueueQuery(Query, frozen=True, kw_only=True):
-    """How much of the queue."""
+    """How much of the queue, and of which pool. The queue may move between two pages."""
 
     limit: Annotated[int, Meta(ge=1, le=1000)] = 200
+    cursor: Cursor | None = None
+    pool: Annotated[str, Meta(max_length=256)] | None = None
 
 
 async def list_agents(call: Call[Query]) -> AgentList:
@@ -22,7 +26,11 @@ async def list_agents(call: Call[Query]) -> AgentList:
 
 async def show_queue(call: Call[QueueQuery]) -> QueueView:
     """The trials that wait, in order, and why."""
-    return await cluster.waiting(call.parts.database, call.query.limit)
+    query = call.query
+    question = QueueQuestion(
+        min_position=query.min_seq, pool_id=query.pool, after=int(query.cursor or 0), limit=query.limit
+    )
+    return await waiting.queue(call.parts, question)
 
 
 ROUTES = (

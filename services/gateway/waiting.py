@@ -1,0 +1,87 @@
+"""The queue, as the scheduler explains it; where it does not answer, who waits according to the read model."""
+
+from collections.abc import AsyncIterator
+
+from services.gateway import cluster, views
+from services.gateway.api import Parts
+from services.gateway.queries import Database
+from shared import subjects
+from shared.errors import Unavailable
+from shared.questions import ask
+from shared.queue import QueueAnswer, QueueQuestion, WaitingTrial
+
+TIMEOUT_S = 3.0
+UNEXPLAINED = "the scheduler does not answer"
+
+_NAMES = "SELECT id, name FROM experiments WHERE id = ANY($1)"
+
+
+async def explained(parts: Parts, question: QueueQuestion) -> AsyncIterator[QueueAnswer]:
+    """Yield answers until as many trials are told as the question wants. Raises Unavailable."""
+    after, left = question.after, question.limit
+    while True:
+        page = QueueQuestion(
+            min_position=question.min_position,
+            pool_id=question.pool_id,
+            experiment_id=question.experiment_id,
+            trial_id=question.trial_id,
+            after=after,
+            limit=left,
+        )
+        answer = await ask(parts.client, subjects.QUEUE_QUESTION, page, QueueAnswer, TIMEOUT_S)
+        yield answer
+        left -= len(answer.items)
+        if answer.next_after is None or left <= 0:
+            return
+        after = answer.next_after
+
+
+async def queue(parts: Parts, question: QueueQuestion) -> views.QueueView:
+    """Return a page of the queue in the order of service, and why each trial waits."""
+    try:
+        answers = [answer async for answer in explained(parts, question)]
+    except Unavailable:
+        return await cluster.waiting(parts.database, question, UNEXPLAINED)
+    items = [item for answer in answers for item in answer.items]
+    names = await _names(parts.database, {item.experiment_id for item in items})
+    last = answers[-1]
+    return views.QueueView(
+        items=[_item(item, names.get(item.experiment_id, item.experiment_id)) for item in items],
+        next_cursor=None if last.next_after is None else str(last.next_after),
+        num_waiting=last.num_waiting,
+        position=last.position,
+        pools=list(last.pools),
+    )
+
+
+async def of_trial(parts: Parts, trial_id: str, min_seq: int) -> WaitingTrial | None:
+    """Return why a trial waits, None if it does not. Raises Unavailable."""
+    question = QueueQuestion(min_position=min_seq, trial_id=trial_id, limit=1)
+    async for answer in explained(parts, question):
+        return next(iter(answer.items), None)
+    return None
+
+
+async def _names(database: Database, experiment_ids: set[str]) -> dict[str, str]:
+    rows = await database.fetch(_NAMES, list(experiment_ids)) if experiment_ids else []
+    return {row["id"]: row["name"] for row in rows}
+
+
+def _item(item: WaitingTrial, name: str) -> views.QueueItem:
+    return views.QueueItem(
+        position=item.position,
+        trial_id=item.trial_id,
+        experiment_id=item.experiment_id,
+        experiment_name=name,
+        slots=item.slots,
+        pool=item.pool_id,
+        priority=item.priority,
+        waiting_since=item.waiting_since,
+        reason=item.text,
+        detail=item.reason,
+        ahead=item.ahead,
+        needs=item.needs,
+        victims=list(item.victims),
+        expected_start=item.expected_start,
+        expected_why=item.expected_why,
+    )
