@@ -42,6 +42,8 @@ from shared.events import (
     PoolPolicy,
     PreemptionRequested,
     RendezvousOpened,
+    SearchLimitsSet,
+    TrialCanceled,
     TrialClosed,
     TrialExited,
     TrialExtended,
@@ -77,6 +79,18 @@ def _(event: ExperimentResumed) -> str:
 @sentence.register
 def _(event: ExperimentCanceled) -> str:
     return f"experiment {event.experiment_id} was canceled"
+
+
+@sentence.register
+def _(event: SearchLimitsSet) -> str:
+    limits = {"trials in all": event.max_trials, "trials at a time": event.max_concurrent_trials}
+    said = " and ".join(f"{limit:,} {what}" for what, limit in limits.items() if limit is not None)
+    return f"experiment {event.experiment_id} has at most {said or 'as many trials as before'} from here on"
+
+
+@sentence.register
+def _(event: TrialCanceled) -> str:
+    return f"trial {event.trial_id} was canceled"
 
 
 @sentence.register
@@ -173,7 +187,8 @@ def _(event: TrialClosed) -> str:
 @sentence.register
 def _(event: ExperimentCompleted) -> str:
     best = "" if event.best_metric is None else f"; best trial {event.best_trial_id} with {event.best_metric:.6g}"
-    return f"experiment {event.experiment_id} completed{best}"
+    early = f" early: {_first_line(event.reason)}" if event.reason else ""
+    return f"experiment {event.experiment_id} completed{early}{best}"
 
 
 @sentence.register

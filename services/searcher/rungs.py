@@ -16,13 +16,15 @@ and never again, so that the same history gives the same judgements whenever som
   stands behind its equals. Once a rung can have no more entries, the trials still parked there are dropped.
 
 A trial that fails for good is entered with the worst cost, so that no rung waits for it; where PROMOTE would promote
-it, it is entered at the next rung in the same way. Deviation from the paper: max(1, …) in the stopping rules, as
+it, it is entered at the next rung in the same way. One that does not count, or is gone without having failed, is missing
+there instead: the rung has one entry less to wait for. How many trials a bracket has, and how many train at a time, may change on the way: the ladder
+stays as it was laid out, and where more entries can come again, its rungs are judged again. Deviation from the paper: max(1, …) in the stopping rules, as
 Determined has it. Nothing here knows events, ids or time.
 """
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import itemgetter
@@ -45,6 +47,14 @@ class Status(StrEnum):
     PARKED = "parked"  # at its rung, and may be promoted
     PROMOTED = "promoted"  # towards its rung, but was not told yet
     DROPPED = "dropped"  # judged for the last time
+
+
+class Leaving(StrEnum):
+    """How a trial that is closed on its way to a rung counts there."""
+
+    DONE = "done"  # not at all: it was judged, or the search is over
+    WORST = "worst"
+    MISSING = "missing"  # the rung does not wait for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +85,14 @@ class Standing:
 
 @dataclass(slots=True, kw_only=True)
 class Rung:
-    """The trials that came as far as this: costs and indices, best first; and which of them were promoted."""
+    """The trials that came as far as this: costs and indices, best first; and which of them were promoted.
+
+    `num_missing` were to come, and left without counting.
+    """
 
     entries: list[tuple[float, int]] = field(default_factory=list)
     promoted: set[int] = field(default_factory=set)
+    num_missing: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -143,21 +157,31 @@ class Tournament:
         if standing := self.standings.get(index):
             self._stand(index, replace(standing, status=Status.RUNNING))
 
-    def leave(self, index: int, seq: int, *, has_failed: bool) -> None:
-        """A trial is closed. One that failed on its way to a rung counts there as the worst."""
+    def leave(self, index: int, seq: int, leaving: Leaving = Leaving.DONE) -> None:
+        """A trial is closed."""
         standing = self.standings.pop(index, None)
         self.pending.pop(index, None)
         if standing is None:
             return
         bracket = self.brackets[standing.bracket]
+        rung = bracket.rungs[standing.rung]
         bracket.num_active -= self.is_active(standing)
-        if not has_failed or standing.status not in (Status.RUNNING, Status.PROMOTED):
-            return
-        if self.rule is Rule.PROMOTE:
+        is_on_its_way = standing.status in (Status.RUNNING, Status.PROMOTED)
+        if leaving is Leaving.MISSING and is_on_its_way:
+            rung.num_missing += 1
+            self._settle(bracket, seq)
+        elif leaving is Leaving.WORST and is_on_its_way and self.rule is Rule.PROMOTE:
             self._enter_and_promote(index, standing.bracket, standing.rung, math.inf, seq)
             self._settle(bracket, seq)
-        else:
-            bracket.rungs[standing.rung].entries.append((math.inf, index))
+        elif leaving is Leaving.WORST and is_on_its_way:
+            rung.entries.append((math.inf, index))
+
+    def resize(self, sizes: Sequence[tuple[int, int]], seq: int) -> None:
+        """Give each bracket another number of trials, no less than have entered, and of trials at a time."""
+        for bracket, (num_trials, num_concurrent) in zip(self.brackets, sizes, strict=True):
+            bracket.plan = replace(bracket.plan, num_trials=num_trials, num_concurrent=num_concurrent)
+            bracket.num_settled = 0
+            self._settle(bracket, seq)
 
     def _judged(self, index: int, standing: Standing, cost: float, seq: int) -> Standing:
         rungs = self.brackets[standing.bracket].rungs
@@ -200,14 +224,16 @@ class Tournament:
             reason = f"place {place + 1} of {len(entries)} so far at rung {level + 1}"
             promotion = replace(standing, rung=level + 1, status=Status.PROMOTED, reason=reason, seq=seq)
             self._stand(index, replace(promotion, verdict=_verdict(level, entries, place, num_kept)))
-        else:  # it left: what would come of it is the worst
+        elif math.isinf(entries[place][0]):  # it failed, and would again
             self._enter_and_promote(index, number, level + 1, math.inf, seq)
+        else:
+            rungs[level + 1].num_missing += 1
 
     def _settle(self, bracket: Bracket, seq: int) -> None:
-        """Drop who is parked at rungs that can have no more entries."""
+        """Where trials park, drop those at rungs that can have no more entries."""
         expected = bracket.plan.num_trials
-        for level, rung in enumerate(bracket.rungs):
-            if len(rung.entries) < expected:
+        for level, rung in enumerate(bracket.rungs if self.rule is Rule.PROMOTE else ()):
+            if len(rung.entries) + rung.num_missing < expected:
                 return
             expected = len(rung.promoted)
             if level < bracket.num_settled:
@@ -267,7 +293,6 @@ def check_tournament(played: Tournament) -> None:
         standings = [standing for standing in played.standings.values() if standing.bracket == number]
         assert bracket.num_active == sum(map(played.is_active, standings))
         assert bracket.num_entered <= bracket.plan.num_trials
-        assert bracket.num_active <= bracket.plan.num_concurrent
         for rung, above in zip(bracket.rungs, [*bracket.rungs[1:], Rung()], strict=True):
             costs = [cost for cost, _ in rung.entries]
             assert costs == sorted(costs), "a rung is out of order"

@@ -124,6 +124,13 @@ def _brackets_fit(document: dict[str, Any]) -> Iterator[Problem]:
         yield Problem("searcher.bracket_rungs", f"has {len(rungs)} brackets for {max_trials} trials")
 
 
+def _retry_has_trials_left(document: dict[str, Any]) -> Iterator[Problem]:
+    search = _searcher(document)
+    if search.get("on_failure") == "retry" and search.get("name") in ("single", "grid"):
+        message = f"retry takes one more trial for a configuration that failed; a {search['name']} search has none left"
+        yield Problem("searcher.on_failure", message, "raise max_restarts instead")
+
+
 def _hyperband_has_few_trials(document: dict[str, Any]) -> Iterator[Problem]:
     search = _searcher(document)
     if search.get("name") != "hyperband":
@@ -152,6 +159,7 @@ _RULES: tuple[Callable[[dict[str, Any]], Iterator[Problem]], ...] = (
     _max_length_has_one_unit,
     _halving_has_one_measure,
     _brackets_fit,
+    _retry_has_trials_left,
     _hyperband_has_few_trials,
     *TRAINING_RULES,
     _max_slots_hold_a_trial,

@@ -43,12 +43,28 @@ class MaxLength(Section):
         return count
 
 
+class Patience(Section):
+    """End the search after so many `trials` without progress: closed in a row while no validation was better than the
+    best before it by more than `min_delta`."""
+
+    trials: NumTrials
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+
+
 class SearchCommon(Section):
-    """What every method needs to know: the validation metric that decides, and its direction."""
+    """What every method needs to know: the validation metric that decides, and its direction.
+
+    The search ends early when a validation reaches `goal`, or when `patience` runs out. `on_failure` says what
+    becomes of a trial that failed more than max_restarts times: it counts as the `worst` result, where trials are
+    compared; or the search is to `ignore` it; or to `retry` its configuration once, as another of its trials.
+    """
 
     metric: MetricName
     smaller_is_better: bool = True
     max_length: MaxLength | None = None
+    goal: float | None = None
+    patience: Patience | None = None
+    on_failure: Literal["worst", "ignore", "retry"] = "worst"
 
 
 class SingleSearch(SearchCommon):

@@ -54,12 +54,34 @@ class ExperimentCanceled(ExperimentIntent, frozen=True, kw_only=True):
     """A user ended the experiment; running trials checkpoint and stop, no more are requested."""
 
 
+class SearchLimitsSet(ExperimentIntent, frozen=True, kw_only=True, omit_defaults=True):
+    """A user changed how many trials a search has in all, or how many may train at a time; None: as before.
+
+    Trials that were requested already go on, also those beyond a lower limit.
+    """
+
+    max_trials: int | None = None
+    max_concurrent_trials: int | None = None
+
+
+class TrialCanceled(Event, frozen=True, kw_only=True):
+    """A user ended one trial of an experiment; if it runs, it checkpoints and stops. The search goes on."""
+
+    writer: ClassVar[str] = "gateway"
+    aggregate: ClassVar[str] = "trial"
+    aggregate_field: ClassVar[str] = "trial_id"
+
+    trial_id: TrialId
+    experiment_id: ExperimentId
+
+
 class TrialRequested(ExperimentEvent, frozen=True, kw_only=True, omit_defaults=True):
     """The search wants one more configuration trained. `origin` says where the configuration came from, `chosen` the
     same as structure.
 
     Where trials compete on rungs, `bracket` (from 0) is whose; `target` is how far to train at first, in the unit of
-    the experiment's max_length, where the search says so.
+    the experiment's max_length, where the search says so. `retry_of` is the trial that failed with the same
+    configuration, if this is another try of it.
     """
 
     trial_id: TrialId
@@ -72,6 +94,7 @@ class TrialRequested(ExperimentEvent, frozen=True, kw_only=True, omit_defaults=T
     bracket: int | None = None
     target: int | None = None
     chosen: Origin | None = None
+    retry_of: TrialId | None = None
 
 
 class TrialExtended(ExperimentEvent, frozen=True, kw_only=True, omit_defaults=True):
@@ -88,7 +111,10 @@ class TrialExtended(ExperimentEvent, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class TrialStopped(ExperimentEvent, frozen=True, kw_only=True, omit_defaults=True):
-    """The search wants a trial trained no further than it is at `rung` (from 1): its processes are to end."""
+    """The search wants a trial trained no further: its processes are to end, and it waits for no slots any more.
+
+    `rung` (from 1) is where it stands; 0 where no rung has to do with it: a user ended it, or the search is over.
+    """
 
     trial_id: TrialId
     rung: int
@@ -118,11 +144,13 @@ class TrialClosed(ExperimentEvent, frozen=True, kw_only=True, omit_defaults=True
     failure: Failure | None = None
 
 
-class ExperimentCompleted(ExperimentEvent, frozen=True, kw_only=True):
-    """Every trial is closed and the search wants no more; at least one completed."""
+class ExperimentCompleted(ExperimentEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """Every trial is closed and the search wants no more; at least one completed. `reason` says why the search ended
+    before it had requested all its trials; empty if it had."""
 
     best_trial_id: TrialId | None
     best_metric: float | None
+    reason: str = ""
 
 
 class ExperimentStopped(ExperimentEvent, frozen=True, kw_only=True):
