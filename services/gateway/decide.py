@@ -20,6 +20,7 @@ from shared.events import (
     JobMoved,
     JobPrioritySet,
     JobWeightSet,
+    SearchLimitsSet,
 )
 from shared.ids import ExperimentId
 from shared.log import Recorded
@@ -41,6 +42,9 @@ class Pool:
     num_agents: int
     num_slots: int
 
+
+#: The wishes that an experiment's state follows from.
+STATE_INTENTS = (ExperimentSubmitted, ExperimentPaused, ExperimentResumed, ExperimentCanceled)
 
 _AFTER: dict[type[Event | None], ExperimentState] = {
     ExperimentSubmitted: ExperimentState.ACTIVE,
@@ -66,7 +70,7 @@ _NOT_ALLOWED: dict[ExperimentState, str] = {
 
 
 def state_after(asked: Recorded, ended: Recorded | None) -> ExperimentState:
-    """Return an experiment's state from the newest event that the gateway wrote, and the search's end if there is one.
+    """Return an experiment's state from the newest of the STATE_INTENTS, and the search's end if there is one.
 
     Whichever end came first counts, as a user may cancel at the moment the search completes.
     """
@@ -125,6 +129,30 @@ def check_job(change: JobEvent, state: ExperimentState, slots_per_trial: int, be
         if change.beside_id == change.experiment_id:
             reason = f"experiment {change.experiment_id} cannot be moved beside itself"
         raise Rejected(reason, status=HTTPStatus.CONFLICT)
+
+
+def search_event(
+    experiment_id: ExperimentId, *, max_trials: int | None, max_concurrent_trials: int | None
+) -> SearchLimitsSet:
+    """Return the event that says how a search's limits are changed. Raises Rejected when nothing is."""
+    if max_trials is None and max_concurrent_trials is None:
+        message = "give max_trials, max_concurrent_trials, or both"
+        raise Rejected(message, status=HTTPStatus.BAD_REQUEST)
+    return SearchLimitsSet(
+        experiment_id=experiment_id, max_trials=max_trials, max_concurrent_trials=max_concurrent_trials
+    )
+
+
+def check_limits(change: SearchLimitsSet, state: ExperimentState, method: str) -> None:
+    """Raise Rejected when a search's limits cannot be changed so: it is over, or its method has no such limit."""
+    from shared.config.limits import limit_problems  # pydantic is 20 MB that an idle gateway does not need
+
+    if state not in (ExperimentState.ACTIVE, ExperimentState.PAUSED):
+        reason = f"experiment {change.experiment_id} cannot be changed: {_NOT_ALLOWED[state]}"
+        raise Rejected(reason, status=HTTPStatus.CONFLICT)
+    limits = {"max_trials": change.max_trials, "max_concurrent_trials": change.max_concurrent_trials}
+    if problems := tuple(limit_problems(method, limits)):
+        raise Rejected("the search cannot be changed so", problems)
 
 
 def check_pool(pool: str, slots_per_trial: int, pools: list[Pool]) -> None:

@@ -9,13 +9,22 @@ from typing import Any
 from nats.aio.client import Client
 
 from services.gateway import decide
-from services.gateway.decide import Intent
+from services.gateway.decide import STATE_INTENTS, Intent
 from services.gateway.problems import not_found
 from services.gateway.views import ExperimentState
 from shared import archive, ids, log, subjects
 from shared.errors import Conflict
-from shared.events import Event, ExperimentCompleted, ExperimentFailed, ExperimentSubmitted, JobEvent, JobMoved
-from shared.ids import ExperimentId
+from shared.events import (
+    Event,
+    ExperimentCompleted,
+    ExperimentFailed,
+    ExperimentSubmitted,
+    JobEvent,
+    JobMoved,
+    SearchLimitsSet,
+    TrialCanceled,
+)
+from shared.ids import ExperimentId, TrialId
 from shared.log import Recorded
 from shared.objectstore import ObjectStore, code_key
 
@@ -62,14 +71,46 @@ async def change_job(client: Client, change: JobEvent) -> int:
     """
     _, state = await _state(client, change.experiment_id)
     beside = (await _state(client, change.beside_id))[1] if isinstance(change, JobMoved) else None
-    subject = subjects.event_filter(subjects.GATEWAY, EXPERIMENT, change.experiment_id, ExperimentSubmitted.__name__)
-    submitted = await _last(client, subject)
-    assert submitted is not None and isinstance(submitted.event, ExperimentSubmitted), "it has a state"
-    decide.check_job(change, state, submitted.event.config["resources"]["slots_per_trial"], beside)
+    config = await _config(client, change.experiment_id)
+    decide.check_job(change, state, config["resources"]["slots_per_trial"], beside)
     try:
         return await _append_change(client, change)
     except Conflict:  # somebody was faster: the later of two changes counts
         return await _append_change(client, change)
+
+
+async def change_search(client: Client, change: SearchLimitsSet) -> int:
+    """Append a change of a search's limits and return its sequence.
+
+    Raises Rejected when its state or its method does not allow it, Conflict when others keep changing it.
+    """
+    try:
+        return await _change_search(client, change)
+    except Conflict:  # somebody was faster: look once more
+        return await _change_search(client, change)
+
+
+async def _change_search(client: Client, change: SearchLimitsSet) -> int:
+    asked, state = await _state(client, change.experiment_id)
+    config = await _config(client, change.experiment_id)
+    decide.check_limits(change, state, config["searcher"]["name"])
+    return await _append(client, change, expected=asked.seq)
+
+
+async def cancel_trial(client: Client, trial_id: TrialId, experiment_id: ExperimentId) -> int:
+    """Append that a user ended a trial and return the event's sequence; once is enough, so a second wish is none."""
+    before = await _last(client, subjects.aggregate_subject(subjects.GATEWAY, TrialCanceled.aggregate, trial_id))
+    if before is not None:
+        return before.seq
+    return await _append(client, TrialCanceled(trial_id=trial_id, experiment_id=experiment_id), expected=0)
+
+
+async def _config(client: Client, experiment_id: ExperimentId) -> dict[str, Any]:
+    """Return the configuration of an experiment that has a state."""
+    subject = subjects.event_filter(subjects.GATEWAY, EXPERIMENT, experiment_id, ExperimentSubmitted.__name__)
+    submitted = await _last(client, subject)
+    assert submitted is not None and isinstance(submitted.event, ExperimentSubmitted), "it has a state"
+    return submitted.event.config
 
 
 async def _append_change(client: Client, change: JobEvent) -> int:
@@ -88,16 +129,25 @@ async def _state(client: Client, experiment_id: ExperimentId) -> tuple[Recorded,
     asked = await _last(client, subjects.aggregate_subject(subjects.GATEWAY, EXPERIMENT, experiment_id))
     if asked is None:
         raise not_found(EXPERIMENT, experiment_id)
-    endings = [
-        await _last(client, subjects.event_filter(subjects.SEARCHER, EXPERIMENT, experiment_id, end.__name__))
-        for end in (ExperimentCompleted, ExperimentFailed)
-    ]
-    ended = next((found for found in endings if found is not None), None)
-    return asked, decide.state_after(asked, ended)
+    ended = await _newest(client, subjects.SEARCHER, experiment_id, (ExperimentCompleted, ExperimentFailed))
+    moved = asked
+    if not isinstance(asked.event, STATE_INTENTS):
+        moved = await _newest(client, subjects.GATEWAY, experiment_id, STATE_INTENTS) or asked
+    return asked, decide.state_after(moved, ended)
+
+
+async def _newest(
+    client: Client, writer: str, experiment_id: ExperimentId, kinds: tuple[type[Event], ...]
+) -> Recorded | None:
+    """Return the newest event of some kinds about an experiment."""
+    filters = [subjects.event_filter(writer, EXPERIMENT, experiment_id, kind.__name__) for kind in kinds]
+    found = [recorded for one in filters if (recorded := await _last(client, one))]
+    return max(found, key=lambda recorded: recorded.seq, default=None)
 
 
 async def _append(client: Client, event: Event, *, expected: int) -> int:
-    envelope = log.envelope_of(event, writer=subjects.GATEWAY, actor=USER, correlation=event.aggregate_id)
+    about = getattr(event, "experiment_id", event.aggregate_id)
+    envelope = log.envelope_of(event, writer=subjects.GATEWAY, actor=USER, correlation=about)
     seq = await log.append_once(client, envelope, expected=expected)
     _log.info("intent appended", extra={"event": envelope.name, "experiment": event.aggregate_id, "seq": seq})
     return seq

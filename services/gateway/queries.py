@@ -19,7 +19,7 @@ SELECT e.*, c.*, b.id AS best_id, b.metric AS best_metric, b.best_step, b.hyperp
 FROM experiments e
 CROSS JOIN LATERAL (
     SELECT count(*) AS total,
-           count(*) FILTER (WHERE t.state = 'WAITING') AS waiting,
+           count(*) FILTER (WHERE t.state IN ('WAITING', 'PARKED')) AS waiting,
            count(*) FILTER (WHERE t.state IN ('RUNNING', 'STOPPING')) AS running,
            count(*) FILTER (WHERE t.state = 'COMPLETED') AS completed,
            count(*) FILTER (WHERE t.state = 'FAILED') AS failed,

@@ -19,11 +19,13 @@ class ExperimentState(StrEnum):
 
 
 class TrialState(StrEnum):
-    """The life of a trial: RUNNING and STOPPING hold slots or have just given them back; the last three are final."""
+    """The life of a trial: RUNNING and STOPPING hold slots or have just given them back; PARKED has trained to its
+    target and waits for what its rung decides, WAITING waits for slots; the last three are final."""
 
     WAITING = "WAITING"
     RUNNING = "RUNNING"
     STOPPING = "STOPPING"
+    PARKED = "PARKED"
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
     CANCELED = "CANCELED"
@@ -69,7 +71,7 @@ class SearcherView(View, frozen=True, kw_only=True):
 
 
 class TrialCounts(View, frozen=True, kw_only=True):
-    """How many trials are in which state; `running` includes those that stop."""
+    """How many trials are in which state; `running` includes those that stop, `waiting` those parked at a rung."""
 
     total: int
     waiting: int

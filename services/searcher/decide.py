@@ -1,7 +1,8 @@
 """What the open searches need now: trials closed or retried, trials requested, experiments ended.
 
 A search with closed or retried trials gets nothing else in the same decision: what comes next depends on them, and
-the next decision sees them folded.
+the next decision sees them folded. A search that has reached its goal, or the end of its patience, requests nothing any
+more: its trials are stopped and closed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,9 +10,11 @@ from dataclasses import dataclass
 
 from services.searcher import grounds
 from services.searcher.method import Proposal, Question
+from services.searcher.progress import Ending
 from services.searcher.rungs import Rule, Standing, Status
 from services.searcher.space import generator
-from services.searcher.state import Exit, Search, State, Trial, Unreadable
+from services.searcher.state import Exit, Retry, Search, State, Trial, Unreadable
+from shared.config.searcher import EarlyStoppingCommon
 from shared.decisions import Decision
 from shared.events import (
     ExperimentCompleted,
@@ -19,6 +22,8 @@ from shared.events import (
     ExperimentStopped,
     Failure,
     Judgement,
+    Origin,
+    OriginKind,
     TrialClosed,
     TrialEnd,
     TrialExtended,
@@ -31,6 +36,8 @@ from shared.ids import ExperimentId, PoolId, trial_id
 
 #: Of one search in one decision; the next one goes on.
 MAX_REQUESTS = 500
+
+CANCELED_BY_HAND = "canceled by a user"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +79,12 @@ def _decide_search(search: Search, answer: Answer | None) -> list[Decision]:
         return list(_canceled_trials(search, search.canceled_seq)) if search.open else [_stop(search)]
     if search.exited:
         return [_after_exit(search, trial, exit_) for trial, exit_ in _exited_trials(search)]
-    if told := list(_judgements(search)):
+    if search.ending:
+        return list(_ended_trials(search, search.ending)) if search.open else [_end(search, None)]
+    if told := list(_trials_canceled_by_hand(search)) or list(_judgements(search)):
         return told
     failure = _failure(search, answer)
-    if not search.open and (failure or search.num_requested >= search.method.num_trials):
+    if not search.open and (failure or search.num_requested >= search.num_trials):
         return [_end(search, failure)]
     return [] if failure else list(_requests(search, answer))
 
@@ -93,12 +102,15 @@ def _judgements(search: Search) -> Iterator[Decision]:
     for index in tournament.pending if tournament else ():
         assert tournament is not None
         trial, standing = search.open[trial_id(search.experiment_id, index)], tournament.standings[index]
+        if trial.canceled_seq is not None:
+            continue
         if standing.status is Status.PROMOTED:
             yield _extend(search, trial, standing, tournament.units(standing))
         elif tournament.rule is not Rule.TIME:
             yield _close_dropped(search, trial, standing, standing.seq)
         elif not trial.is_stopped:
-            yield _stop_trial(search, trial, standing)
+            judgement = grounds.judgement(search, standing)
+            yield _stop_trial(search, trial, standing.rung + 1, standing.reason, standing.seq, judgement)
         elif not trial.holds_slots:
             yield _close_dropped(search, trial, standing, standing.seq, trial.freed_seq)
 
@@ -115,15 +127,13 @@ def _extend(search: Search, trial: Trial, standing: Standing, target: int) -> De
     return _decision(event, standing.seq)
 
 
-def _stop_trial(search: Search, trial: Trial, standing: Standing) -> Decision:
+def _stop_trial(
+    search: Search, trial: Trial, rung: int, reason: str, cause: int, judgement: Judgement | None = None
+) -> Decision:
     event = TrialStopped(
-        experiment_id=search.experiment_id,
-        trial_id=trial.trial_id,
-        rung=standing.rung + 1,
-        reason=standing.reason,
-        judgement=grounds.judgement(search, standing),
+        experiment_id=search.experiment_id, trial_id=trial.trial_id, rung=rung, reason=reason, judgement=judgement
     )
-    return _decision(event, standing.seq)
+    return _decision(event, cause)
 
 
 def _dropped(search: Search, trial: Trial) -> Standing | None:
@@ -136,9 +146,11 @@ def _after_exit(search: Search, trial: Trial, exit_: Exit) -> Decision:
     if dropped := _dropped(search, trial):
         return _close_dropped(search, trial, dropped, dropped.seq, exit_.seq)
     if exit_.has_completed:
-        never = "" if trial.best else f", without a validation of {search.config.searcher.metric}"
-        return _close(search, trial, TrialEnd.COMPLETED, exit_.reason + never, (exit_.seq,))
-    if trial.restarts < search.config.max_restarts and not exit_.is_final:
+        return _close(search, trial, TrialEnd.COMPLETED, exit_.reason + _never(search, trial), (exit_.seq,))
+    if trial.canceled_seq is not None:
+        causes = tuple(sorted({trial.canceled_seq, exit_.seq}))
+        return _close(search, trial, TrialEnd.CANCELED, CANCELED_BY_HAND, causes)
+    if trial.restarts < search.config.max_restarts and not exit_.is_final and not search.ending:
         event = TrialRetried(
             experiment_id=search.experiment_id,
             trial_id=trial.trial_id,
@@ -150,6 +162,42 @@ def _after_exit(search: Search, trial: Trial, exit_: Exit) -> Decision:
     times = f"failed {trial.restarts + 1} times, the last with " if trial.restarts and not exit_.is_final else ""
     failure = grounds.failure(search, exit_, trial.restarts)
     return _close(search, trial, TrialEnd.FAILED, times + exit_.reason, (exit_.seq,), failure=failure)
+
+
+def _never(search: Search, trial: Trial) -> str:
+    """Return what a trial never reported although the search goes by it."""
+    searcher, tournament = search.config.searcher, search.tournament
+    if trial.best is None:
+        return f", without a validation of {searcher.metric}"
+    if tournament and tournament.rule is Rule.TIME and not trial.has_told_time:
+        time_metric = searcher.time_metric if isinstance(searcher, EarlyStoppingCommon) else ""
+        return f", and was compared with no other: it never reported its time_metric {time_metric}"
+    return ""
+
+
+def _ended_trials(search: Search, ending: Ending) -> Iterator[Decision]:
+    """Stop the trials of a search that is over, then close each when it holds no slots.
+
+    A waiting trial is stopped, too, before it is closed: slots that are on their way to it are given back then.
+    """
+    reason = f"the search is over: {ending.reason}"
+    for trial in search.open.values():
+        if not trial.is_stopped:
+            yield _stop_trial(search, trial, 0, reason, ending.seq)
+        elif not trial.holds_slots:
+            end = TrialEnd.COMPLETED if trial.best else TrialEnd.CANCELED
+            yield _close(search, trial, end, reason, tuple(sorted({ending.seq, trial.freed_seq})))
+
+
+def _trials_canceled_by_hand(search: Search) -> Iterator[Decision]:
+    for trial_id_ in search.canceled:
+        trial = search.open[trial_id_]
+        assert trial.canceled_seq is not None
+        if not trial.holds_slots:
+            causes = tuple(sorted({trial.canceled_seq, trial.freed_seq}))
+            yield _close(search, trial, TrialEnd.CANCELED, CANCELED_BY_HAND, causes)
+        elif not trial.is_stopped:
+            yield _stop_trial(search, trial, 0, CANCELED_BY_HAND, trial.canceled_seq)
 
 
 def _stop(search: Search) -> Decision:
@@ -206,7 +254,7 @@ def _requests(search: Search, answer: Answer | None) -> Iterator[Decision]:
 
 
 def _request(search: Search, index: int, proposal: Proposal, bracket: int | None) -> Decision:
-    resources = search.config.resources
+    resources, retry = search.config.resources, _retry(search, index)
     event = TrialRequested(
         experiment_id=search.experiment_id,
         trial_id=trial_id(search.experiment_id, index),
@@ -219,8 +267,15 @@ def _request(search: Search, index: int, proposal: Proposal, bracket: int | None
         bracket=bracket,
         target=_first_target(search, bracket),
         chosen=proposal.chosen,
+        retry_of=retry.trial_id if retry else None,
     )
-    return _decision(event, *sorted({search.submitted_seq, search.enabled_seq}))
+    return _decision(event, *sorted({search.submitted_seq, search.enabled_seq, *([retry.seq] if retry else [])}))
+
+
+def _retry(search: Search, index: int) -> Retry | None:
+    """Return what trial `index` tries once more, if it does."""
+    number = index - search.num_requested - 1
+    return search.retries[number] if number < len(search.retries) else None
 
 
 def _first_target(search: Search, bracket: int | None) -> int | None:
@@ -232,16 +287,20 @@ def _first_target(search: Search, bracket: int | None) -> int | None:
 
 def _places(search: Search) -> Sequence[int | None]:
     """Return one entry for each trial that may be requested now: its bracket, if trials compete on rungs."""
-    if search.is_paused or search.canceled_seq is not None:
+    if search.is_paused or search.ending or search.canceled_seq is not None:
         return ()
     if search.tournament:
         return search.tournament.vacancies(MAX_REQUESTS)
     method = search.method
-    num_left = method.num_trials - search.num_requested
+    num_left = search.num_trials - search.num_requested
     return (None,) * min(num_left, method.num_concurrent - len(search.open), MAX_REQUESTS)
 
 
 def _propose(search: Search, index: int) -> Proposal | Question:
+    if retry := _retry(search, index):
+        origin = f"the configuration that trial {retry.trial_id} failed with, once more"
+        chosen = Origin(kind=OriginKind.GIVEN, design=retry.trial_id)
+        return Proposal(hyperparameters=retry.hyperparameters, origin=origin, chosen=chosen)
     pending = [trial.hyperparameters for trial in search.open.values()] if search.method.learns else []
     return search.method.propose(index, search.results, pending)
 
@@ -263,11 +322,12 @@ def _end(search: Search, failure: str | None) -> Decision:
                 experiment_id=search.experiment_id,
                 best_trial_id=search.best.trial_id if search.best else None,
                 best_metric=search.best.metric if search.best else None,
+                reason=search.ending.reason if search.ending else "",
             ),
-            search.enabled_seq,
+            *sorted({search.enabled_seq, *([search.ending.seq] if search.ending else [])}),
         )
     if failure:
-        reason = f"the search stopped after {search.num_requested} of {search.method.num_trials} trials: {failure}"
+        reason = f"the search stopped after {search.num_requested} of {search.num_trials} trials: {failure}"
     else:
         reason = f"none of {search.num_requested} trials completed; the last: {search.last_failure}"
     return _decision(ExperimentFailed(experiment_id=search.experiment_id, reason=reason), search.enabled_seq)

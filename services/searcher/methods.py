@@ -1,6 +1,8 @@
 """Which search method an experiment asks for, and whether its trials compete on rungs."""
 
-from services.searcher.adaptive_asha import bracket_plans
+from collections.abc import Sequence
+
+from services.searcher.adaptive_asha import bracket_plans, split_concurrency, split_trials
 from services.searcher.async_halving import AsyncHalving, bracket_plan
 from services.searcher.bayesian import Bayesian
 from services.searcher.grid import Grid
@@ -94,3 +96,32 @@ def _brackets(search: AsyncHalvingSearch | AdaptiveASHASearch | HyperbandSearch)
         bracket_rungs=search.bracket_rungs,
         max_concurrent_trials=search.max_concurrent_trials,
     )
+
+
+def bracket_sizes(experiment: Experiment, played: Tournament) -> list[tuple[int, int]]:
+    """Return how many trials each bracket is to have in all, and at a time, after the experiment's limits changed.
+
+    The ladders stay as they were laid out. The trials are split over them as at the beginning, except that a bracket
+    keeps those that have entered; the others give way for them.
+    """
+    search = experiment.searcher
+    assert isinstance(search, AsyncHalvingSearch | AdaptiveASHASearch | HyperbandSearch), "trials compete on rungs"
+    trials = [bracket.plan.num_trials for bracket in played.brackets]
+    entered = [bracket.num_entered for bracket in played.brackets]
+    if experiment.num_trials != sum(trials):
+        rungs = tuple(len(bracket.rungs) for bracket in played.brackets)
+        trials = _at_least(entered, split_trials(experiment.num_trials, divisor=search.divisor, rungs=rungs))
+    limit = search.max_concurrent_trials
+    if not limit and len(trials) == 1:
+        limit = int(search.divisor ** (len(played.brackets[0].rungs) - 1))
+    concurrency = split_concurrency(limit, divisor=search.divisor, trials=tuple(trials))
+    return [(count, max(1, min(share, count))) for count, share in zip(trials, concurrency, strict=True)]
+
+
+def _at_least(entered: Sequence[int], trials: Sequence[int]) -> list[int]:
+    """Return the trials with at least those entered, and no more in all than that takes."""
+    kept = [max(pair) for pair in zip(entered, trials, strict=True)]
+    for _ in range(sum(kept) - max(sum(trials), sum(entered))):
+        spare = [count - least for count, least in zip(kept, entered, strict=True)]
+        kept[spare.index(max(spare))] -= 1
+    return kept

@@ -16,10 +16,10 @@ and never again, so that the same history gives the same judgements whenever som
   stands behind its equals. Once a rung can have no more entries, the trials still parked there are dropped.
 
 A trial that fails for good is entered with the worst cost, so that no rung waits for it; where PROMOTE would promote
-it, it is entered at the next rung in the same way. One that does not count, or is gone without having failed, is missing
-there instead: the rung has one entry less to wait for. How many trials a bracket has, and how many train at a time, may change on the way: the ladder
-stays as it was laid out, and where more entries can come again, its rungs are judged again. Deviation from the paper: max(1, …) in the stopping rules, as
-Determined has it. Nothing here knows events, ids or time.
+it, it is entered at the next rung in the same way. One that does not count, or is gone without having failed, is
+missing there instead: the rung has one entry less to wait for. How many trials a bracket has, and how many train at a
+time, may change on the way: its ladder stays as it was laid out; rungs that can have entries again are judged again.
+Deviation from the paper: max(1, …) in the stopping rules, as Determined has it. Nothing here knows events, ids or time.
 """
 
 import math

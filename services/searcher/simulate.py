@@ -11,7 +11,7 @@ from typing import Any
 
 from services.searcher.method import BracketPlan, Proposal, SearchMethod
 from services.searcher.methods import method_of, tournament_of
-from services.searcher.rungs import Rule, Status, Tournament
+from services.searcher.rungs import Leaving, Rule, Status, Tournament
 from services.searcher.space import generator
 from shared.config import Experiment
 from shared.errors import Problem, Rejected
@@ -204,7 +204,7 @@ class _Play:
 
     def _leave(self, index: int, end: str) -> None:
         self.trials[index - 1].end = end
-        self.played.leave(index, 0, has_failed=end == "exited")
+        self.played.leave(index, 0, Leaving.WORST if end == "exited" else Leaving.DONE)
 
 
 def _proposed(method: SearchMethod, index: int) -> Previewed:

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.searcher.method import Result, SearchMethod
-from services.searcher.methods import method_of, tournament_of
-from services.searcher.rungs import Rule, Status, Tournament, check_tournament
+from services.searcher.methods import bracket_sizes, method_of, tournament_of
+from services.searcher.progress import Ending, Progress
+from services.searcher.rungs import Leaving, Rule, Status, Tournament, check_tournament
 from shared.config import Experiment, load_experiment
+from shared.config.limits import with_limits
 from shared.config.searcher import EarlyStoppingCommon
 from shared.errors import Rejected
 from shared.events import (
@@ -31,6 +33,8 @@ from shared.events import (
     MetricReported,
     Outcome,
     ReleaseReason,
+    SearchLimitsSet,
+    TrialCanceled,
     TrialClosed,
     TrialEnd,
     TrialExited,
@@ -85,7 +89,19 @@ class Trial:
     exit: Exit | None = None
     interruptions: int = 0  # in a row, without a validation in between
     newest_cost: float | None = None  # since it began to train for its rung
+    has_told_time: bool = False  # reported the time metric, where trials are compared by it
     is_stopped: bool = False  # told to end
+    canceled_seq: int | None = None  # a user ended it
+    retry_of: TrialId | None = None  # the trial that failed with the same hyperparameters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """A configuration to be tried once more, and the trial that failed with it."""
+
+    trial_id: TrialId
+    hyperparameters: dict[str, Any]
+    seq: int  # its end
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,10 +114,14 @@ class Search:
     enabled_seq: int  # the newest event that made room for another trial
     is_paused: bool = False
     canceled_seq: int | None = None
+    ending: Ending | None = None
+    progress: Progress = field(default_factory=Progress)
     num_requested: int = 0
     num_completed: int = 0
     open: dict[TrialId, Trial] = field(default_factory=dict)
     exited: dict[TrialId, None] = field(default_factory=dict)  # the open trials with an `exit`
+    canceled: dict[TrialId, None] = field(default_factory=dict)  # the open trials that a user ended
+    retries: list[Retry] = field(default_factory=list)  # the next trials, before the method is asked
     results: list[Result] = field(default_factory=list)
     best: Best | None = None
     last_failure: str = ""
@@ -111,6 +131,13 @@ class Search:
     def method(self) -> SearchMethod:
         """The search method that the configuration asks for; it keeps no state, so it need not be kept."""
         return method_of(self.config)
+
+    @property
+    def num_trials(self) -> int:
+        """How many trials the search has in all, those requested before the limit was lowered included."""
+        if self.tournament:
+            return sum(bracket.plan.num_trials for bracket in self.tournament.brackets)
+        return max(self.num_requested, self.method.num_trials)
 
     def cost(self, metric: float) -> float:
         """Return the metric turned so that less is better."""
@@ -150,13 +177,13 @@ def evolve(state: State, recorded: Recorded) -> None:
             _submitted(state, event, recorded.seq)
         case ExperimentCompleted() | ExperimentFailed() | ExperimentStopped():
             _forget(state, event.experiment_id)
-        case ExperimentPaused() | ExperimentResumed() | ExperimentCanceled() | TrialRequested():
+        case ExperimentPaused() | ExperimentResumed() | ExperimentCanceled() | SearchLimitsSet() | TrialRequested():
             _evolve_search(state, event, recorded.seq)
         case TrialRetried() | TrialExtended() | TrialStopped():
             _told(state, event)
         case TrialClosed():
             _closed(state, event, recorded.seq)
-        case GPUAllocated() | GPUReleased() | MetricReported() | TrialExited():
+        case GPUAllocated() | GPUReleased() | MetricReported() | TrialExited() | TrialCanceled():
             _evolve_trial(state, event, recorded.seq)
 
 
@@ -188,7 +215,7 @@ def _forget(state: State, experiment_id: ExperimentId) -> None:
 
 def _evolve_search(
     state: State,
-    event: ExperimentPaused | ExperimentResumed | ExperimentCanceled | TrialRequested,
+    event: ExperimentPaused | ExperimentResumed | ExperimentCanceled | SearchLimitsSet | TrialRequested,
     seq: int,
 ) -> None:
     search = state.searches.get(event.experiment_id)
@@ -205,8 +232,18 @@ def _evolve_search(
             search.enabled_seq = seq
         case ExperimentCanceled():
             search.canceled_seq = seq
+        case SearchLimitsSet():
+            _limit(search, event, seq)
         case TrialRequested():
             _requested(state, search, event, seq)
+
+
+def _limit(search: Search, event: SearchLimitsSet, seq: int) -> None:
+    limits = {"max_trials": event.max_trials, "max_concurrent_trials": event.max_concurrent_trials}
+    search.config = with_limits(search.config, limits)
+    search.enabled_seq = seq
+    if search.tournament:
+        search.tournament.resize(bracket_sizes(search.config, search.tournament), seq)
 
 
 def _told(state: State, event: TrialRetried | TrialExtended | TrialStopped) -> None:
@@ -232,8 +269,13 @@ def _told(state: State, event: TrialRetried | TrialExtended | TrialStopped) -> N
 def _requested(state: State, search: Search, event: TrialRequested, seq: int) -> None:
     search.num_requested = event.index
     search.open[event.trial_id] = Trial(
-        trial_id=event.trial_id, index=event.index, hyperparameters=event.hyperparameters, freed_seq=seq
+        trial_id=event.trial_id,
+        index=event.index,
+        hyperparameters=event.hyperparameters,
+        freed_seq=seq,
+        retry_of=event.retry_of,
     )
+    search.retries = [retry for retry in search.retries if retry.trial_id != event.retry_of]
     state.experiment_of[event.trial_id] = event.experiment_id
     if search.tournament:
         search.tournament.enter(event.index, event.bracket or 0)
@@ -247,21 +289,50 @@ def _closed(state: State, event: TrialClosed, seq: int) -> None:
     state.due[event.experiment_id] = None
     del state.experiment_of[event.trial_id]
     search.exited.pop(event.trial_id, None)
+    search.canceled.pop(event.trial_id, None)
     search.enabled_seq = seq
-    has_completed = event.end is TrialEnd.COMPLETED
-    if search.tournament:
-        search.tournament.leave(trial.index, seq, has_failed=not has_completed)
-    if has_completed:
+    if event.end is TrialEnd.COMPLETED:
         search.num_completed += 1
         search.best = search.better(search.best, trial.best)
     elif event.end is TrialEnd.FAILED:
         search.last_failure = event.reason
+    _learn(search, trial, event, seq)
+
+
+def _learn(search: Search, trial: Trial, event: TrialClosed, seq: int) -> None:
+    """Let rungs, model and patience know what came of a trial, as far as it counts."""
+    leaving = _leaving(search, trial, event)
+    if search.tournament:
+        search.tournament.leave(trial.index, seq, leaving)
+    if leaving is Leaving.MISSING and event.end is TrialEnd.FAILED and search.config.searcher.on_failure == "retry":
+        search.retries.append(Retry(trial_id=trial.trial_id, hyperparameters=trial.hyperparameters, seq=seq))
+    if leaving is Leaving.MISSING:
+        return
     if search.method.learns:
-        cost = search.cost(event.metric) if has_completed and event.metric is not None else None
+        cost = search.cost(event.metric) if leaving is Leaving.DONE and event.metric is not None else None
         search.results.append(Result(hyperparameters=trial.hyperparameters, cost=cost))
+    if trial.canceled_seq is None:
+        _end_early(search, search.progress.closed(search.config.searcher, trial.index), seq)
 
 
-def _evolve_trial(state: State, event: GPUAllocated | GPUReleased | MetricReported | TrialExited, seq: int) -> None:
+def _leaving(search: Search, trial: Trial, event: TrialClosed) -> Leaving:
+    """Return how a closed trial counts. What a user ended counts as what failed, but is not tried again."""
+    if event.end is TrialEnd.COMPLETED:
+        return Leaving.DONE
+    on_failure = search.config.searcher.on_failure
+    is_tried_again = on_failure == "retry" and event.end is TrialEnd.FAILED and trial.retry_of is None
+    return Leaving.MISSING if on_failure == "ignore" or is_tried_again else Leaving.WORST
+
+
+def _end_early(search: Search, reason: str | None, seq: int) -> None:
+    """Note the first reason for which the search is over."""
+    if reason is not None and search.ending is None:
+        search.ending = Ending(reason=reason, seq=seq)
+
+
+def _evolve_trial(
+    state: State, event: GPUAllocated | GPUReleased | MetricReported | TrialExited | TrialCanceled, seq: int
+) -> None:
     experiment_id = state.experiment_of.get(event.trial_id)
     if experiment_id is None:
         return
@@ -275,8 +346,11 @@ def _evolve_trial(state: State, event: GPUAllocated | GPUReleased | MetricReport
             trial = replace(trial, holds_slots=False, freed_seq=seq, is_void=trial.is_void or not has_ended)
             state.due[experiment_id] = None
         case MetricReported() if event.epoch == trial.epoch and not trial.is_void:
-            trial = _measured(search, replace(trial, interruptions=0), event)
-            _compare(state, search, trial, event, seq)
+            trial = _compare(state, search, replace(trial, interruptions=0), event, seq)
+        case TrialCanceled() if trial.canceled_seq is None:
+            trial = replace(trial, canceled_seq=seq)
+            search.canceled[trial.trial_id] = None
+            state.due[experiment_id] = None
         case TrialExited() if event.epoch == trial.epoch and not trial.is_void:
             interruptions = trial.interruptions + 1 if event.outcome is Outcome.INTERRUPTED else 0
             trial = replace(trial, interruptions=interruptions, is_void=True)
@@ -288,28 +362,32 @@ def _evolve_trial(state: State, event: GPUAllocated | GPUReleased | MetricReport
     search.open[trial.trial_id] = trial
 
 
-def _measured(search: Search, trial: Trial, event: MetricReported) -> Trial:
-    metric = event.metrics.get(search.config.searcher.metric)
+def _compare(state: State, search: Search, trial: Trial, event: MetricReported, seq: int) -> Trial:
+    """Return the trial with its validation, and say whether that ends the search, or the trial at its rung."""
+    searcher = search.config.searcher
+    metric = event.metrics.get(searcher.metric)
     if metric is None:
         return trial
     reported = Best(trial_id=trial.trial_id, metric=metric, step=event.step)
-    return replace(trial, best=search.better(trial.best, reported), newest_cost=search.cost(metric))
+    trial = replace(trial, best=search.better(trial.best, reported), newest_cost=search.cost(metric))
+    _end_early(search, search.progress.validated(searcher, trial.index, metric), seq)
+    units = _time(search, event)
+    if search.tournament and units is not None:
+        trial = replace(trial, has_told_time=True)
+        search.tournament.reach(trial.index, units, search.cost(metric), seq)
+    if search.ending or (search.tournament and search.tournament.pending):
+        state.due[search.experiment_id] = None
+    return trial
 
 
-def _compare(state: State, search: Search, trial: Trial, event: MetricReported, seq: int) -> None:
-    """Where trials are stopped while they run, judge one by its report; in batches, if it tells no other time."""
-    tournament, searcher = search.tournament, search.config.searcher
-    if tournament is None or not isinstance(searcher, EarlyStoppingCommon) or searcher.metric not in event.metrics:
-        return
-    if tournament.rule is not Rule.TIME or searcher.time_metric is None:
-        return
+def _time(search: Search, event: MetricReported) -> float | None:
+    """Return how far a trial says it is, where trials are stopped while they run; in batches, if it tells no other
+    time."""
+    searcher = search.config.searcher
+    if not isinstance(searcher, EarlyStoppingCommon) or searcher.max_length is not None or searcher.time_metric is None:
+        return None
     units = event.metrics.get(searcher.time_metric)
-    if units is None and searcher.time_metric == "batches":
-        units = event.step
-    if units is not None:
-        tournament.reach(trial.index, units, search.cost(event.metrics[searcher.metric]), seq)
-        if tournament.pending:
-            state.due[search.experiment_id] = None
+    return event.step if units is None and searcher.time_metric == "batches" else units
 
 
 def _arrive(state: State, search: Search, trial: Trial, seq: int) -> bool:
@@ -374,8 +452,9 @@ def check_invariants(state: State) -> None:
     assert set(state.experiment_of) == open_trials
     assert set(state.due) <= set(state.searches) | set(state.unreadable)
     for search in state.searches.values():
-        assert len(search.open) <= search.num_requested <= search.method.num_trials
+        assert len(search.open) <= search.num_requested <= search.num_trials
         assert set(search.exited) == {trial_id for trial_id, trial in search.open.items() if trial.exit}
+        assert set(search.canceled) == {trial_id for trial_id, trial in search.open.items() if trial.canceled_seq}
         if search.tournament:
             check_tournament(search.tournament)
             assert set(search.tournament.standings) == {trial.index for trial in search.open.values()}

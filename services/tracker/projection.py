@@ -30,6 +30,8 @@ from shared.events import (
     GPUReleased,
     MetricReported,
     PreemptionRequested,
+    SearchLimitsSet,
+    TrialCanceled,
     TrialClosed,
     TrialExited,
     TrialExtended,
@@ -153,7 +155,7 @@ def _experiment_ended(experiment_id: str, state: str, reason: str | None, best: 
 
 @statements.register
 def _experiment_completed(event: ExperimentCompleted, at: At) -> list[Statement]:
-    return [_experiment_ended(event.experiment_id, "COMPLETED", None, event.best_trial_id, at)]
+    return [_experiment_ended(event.experiment_id, "COMPLETED", event.reason or None, event.best_trial_id, at)]
 
 
 @statements.register
@@ -164,6 +166,14 @@ def _experiment_failed(event: ExperimentFailed, at: At) -> list[Statement]:
 @statements.register
 def _experiment_stopped(event: ExperimentStopped, at: At) -> list[Statement]:
     return [_experiment_ended(event.experiment_id, "CANCELED", None, None, at)]
+
+
+_SEARCH_LIMITS_SET = "UPDATE experiments SET max_trials = COALESCE($2, max_trials), seq = $3 WHERE id = $1"
+
+
+@statements.register
+def _search_limits_set(event: SearchLimitsSet, at: At) -> list[Statement]:
+    return [Statement(_SEARCH_LIMITS_SET, (event.experiment_id, event.max_trials, at.seq), (event.experiment_id,))]
 
 
 _TRIAL_REQUESTED = """
@@ -221,6 +231,11 @@ _TRIAL_STOPPED = "UPDATE trials SET reason = $2, seq = $3 WHERE id = $1 AND ende
 
 
 @statements.register
+def _trial_canceled(event: TrialCanceled, at: At) -> list[Statement]:
+    return [Statement(_TRIAL_STOPPED, (event.trial_id, "canceled by a user", at.seq), (event.trial_id,))]
+
+
+@statements.register
 def _trial_stopped(event: TrialStopped, at: At) -> list[Statement]:
     return [Statement(_TRIAL_STOPPED, (event.trial_id, rows.text(event.reason), at.seq), (event.trial_id,))]
 
@@ -267,12 +282,19 @@ def _preemption_requested(event: PreemptionRequested, at: At) -> list[Statement]
 
 
 _RELEASED = "UPDATE allocations SET released_at = $2, seq = $3 WHERE id = $1 AND released_at IS NULL"
-# A trial that exited by itself is about to be retried or closed; any other one waits for slots again.
+# A trial that exited by itself is about to be retried or closed, unless the search trains it to one rung after the
+# other: then it waits for its rung. Any other one waits for slots again.
 _TRIAL_RELEASED = """
-UPDATE trials SET allocation_id = NULL, waiting_since = $3, seq = $4,
-                  state = CASE WHEN ended_at IS NOT NULL THEN state
-                               WHEN outcome IN ('completed', 'failed') THEN 'STOPPING' ELSE 'WAITING' END
-WHERE id = $1 AND allocation_id = $2
+UPDATE trials t SET allocation_id = NULL, waiting_since = $3, seq = $4, state = s.state,
+                    reason = CASE WHEN s.state = 'PARKED' THEN 'trained to its target; waits for its rung'
+                                  ELSE t.reason END
+FROM trials b JOIN experiments e ON e.id = b.experiment_id CROSS JOIN LATERAL (
+    SELECT CASE WHEN b.ended_at IS NOT NULL THEN b.state
+                WHEN b.outcome = 'completed' AND e.config->'searcher' ? 'divisor'
+                     AND jsonb_typeof(e.config->'searcher'->'max_length') = 'object' THEN 'PARKED'
+                WHEN b.outcome IN ('completed', 'failed') THEN 'STOPPING' ELSE 'WAITING' END AS state
+) s
+WHERE t.id = $1 AND b.id = t.id AND t.allocation_id = $2
 """
 
 

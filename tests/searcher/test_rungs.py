@@ -10,7 +10,7 @@ from services.searcher.adaptive_asha import highest_rungs, rungs_of_mode, split_
 from services.searcher.async_halving import bracket_plan
 from services.searcher.method import BracketPlan
 from services.searcher.methods import method_of, tournament_of
-from services.searcher.rungs import Rule, Status, Tournament, check_tournament, tournament
+from services.searcher.rungs import Leaving, Rule, Status, Tournament, check_tournament, tournament
 from shared.config import parse_experiment
 
 
@@ -184,9 +184,9 @@ def test_a_failed_trial_counts_as_the_worst_and_holds_nobody_up() -> None:
     played = entered(Rule.PROMOTE, 3, trials=3, rungs=2)
     played.reach(1, 300, 0.5, 1)
     played.reach(2, 300, 0.4, 2)
-    played.leave(3, 3, has_failed=True)
+    played.leave(3, 3, Leaving.WORST)
     assert played.standings[2].status is Status.PROMOTED
-    played.leave(2, 4, has_failed=True)
+    played.leave(2, 4, Leaving.WORST)
     assert played.standings[1].status is Status.DROPPED
     assert played.brackets[0].num_settled == 2
 
@@ -215,7 +215,7 @@ def test_whatever_trials_come_to_a_tournament_is_fair_and_ends(
             if played.standings[index].status is Status.PROMOTED:
                 played.extend(index)
             else:
-                played.leave(index, 0, has_failed=False)
+                played.leave(index, 0, Leaving.DONE)
         check_tournament(played)
         running = [index for index, standing in played.standings.items() if standing.status is Status.RUNNING]
         if not running and not played.pending and not played.vacancies(1):
@@ -224,7 +224,7 @@ def test_whatever_trials_come_to_a_tournament_is_fair_and_ends(
             index = chance.choice(running)
             before = [set(rung.promoted) for rung in played.brackets[0].rungs]
             if chance.random() < 0.2:  # some fail
-                played.leave(index, 0, has_failed=True)
+                played.leave(index, 0, Leaving.WORST)
             else:
                 played.reach(
                     index, played.units(played.standings[index]), chance.choice([0.1, 0.2, chance.random()]), 0

@@ -108,7 +108,21 @@ def _change(name: str, change: Callable[[Client, str], Experiment], text: str) -
 
 pause = _change("pause", Client.pause, "Have an experiment's trials checkpoint, give their slots back and wait.")
 resume = _change("resume", Client.resume, "Let a paused experiment go on.")
-cancel = _change("cancel", Client.cancel, "End an experiment; running trials checkpoint and stop.")
+
+
+@click.command()
+@click.argument("id_", metavar="ID")
+@data_option
+@json_option
+def cancel(id_: str, data: str | None, *, as_json: bool) -> None:
+    """End an experiment, or one trial of a search that goes on; what runs checkpoints and stops."""
+    with platform_client(data) as client:
+        is_trial = "-" in id_
+        canceled = client.cancel_trial(trial_id(client, id_)) if is_trial else client.cancel(experiment_id(client, id_))
+    if as_json:
+        print_json(canceled)
+    else:
+        click.echo(f"{canceled['id']} is {'canceled' if is_trial else canceled['state']}")
 
 
 @click.command()
@@ -116,22 +130,32 @@ cancel = _change("cancel", Client.cancel, "End an experiment; running trials che
 @click.option("--priority", type=click.IntRange(1, 99), help="Lower goes first.")
 @click.option("--weight", type=click.FloatRange(0), help="Its part where the pool shares fairly.")
 @click.option("--max-slots", type=click.IntRange(1), help="How many slots all its trials hold together, at most.")
+@click.option("--max-trials", type=click.IntRange(1), help="How many trials its search has in all.")
+@click.option("--max-concurrent-trials", type=click.IntRange(1), help="How many of them train at a time, at most.")
 @data_option
 @json_option
 def change(
     experiment: str,
     data: str | None,
-    priority: int | None,
-    weight: float | None,
-    max_slots: int | None,
+    max_trials: int | None,
+    max_concurrent_trials: int | None,
     *,
     as_json: bool,
+    **changes: float | None,
 ) -> None:
-    """Change an experiment's priority, weight or max_slots while it waits or runs; one at a time."""
+    """Change an experiment while it waits or runs: its priority, weight or max_slots (one at a time), or its search's
+    max_trials and max_concurrent_trials."""
+    limits = {"max_trials": max_trials, "max_concurrent_trials": max_concurrent_trials}
+    is_search = any(limit is not None for limit in limits.values())
+    if is_search and any(value is not None for value in changes.values()):
+        raise click.UsageError("change the search's limits and the place in the queue one after the other")
     with platform_client(data) as client:
         whole = experiment_id(client, experiment)
-        changed = client.change_job(whole, priority=priority, weight=weight, max_slots=max_slots)
-    _tell_changed(changed, as_json=as_json)
+        changed = client.change_search(whole, **limits) if is_search else client.change_job(whole, **changes)
+    if is_search and not as_json:
+        click.echo(f"{changed['id']}: the search was changed")
+    else:
+        _tell_changed(changed, as_json=as_json)
 
 
 @click.command()

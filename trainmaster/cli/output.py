@@ -14,6 +14,7 @@ STATE_STYLES = {
     "ACTIVE": "cyan",
     "RUNNING": "cyan",
     "STOPPING": "yellow",
+    "PARKED": "yellow",
     "PAUSED": "yellow",
     "COMPLETED": "green",
     "UP": "green",

@@ -16,7 +16,7 @@ from trainmaster.client.shapes import Experiment, Trial
 FRAME_LINES = 4  # the head, the columns, the line that counts the rest, and the cursor's own
 MIN_WIDTH = 40
 NUM_BEST = 3  # lines that trials which wait leave to the best ones
-OPEN = ("RUNNING", "STOPPING", "WAITING")
+OPEN = ("RUNNING", "STOPPING", "PARKED", "WAITING")
 COLUMNS = ("TRIAL", "STATE", "STEP", "BEST", "AT", "HYPERPARAMETERS")
 
 

@@ -86,6 +86,17 @@ class Client:
         query = {name: None if value is None else str(value) for name, value in change.items()}
         return cast("Experiment", self._json("POST", f"/experiments/{experiment_id}/queue", query=dict(query)))
 
+    def change_search(
+        self, experiment_id: str, *, max_trials: int | None = None, max_concurrent_trials: int | None = None
+    ) -> Experiment:
+        """Change how many trials a live search has in all, or at a time."""
+        query = Query(max_trials=max_trials, max_concurrent_trials=max_concurrent_trials)
+        return cast("Experiment", self._json("POST", f"/experiments/{experiment_id}/search", query=query))
+
+    def cancel_trial(self, trial_id: str) -> Trial:
+        """End one trial; the search goes on without it."""
+        return cast("Trial", self._json("POST", f"/trials/{trial_id}/cancel"))
+
     def trials(self, experiment_id: str, *, min_seq: int | None = None) -> Iterator[Trial]:
         """Yield an experiment's trials by index."""
         return cast("Iterator[Trial]", self._pages(f"/experiments/{experiment_id}/trials", {"min_seq": min_seq}))

@@ -61,7 +61,7 @@ class AgentSlots(TypedDict):
 
 
 class Trial(TypedDict):
-    """One configuration trained; `state` is WAITING, RUNNING, STOPPING, COMPLETED, FAILED or CANCELED."""
+    """One configuration trained; `state` is WAITING, RUNNING, STOPPING, PARKED, COMPLETED, FAILED or CANCELED."""
 
     id: str
     experiment_id: str

@@ -46,6 +46,15 @@ class JobQuery(NoQuery, frozen=True, kw_only=True):
     behind: Annotated[str, Meta(pattern="^[a-z0-9-]{1,63}$", description="another experiment")] | None = None
 
 
+class SearchQuery(NoQuery, frozen=True, kw_only=True):
+    """A search's new limits."""
+
+    max_trials: (
+        Annotated[int, Meta(ge=1, le=100_000, description="in all, those requested already included")] | None
+    ) = None
+    max_concurrent_trials: Annotated[int, Meta(ge=1, le=100_000, description="that train at a time")] | None = None
+
+
 async def list_experiments(call: Call[PageQuery]) -> ExperimentPage:
     """Experiments, newest first."""
     before = int(call.query.cursor) if call.query.cursor else MAX_CURSOR
@@ -108,6 +117,17 @@ async def change_job(call: Call[JobQuery]) -> web.StreamResponse:
     return json_response(await queries.experiment(call.parts.database, experiment_id), seq=seq)
 
 
+async def change_search(call: Call[SearchQuery]) -> web.StreamResponse:
+    """Change how many trials a live search has; those requested already go on."""
+    experiment_id, asked = ExperimentId(call.id("experiment")), call.query
+    change = decide.search_event(
+        experiment_id, max_trials=asked.max_trials, max_concurrent_trials=asked.max_concurrent_trials
+    )
+    seq = await intents.change_search(call.parts.client, change)
+    await call.parts.position.wait(seq)
+    return json_response(await queries.experiment(call.parts.database, experiment_id), seq=seq)
+
+
 def _wish(intent: Intent, summary: str) -> Route:
     path = f"{PREFIX}/experiments/{{id}}/{intent}"
     return post(path, _ask(intent), Experiment, summary, query=NoQuery, status=HTTPStatus.OK, problems=(404, 409))
@@ -141,6 +161,15 @@ ROUTES = (
         query=JobQuery,
         status=HTTPStatus.OK,
         problems=(400, 404, 409),
+    ),
+    post(
+        f"{PREFIX}/experiments/{{id}}/search",
+        change_search,
+        Experiment,
+        "Change max_trials and max_concurrent_trials of a live search",
+        query=SearchQuery,
+        status=HTTPStatus.OK,
+        problems=(400, 404, 409, 422),
     ),
     _wish(Intent.CANCEL, "End an experiment; running trials checkpoint and stop"),
 )

@@ -1,11 +1,16 @@
 """Trials: one configuration each."""
 
+from http import HTTPStatus
 from typing import Literal
 
-from services.gateway import queries
-from services.gateway.api import PREFIX, Call, Query, get
+from aiohttp import web
+
+from services.gateway import intents, queries
+from services.gateway.api import PREFIX, Call, NoQuery, Query, get, json_response, post
 from services.gateway.routes.experiments import MaxPoints, MetricName
 from services.gateway.views import CheckpointList, SeriesList, Trial
+from shared.errors import Rejected
+from shared.ids import ExperimentId, TrialId
 
 
 class TrialMetricsQuery(Query, frozen=True, kw_only=True):
@@ -35,8 +40,28 @@ async def list_checkpoints(call: Call[Query]) -> CheckpointList:
     return await queries.checkpoints(call.parts.database, trial_id=trial_id)
 
 
+async def cancel(call: Call[NoQuery]) -> web.StreamResponse:
+    """End one trial; the search goes on without it."""
+    trial_id, database = call.id("trial"), call.parts.database
+    trial = await queries.trial(database, trial_id)
+    if trial.ended_at is not None:
+        raise Rejected(f"trial {trial_id} cannot be canceled: it is {trial.state}", status=HTTPStatus.CONFLICT)
+    seq = await intents.cancel_trial(call.parts.client, TrialId(trial_id), ExperimentId(trial.experiment_id))
+    await call.parts.position.wait(seq)
+    return json_response(await queries.trial(database, trial_id), seq=seq)
+
+
 ROUTES = (
     get(f"{PREFIX}/trials/{{id}}", show_trial, Query, Trial, "Show a trial"),
     get(f"{PREFIX}/trials/{{id}}/metrics", list_metrics, TrialMetricsQuery, SeriesList, "Metrics of a trial"),
     get(f"{PREFIX}/trials/{{id}}/checkpoints", list_checkpoints, Query, CheckpointList, "List a trial's checkpoints"),
+    post(
+        f"{PREFIX}/trials/{{id}}/cancel",
+        cancel,
+        Trial,
+        "End one trial; the search goes on without it",
+        query=NoQuery,
+        status=HTTPStatus.OK,
+        problems=(404, 409),
+    ),
 )

@@ -8,6 +8,7 @@ const TONES = {
   COMPLETED: "good",
   PAUSED: "warn",
   STOPPING: "warn",
+  PARKED: "warn",
   LOST: "bad",
   FAILED: "bad",
 };

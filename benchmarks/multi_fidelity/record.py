@@ -1,9 +1,9 @@
 """Record the learning curves: a multilayer perceptron in PyTorch on scikit-learn's digits, 8×8 pixels, ten classes.
 
-    python -m benchmarks.curves.record
+    python -m benchmarks.multi_fidelity.record
 
 trains each configuration of the space for 50 epochs on 60 % of the 1,797 images and measures the others after each
-epoch. About 20 minutes on one core; each configuration has a seed of its own, so that any of them can be checked alone.
+epoch. About ten minutes on one core; each configuration has a seed of its own, so that any of them can be checked alone.
 """
 
 import sys
@@ -15,14 +15,14 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from benchmarks.curves.space import NUM_EPOCHS, points, values_at
+from benchmarks.multi_fidelity.space import NUM_EPOCHS, points, values_at
 
 FILE = Path(__file__).parent / "digits.npz"
 TRAINED_PART = 0.6
 WORST_LOSS = 10.0  # what a diverged network is recorded with
 NOTICE_S = 30.0
 
-#: N images, P pixels.
+#: Images (one a row) and labels to train on, then those to validate on.
 Data = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
@@ -46,24 +46,25 @@ def digits() -> Data:
     """Return images and labels to train on, and images and labels to validate on."""
     found = load_digits()
     order = np.random.RandomState(0).permutation(len(found.target))
-    images_NP = torch.tensor(found.data[order] / 16.0, dtype=torch.float32)
-    labels_N = torch.tensor(found.target[order], dtype=torch.int64)
-    cut = int(TRAINED_PART * len(labels_N))
-    return images_NP[:cut], labels_N[:cut], images_NP[cut:], labels_N[cut:]
+    images = torch.tensor(found.data[order] / 16.0, dtype=torch.float32)
+    labels = torch.tensor(found.target[order], dtype=torch.int64)
+    cut = int(TRAINED_PART * len(labels))
+    return images[:cut], labels[:cut], images[cut:], labels[cut:]
 
 
 def curve(values: dict[str, object], seed: int, data: Data) -> tuple[list[float], list[float]]:
     """Return the validation loss (cross-entropy) and error (part that is wrong) after each epoch."""
     torch.manual_seed(seed)
-    images_NP, labels_N, _, _ = data
+    images, labels, _, _ = data
     network, batch_size = network_of(values), int(str(values["batch_size"]))
     optimizer = optimizer_of(network, values)
     losses, errors = [], []
     for _ in range(NUM_EPOCHS):
         network.train()
-        for batch in torch.randperm(len(labels_N)).split(batch_size):
+        for batch in torch.split(torch.randperm(len(labels)), batch_size):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(network(images_NP[batch]), labels_N[batch]).backward()
+            loss_of_batch = nn.functional.cross_entropy(network(images[batch]), labels[batch])
+            torch.autograd.backward(loss_of_batch)
             optimizer.step()
         loss, error = validated(network, data)
         losses.append(loss)
