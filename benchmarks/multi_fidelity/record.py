@@ -3,7 +3,7 @@
     python -m benchmarks.multi_fidelity.record
 
 trains each configuration of the space for 50 epochs on 60 % of the 1,797 images and measures the others after each
-epoch. About ten minutes on one core; each configuration has a seed of its own, so that any of them can be checked alone.
+epoch. About ten minutes on one core; each configuration has a seed of its own: any can be checked alone.
 """
 
 import sys

@@ -329,7 +329,8 @@ def _end(search: Search, failure: str | None) -> Decision:
     if failure:
         reason = f"the search stopped after {search.num_requested} of {search.num_trials} trials: {failure}"
     else:
-        reason = f"none of {search.num_requested} trials completed; the last: {search.last_failure}"
+        over = f" ({search.ending.reason})" if search.ending else ""
+        reason = f"none of {search.num_requested} trials completed{over}; the last: {search.last_failure}"
     return _decision(ExperimentFailed(experiment_id=search.experiment_id, reason=reason), search.enabled_seq)
 
 

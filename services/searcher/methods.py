@@ -106,11 +106,11 @@ def bracket_sizes(experiment: Experiment, played: Tournament) -> list[tuple[int,
     """
     search = experiment.searcher
     assert isinstance(search, AsyncHalvingSearch | AdaptiveASHASearch | HyperbandSearch), "trials compete on rungs"
-    trials = [bracket.plan.num_trials for bracket in played.brackets]
-    entered = [bracket.num_entered for bracket in played.brackets]
+    trials: Sequence[int] = [bracket.plan.num_trials for bracket in played.brackets]
     if experiment.num_trials != sum(trials):
         rungs = tuple(len(bracket.rungs) for bracket in played.brackets)
-        trials = _at_least(entered, split_trials(experiment.num_trials, divisor=search.divisor, rungs=rungs))
+        trials = split_trials(experiment.num_trials, divisor=search.divisor, rungs=rungs)
+    trials = _at_least([bracket.num_entered for bracket in played.brackets], trials)
     limit = search.max_concurrent_trials
     if not limit and len(trials) == 1:
         limit = int(search.divisor ** (len(played.brackets[0].rungs) - 1))

@@ -116,6 +116,11 @@ class Tournament:
     standings: dict[int, Standing] = field(default_factory=dict)
     pending: dict[int, None] = field(default_factory=dict)
 
+    @property
+    def is_overfull(self) -> bool:
+        """Whether more trials have entered a bracket than it was to have."""
+        return any(bracket.num_entered > bracket.plan.num_trials for bracket in self.brackets)
+
     def vacancies(self, at_most: int) -> list[int]:
         """Return the brackets of the trials that may be requested now, in order."""
         found: list[int] = []

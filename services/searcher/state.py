@@ -279,6 +279,8 @@ def _requested(state: State, search: Search, event: TrialRequested, seq: int) ->
     state.experiment_of[event.trial_id] = event.experiment_id
     if search.tournament:
         search.tournament.enter(event.index, event.bracket or 0)
+        if search.tournament.is_overfull:  # the request crossed a limit that was lowered
+            search.tournament.resize(bracket_sizes(search.config, search.tournament), seq)
 
 
 def _closed(state: State, event: TrialClosed, seq: int) -> None:

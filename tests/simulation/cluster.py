@@ -16,6 +16,7 @@ from services.scheduler import decide as scheduler_decide
 from services.scheduler import state as scheduler_state
 from services.searcher import decide as searcher_decide
 from services.searcher import state as searcher_state
+from services.searcher.methods import tournament_of
 from shared.config import parse_experiment
 from shared.decisions import Decision
 from shared.events import (
@@ -31,12 +32,14 @@ from shared.events import (
     MetricReported,
     Outcome,
     PreemptionRequested,
+    SearchLimitsSet,
     Slot,
     SlotKind,
+    TrialCanceled,
     TrialExited,
     TrialPreempted,
 )
-from shared.ids import AgentId, ExperimentId, PoolId
+from shared.ids import AgentId, ExperimentId, PoolId, TrialId
 from tests.simulation.oracle import Oracle
 from tests.simulation.sim_log import Reply, SimulatedLog, SimulatedService
 
@@ -45,7 +48,7 @@ POOL = PoolId("default")
 MAX_TURNS = 20_000
 FILE = """
 entrypoint: python train.py
-searcher: {{{method}, metric: loss, max_trials: {max_trials}, max_concurrent_trials: {max_concurrent}}}
+searcher: {{{method}, metric: loss, max_trials: {max_trials}, max_concurrent_trials: {max_concurrent}{extra}}}
 hyperparameters: {{x: {{type: double, minval: 0, maxval: 1}}}}
 resources: {{slots_per_trial: {slots}}}
 max_restarts: {max_restarts}
@@ -63,6 +66,10 @@ METHODS = (
     f"name: adaptive_asha, mode: conservative, {TIME}",
     f"name: adaptive_asha, mode: conservative, {HALVING}",
 )
+
+
+ON_FAILURE = ("", "", ", on_failure: ignore", ", on_failure: retry")
+ENDS = ("", "", "", ", goal: 0.01", ", patience: {trials: 4, min_delta: 0.01}")
 
 
 @dataclass(slots=True)
@@ -96,20 +103,24 @@ class Cluster:
         slots = self.random.choice([1, max(sizes), *([2 * sizes[0]] if sizes.count(sizes[0]) > 1 else [])])
         self.max_trials, max_concurrent = draw(1, 8), draw(1, 5)
         method = self.random.choice((METHODS[0], *METHODS))
-        num_brackets = self.max_trials if "adaptive" in method else 1  # each runs a trial
-        parks = HALVING in method  # a trial that waits at a rung is open, but does not count as running
-        self.oracle = Oracle(
-            max_trials=self.max_trials, max_concurrent=self.max_trials if parks else max(max_concurrent, num_brackets)
-        )
-        self.log = SimulatedLog(self.oracle.watch)
         text = FILE.format(
             method=method,
             max_trials=self.max_trials,
             max_concurrent=max_concurrent,
             slots=slots,
             max_restarts=draw(0, 2),
+            extra=self.random.choice(ON_FAILURE) + self.random.choice(ENDS),
         )
-        self.config = parse_experiment(text).model_dump(mode="json")
+        experiment = parse_experiment(text)
+        tournament = tournament_of(experiment)
+        self.oracle = Oracle(
+            max_trials=self.max_trials,
+            max_concurrent=max_concurrent,
+            num_brackets=len(tournament.brackets) if tournament else 1,
+            parks=HALVING in method,
+        )
+        self.log = SimulatedLog(self.oracle.watch)
+        self.config = experiment.model_dump(mode="json")
         self.silent_s: dict[AgentId, float] = {}
         self.schedulers = [self._scheduler("one"), self._scheduler("two")]
         self.searchers = [self._searcher("one"), self._searcher("two")]
@@ -224,10 +235,26 @@ class Cluster:
         wishes = [ExperimentPaused, ExperimentResumed, ExperimentResumed]
         if self.random.random() < 0.02:
             wishes = [ExperimentCanceled]
-        if not self.is_canceled and not self.oracle.endings:
+        if self.is_canceled or self.oracle.endings:
+            return
+        if self.random.random() < 0.3:
+            self._wish_of_the_search()
+        else:
             wish = self.random.choice(wishes)
             self.is_canceled = wish is ExperimentCanceled
             self.log.say("gateway", wish(experiment_id=EXPERIMENT))
+
+    def _wish_of_the_search(self) -> None:
+        """A user ends one trial, or changes how many there are."""
+        open_trials = sorted(self.oracle.requested.keys() - self.oracle.closed.keys())
+        draw = self.random.randint
+        if open_trials and self.random.random() < 0.5:
+            trial_id = TrialId(self.random.choice(open_trials))
+            self.log.say("gateway", TrialCanceled(trial_id=trial_id, experiment_id=EXPERIMENT))
+            return
+        limits = {"max_trials": draw(1, 10), "max_concurrent_trials": draw(1, 5)}
+        given = {name: self.random.choice((limit, limit, None)) for name, limit in limits.items()}
+        self.log.say("gateway", SearchLimitsSet(experiment_id=EXPERIMENT, **given))
 
     def _recover(self) -> None:
         while self.log.in_flight:
@@ -256,8 +283,8 @@ class Cluster:
         assert set(self.oracle.requested) == set(self.oracle.closed), "a trial was never closed"
         assert not self.oracle.held, "slots were never given back"
         assert self.oracle.endings[EXPERIMENT] == 1, "the experiment never ended"
-        if not self.is_canceled:
-            assert len(self.oracle.closed) == self.max_trials, "the search ended early"
+        if not self.is_canceled and not self.oracle.ended_early:
+            assert len(self.oracle.closed) == self.oracle.least_trials, "the search has too few trials or too many"
 
     def _read(self, agent: SimulatedAgent, count: int | None) -> None:
         end = len(self.log.events) if count is None else agent.position + count

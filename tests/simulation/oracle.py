@@ -13,20 +13,31 @@ from shared.events import (
     ExperimentStopped,
     GPUAllocated,
     GPUReleased,
+    SearchLimitsSet,
+    TrialCanceled,
     TrialClosed,
     TrialEnd,
     TrialExtended,
     TrialRequested,
+    TrialRetried,
     TrialStopped,
 )
 from shared.log import Recorded
+
+MANY = 1_000_000
 
 
 class Oracle:
     """Watches every event; an AssertionError names the broken promise."""
 
-    def __init__(self, *, max_trials: int, max_concurrent: int) -> None:
-        self.max_trials, self.max_concurrent = max_trials, max_concurrent
+    def __init__(self, *, max_trials: int, max_concurrent: int, num_brackets: int = 1, parks: bool = False) -> None:
+        self.num_brackets = num_brackets  # each has at least one trial at a time
+        self.parks = parks  # a trial that waits at a rung is open, but does not count as running
+        max_open = MANY if parks else max(max_concurrent, num_brackets)
+        self.limits = [(0, max_trials, max_open)]  # since which sequence
+        self.least_trials = max_trials  # that a search has which nothing ends early
+        self.ended_early = False
+        self.canceled: dict[str, int] = {}  # trials that a user ended, and when
         self.requested: dict[str, TrialRequested] = {}
         self.closed: dict[str, TrialClosed] = {}
         self.stopped: set[str] = set()
@@ -38,37 +49,31 @@ class Oracle:
 
     def replay(self, events: Iterable[Event]) -> None:
         """Check a whole history."""
-        for event in events:
-            self.check(event)
+        for seq, event in enumerate(events, start=1):
+            self.check(event, seq, position=seq)
 
     def watch(self, recorded: Recorded) -> None:
         """Check an event as it is stored."""
         assert recorded.event is not None
-        self.check(recorded.event)
+        position = recorded.envelope.position
+        self.check(recorded.event, recorded.seq, recorded.seq if position is None else position)
 
-    def check(self, event: Event) -> None:
-        """Check the next event."""
+    def check(self, event: Event, seq: int, position: int) -> None:
+        """Check the next event, which was decided when the log was known up to `position`."""
         match event:
             case TrialRequested():
-                assert event.trial_id not in self.requested, f"{event.trial_id} was requested twice"
-                self.requested[event.trial_id] = event
-                assert len(self.requested) <= self.max_trials, "the budget was exceeded"
-                open_trials = len(self.requested) - len(self.closed)
-                assert open_trials <= self.max_concurrent, "too many trials are open"
-            case TrialExtended() | TrialStopped():
-                self._told(event)
+                self._requested(event, position)
+            case SearchLimitsSet() | TrialCanceled():
+                self._asked(event, seq)
+            case TrialExtended() | TrialStopped() | TrialRetried():
+                self._told(event, position)
             case TrialClosed():
                 assert event.trial_id not in self.closed, f"{event.trial_id} was closed twice"
                 self.closed[event.trial_id] = event
             case ExperimentCompleted() | ExperimentFailed() | ExperimentStopped():
-                self.endings[event.experiment_id] += 1
-                assert self.endings[event.experiment_id] == 1, "an experiment ended twice"
-                assert len(self.closed) == len(self.requested), "an experiment ended with open trials"
-            case AgentJoined():
-                self.incarnations[event.agent_id] = event.incarnation
-            case AgentLeft() | AgentLost():
-                if self.incarnations.get(event.agent_id) == event.incarnation:
-                    del self.incarnations[event.agent_id]
+                self._ended(event)
+            case AgentJoined() | AgentLeft() | AgentLost():
+                self._agent(event)
             case GPUAllocated():
                 self._allocated(event)
             case GPUReleased():
@@ -77,8 +82,43 @@ class Oracle:
             case _:
                 pass
 
-    def _told(self, event: TrialExtended | TrialStopped) -> None:
-        assert event.trial_id not in self.closed, f"{event.trial_id} is over and was extended or stopped"
+    def _agent(self, event: AgentJoined | AgentLeft | AgentLost) -> None:
+        if isinstance(event, AgentJoined):
+            self.incarnations[event.agent_id] = event.incarnation
+        elif self.incarnations.get(event.agent_id) == event.incarnation:
+            del self.incarnations[event.agent_id]
+
+    def _asked(self, event: SearchLimitsSet | TrialCanceled, seq: int) -> None:
+        if isinstance(event, TrialCanceled):
+            self.canceled.setdefault(event.trial_id, seq)
+            return
+        _, max_trials, max_open = self.limits[-1]
+        max_trials = event.max_trials or max_trials
+        if event.max_concurrent_trials and not self.parks:
+            max_open = max(event.max_concurrent_trials, self.num_brackets)
+        self.limits.append((seq, max_trials, max_open))
+        self.least_trials = max(max_trials, len(self.requested))
+
+    def _ended(self, event: ExperimentCompleted | ExperimentFailed | ExperimentStopped) -> None:
+        self.endings[event.experiment_id] += 1
+        assert self.endings[event.experiment_id] == 1, "an experiment ended twice"
+        assert len(self.closed) == len(self.requested), "an experiment ended with open trials"
+        self.ended_early = len(self.closed) < self.least_trials
+        says_why = isinstance(event, ExperimentStopped) or event.reason
+        assert says_why or not self.ended_early, "an experiment ended early without a reason"
+
+    def _requested(self, event: TrialRequested, position: int) -> None:
+        assert event.trial_id not in self.requested, f"{event.trial_id} was requested twice"
+        self.requested[event.trial_id] = event
+        _, max_trials, max_open = next(known for known in reversed(self.limits) if known[0] <= position)
+        assert len(self.requested) <= max_trials, "the budget was exceeded"
+        self.least_trials = max(self.least_trials, len(self.requested))  # it may have crossed a lower limit
+        assert len(self.requested) - len(self.closed) <= max_open, "too many trials are open"
+
+    def _told(self, event: TrialExtended | TrialStopped | TrialRetried, position: int) -> None:
+        assert event.trial_id not in self.closed, f"{event.trial_id} is over and was told how to go on"
+        if not isinstance(event, TrialStopped):
+            assert self.canceled.get(event.trial_id, position + 1) > position, f"{event.trial_id} was ended by a user"
         assert event.trial_id not in self.stopped, f"{event.trial_id} was stopped and is told more"
         match event:
             case TrialExtended():
@@ -86,6 +126,8 @@ class Oracle:
                 self.targets[event.trial_id] = event.target
             case TrialStopped():
                 self.stopped.add(event.trial_id)
+            case TrialRetried():
+                pass
 
     def _allocated(self, event: GPUAllocated) -> None:
         closed = self.closed.get(event.trial_id)  # what was not its own end may cross an allocation, then preempted
