@@ -122,12 +122,16 @@ class Tournament:
         return any(bracket.num_entered > bracket.plan.num_trials for bracket in self.brackets)
 
     def vacancies(self, at_most: int) -> list[int]:
-        """Return the brackets of the trials that may be requested now, in order."""
+        """Return the brackets of the trials that may be requested now, in order.
+
+        A bracket that has more than its share, because that was lowered, holds the others up.
+        """
         found: list[int] = []
+        at_most = min(at_most, sum(bracket.plan.num_concurrent - bracket.num_active for bracket in self.brackets))
         for number, bracket in enumerate(self.brackets):
             room = bracket.plan.num_concurrent - bracket.num_active
             left = bracket.plan.num_trials - bracket.num_entered
-            found += [number] * min(room, left, at_most - len(found))
+            found += [number] * max(0, min(room, left, at_most - len(found)))
         return found
 
     def units(self, standing: Standing) -> int:

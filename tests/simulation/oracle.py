@@ -71,7 +71,7 @@ class Oracle:
                 assert event.trial_id not in self.closed, f"{event.trial_id} was closed twice"
                 self.closed[event.trial_id] = event
             case ExperimentCompleted() | ExperimentFailed() | ExperimentStopped():
-                self._ended(event)
+                self._ended(event, position)
             case AgentJoined() | AgentLeft() | AgentLost():
                 self._agent(event)
             case GPUAllocated():
@@ -99,12 +99,13 @@ class Oracle:
         self.limits.append((seq, max_trials, max_open))
         self.least_trials = max(max_trials, len(self.requested))
 
-    def _ended(self, event: ExperimentCompleted | ExperimentFailed | ExperimentStopped) -> None:
+    def _ended(self, event: ExperimentCompleted | ExperimentFailed | ExperimentStopped, position: int) -> None:
         self.endings[event.experiment_id] += 1
         assert self.endings[event.experiment_id] == 1, "an experiment ended twice"
         assert len(self.closed) == len(self.requested), "an experiment ended with open trials"
         self.ended_early = len(self.closed) < self.least_trials
-        says_why = isinstance(event, ExperimentStopped) or event.reason
+        has_crossed_limits = self.limits[-1][0] > position
+        says_why = has_crossed_limits or isinstance(event, ExperimentStopped) or event.reason
         assert says_why or not self.ended_early, "an experiment ended early without a reason"
 
     def _requested(self, event: TrialRequested, position: int) -> None:
