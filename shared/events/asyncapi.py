@@ -68,11 +68,7 @@ def document() -> dict[str, Any]:
 
 
 def _channel(name: str, event: type[Event]) -> dict[str, Any]:
-<<<<<<< HEAD
     writer = getattr(event, "writer", None) or _WRITERS[event.aggregate]
-=======
-    writer = getattr(event, "writer", "") or _WRITERS[event.aggregate]
->>>>>>> fce3195 (Brackets share a lowered limit; a user's trial events are the gateway's)
     address = f"tm.{writer}.{event.aggregate}.{{{event.aggregate_field}}}.{name}"
     return {
         "address": address,

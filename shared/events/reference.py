@@ -49,11 +49,7 @@ def _table(struct: type[msgspec.Struct]) -> str:
 
 def _section(name: str, event: type[Event]) -> str:
     described = inspect.cleandoc(event.__doc__ or "").replace("\n", " ")
-<<<<<<< HEAD
     writer = getattr(event, "writer", None) or _WRITERS[event.aggregate]
-=======
-    writer = getattr(event, "writer", "") or _WRITERS[event.aggregate]
->>>>>>> fce3195 (Brackets share a lowered limit; a user's trial events are the gateway's)
     subject = f"tm.{writer}.{event.aggregate}.<{event.aggregate_field}>.{name}"
     return f"## {name}\n\n{described}\n\nSubject `{subject}`, version {event.version}.\n\n{_table(event)}"
 
