@@ -13,6 +13,9 @@ from shared.events import (
     AgentLost,
     AgentRefused,
     AuditSealed,
+    CheckpointDeleted,
+    CheckpointDeletionRequested,
+    CheckpointRefused,
     CheckpointSaved,
     CheckpointShardUploaded,
     DefaultPolicySet,
@@ -272,6 +275,21 @@ def _(event: CheckpointShardUploaded) -> str:
 def _(event: CheckpointSaved) -> str:
     size_bytes = sum(file.size_bytes for file in event.files)
     return f"trial {event.trial_id} saved checkpoint {event.checkpoint_id} at step {event.step}, {size_bytes:,} bytes"
+
+
+@sentence.register
+def _(event: CheckpointRefused) -> str:
+    return f"trial {event.trial_id} cannot resume from checkpoint {event.checkpoint_id}: {event.reason}"
+
+
+@sentence.register
+def _(event: CheckpointDeletionRequested) -> str:
+    return f"checkpoint {event.checkpoint_id} is to be deleted: {event.reason}"
+
+
+@sentence.register
+def _(event: CheckpointDeleted) -> str:
+    return f"checkpoint {event.checkpoint_id} was deleted, {event.size_bytes:,} bytes"
 
 
 @sentence.register

@@ -102,6 +102,10 @@ class ObjectStore:
             return False
         return True
 
+    async def delete_below(self, prefix: str) -> int:
+        """Delete every object whose key begins with a prefix; return how many there were. May be repeated."""
+        return await asyncio.to_thread(self._delete_below, prefix)
+
     async def stream(self, key: str) -> AsyncIterator[bytes]:
         """Yield an object in chunks."""
         response = await asyncio.to_thread(self._open, key)
@@ -130,6 +134,14 @@ class ObjectStore:
     def _get_file(self, key: str, path: Path) -> None:
         with _translated(key):
             self._client.fget_object(self._bucket, key, str(path))
+
+    def _delete_below(self, prefix: str) -> int:
+        with _translated(prefix):
+            keys = [found.object_name for found in self._client.list_objects(self._bucket, prefix, recursive=True)]
+            for key in keys:
+                assert key is not None
+                self._client.remove_object(self._bucket, key)
+        return len(keys)
 
     def _stat(self, key: str) -> None:
         with _translated(key):

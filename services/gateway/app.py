@@ -9,6 +9,7 @@ from nats.aio.client import Client
 
 from services.gateway import guard, openapi, page, problems, sse
 from services.gateway.api import PARTS, Parts
+from services.gateway.collector import Collector
 from services.gateway.position import Position
 from services.gateway.pulse import Pulse
 from services.gateway.routes import ROUTES
@@ -54,6 +55,7 @@ async def serve(settings: Settings) -> None:
         await pulse.listen(client)
         tasks.create_task(position.run(settings.postgres_url), name="hear the tracker")
         tasks.create_task(_ensure_bucket(store), name="ensure the bucket")
+        tasks.create_task(Collector(client, database, store, position).run(), name="collect checkpoints")
         tasks.create_task(_beat(client, position), name="beat")
         parts = Parts(client=client, database=database, store=store, position=position, pulse=pulse)
         app = make_app(parts, settings.host, settings.names)

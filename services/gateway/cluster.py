@@ -81,6 +81,12 @@ async def waiting(database: Database, question: QueueQuestion, reason: str) -> v
     return views.QueueView(items=items, next_cursor=more)
 
 
+def slot_kinds(known: Iterable[views.Agent], pool: str) -> set[str]:
+    """Return what the slots of a pool's agents that are up are made of."""
+    up = [agent for agent in known if agent.pool == pool and agent.state is views.AgentState.UP]
+    return {slot.kind for agent in up for slot in agent.slots}
+
+
 def pools(known: list[views.Agent]) -> list[Pool]:
     """Return the pools that agents ever joined, with what is up now."""
     up = [agent for agent in known if agent.state is views.AgentState.UP]

@@ -1,11 +1,14 @@
 """What a person may ask of an experiment: pure rules over what the log says of it."""
 
 import math
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
+from typing import Any
 
-from services.gateway.views import ExperimentState
+from services.gateway.views import Checkpoint, CheckpointState, ExperimentState, Trial
 from shared.errors import Problem, Rejected
 from shared.events import (
     Event,
@@ -170,3 +173,39 @@ def check_pool(pool: str, slots_per_trial: int, pools: list[Pool]) -> None:
         message = f"each trial asks for {slots_per_trial} slots; pool {pool} has {found.num_slots}"
         mend = f"use at most {found.num_slots}, or add agents first"
         raise Rejected("the trials can never start", (Problem("resources.slots_per_trial", message, mend),))
+
+
+def check_deletion(checkpoint: Checkpoint, trial: Trial, needed_by: str | None) -> None:
+    """Raise Rejected when somebody may still start from a checkpoint: its open trial, if it is the newest one, or an
+    open experiment that names it."""
+    reason = None
+    if checkpoint.state in (CheckpointState.DELETING, CheckpointState.DELETED):
+        reason = "it is deleted already"
+    elif trial.ended_at is None and trial.latest_checkpoint_id == checkpoint.id:
+        reason = f"trial {trial.id} is not over and would resume from it; cancel the experiment first"
+    elif needed_by is not None:
+        reason = f"experiment {needed_by} starts its trials from it and is not over"
+    if reason is not None:
+        raise Rejected(f"checkpoint {checkpoint.id} cannot be deleted: {reason}", status=HTTPStatus.CONFLICT)
+
+
+def check_resume_from(checkpoint_id: str, checkpoint: Checkpoint | None) -> None:
+    """Raise Rejected when an experiment names a checkpoint to start from that is not there."""
+    if checkpoint is None:
+        message, mend = f"there is no checkpoint {checkpoint_id}", "tm checkpoint ls EXPERIMENT shows those that exist"
+    elif checkpoint.state is not CheckpointState.ACTIVE:
+        message, mend = f"checkpoint {checkpoint_id} is {checkpoint.state}", "choose another, or leave it out"
+    else:
+        return
+    raise Rejected("the trials have nothing to start from", (Problem("resume_from", message, mend),))
+
+
+def check_precision(config: Mapping[str, Any], kinds: AbstractSet[str]) -> None:
+    """Raise Rejected for half precision on slots that cannot compute in it: fp16 on CPU slots, `kinds` being those of
+    the pool's agents."""
+    section = config["deepspeed"] or {}
+    is_fp16 = section.get("precision") == "fp16" or (section.get("fp16") or {}).get("enabled") is True
+    if is_fp16 and kinds == {"cpu"}:
+        path = "deepspeed.precision" if "precision" in section else "deepspeed.fp16"
+        message = f"pool {config['resources']['resource_pool']} has CPU slots only, which do not train in fp16"
+        raise Rejected("the trials could not train", (Problem(path, message, "use bf16 or fp32"),))

@@ -1,4 +1,4 @@
-"""Appends what people ask for: the only place where the gateway writes to the log."""
+"""Appends what people ask for."""
 
 import asyncio
 import hashlib
@@ -11,10 +11,11 @@ from nats.aio.client import Client
 from services.gateway import decide
 from services.gateway.decide import STATE_INTENTS, Intent
 from services.gateway.problems import not_found
-from services.gateway.views import ExperimentState
+from services.gateway.views import Checkpoint, ExperimentState
 from shared import archive, ids, log, subjects
 from shared.errors import Conflict
 from shared.events import (
+    CheckpointDeletionRequested,
     Event,
     ExperimentCompleted,
     ExperimentFailed,
@@ -24,7 +25,7 @@ from shared.events import (
     SearchLimitsSet,
     TrialCanceled,
 )
-from shared.ids import ExperimentId, TrialId
+from shared.ids import CheckpointId, ExperimentId, TrialId
 from shared.log import Recorded
 from shared.objectstore import ObjectStore, code_key
 
@@ -62,6 +63,18 @@ async def ask(client: Client, experiment_id: ExperimentId, intent: Intent) -> in
         return await _ask(client, experiment_id, intent)
     except Conflict:  # somebody was faster: look once more
         return await _ask(client, experiment_id, intent)
+
+
+async def delete_checkpoint(client: Client, checkpoint: Checkpoint) -> int:
+    """Append a user's wish that a checkpoint be deleted and return its sequence. Raises Conflict when it was asked for
+    already."""
+    event = CheckpointDeletionRequested(
+        checkpoint_id=CheckpointId(checkpoint.id),
+        trial_id=TrialId(checkpoint.trial_id),
+        experiment_id=ExperimentId(checkpoint.experiment_id),
+        reason="a user asked for it",
+    )
+    return await _append(client, event, expected=0)
 
 
 async def change_job(client: Client, change: JobEvent) -> int:

@@ -40,9 +40,9 @@ LEFT JOIN LATERAL (
 # Of a trial's checkpoints: the newest at or before the best step, else the first one after it, else the newest.
 _BEST_CHECKPOINT = """
 LEFT JOIN LATERAL (
-    SELECT k.id FROM checkpoints k WHERE k.trial_id = {0}.id
+    SELECT k.id FROM checkpoints k WHERE k.trial_id = {0}.id AND k.state = 'ACTIVE'
     ORDER BY k.step <= {0}.best_step DESC,
-             CASE WHEN k.step > {0}.best_step THEN -k.step ELSE k.step END DESC, k.seq DESC
+             CASE WHEN k.step > {0}.best_step THEN -k.step ELSE k.step END DESC, k.saved_seq DESC
     LIMIT 1
 ) k ON true
 """
@@ -52,7 +52,9 @@ _TRIALS = """
 SELECT t.*, GREATEST(t.step, s.step) AS newest_step, k.id AS best_checkpoint, l.id AS latest_checkpoint, a.members
 FROM trials t
 LEFT JOIN training_steps s ON s.trial_id = t.id
-LEFT JOIN LATERAL (SELECT id FROM checkpoints l WHERE l.trial_id = t.id ORDER BY l.seq DESC LIMIT 1) l ON true
+LEFT JOIN LATERAL (
+    SELECT id FROM checkpoints l WHERE l.trial_id = t.id AND l.state = 'ACTIVE' ORDER BY l.saved_seq DESC LIMIT 1
+) l ON true
 LEFT JOIN LATERAL (
     SELECT members FROM allocations a WHERE a.trial_id = t.id AND t.state <> 'WAITING' ORDER BY a.epoch DESC LIMIT 1
 ) a ON true
@@ -229,17 +231,30 @@ def _series(rows: Sequence[asyncpg.Record], group: str) -> views.SeriesList:
 async def checkpoints(database: Database, *, trial_id: str = "", experiment_id: str = "") -> views.CheckpointList:
     """Return the newest MAX_CHECKPOINTS checkpoints of a trial or of an experiment, in the order they were saved."""
     column, value = ("trial_id", trial_id) if trial_id else ("experiment_id", experiment_id)
-    newest = f"SELECT * FROM checkpoints WHERE {column} = $1 ORDER BY seq DESC LIMIT {MAX_CHECKPOINTS}"
-    rows = await database.fetch(f"SELECT * FROM ({newest}) k ORDER BY seq", value)
+    newest = f"SELECT * FROM checkpoints WHERE {column} = $1 ORDER BY saved_seq DESC LIMIT {MAX_CHECKPOINTS}"
+    rows = await database.fetch(f"SELECT * FROM ({newest}) k ORDER BY saved_seq", value)
     return views.CheckpointList(items=[_checkpoint(row) for row in rows])
 
 
 async def checkpoint(database: Database, checkpoint_id: str) -> views.Checkpoint:
     """Return one checkpoint. Raises Rejected (404)."""
-    row = await database.fetchrow("SELECT * FROM checkpoints WHERE id = $1", checkpoint_id)
-    if row is None:
+    found = await find_checkpoint(database, checkpoint_id)
+    if found is None:
         raise not_found("checkpoint", checkpoint_id)
-    return _checkpoint(row)
+    return found
+
+
+async def find_checkpoint(database: Database, checkpoint_id: str) -> views.Checkpoint | None:
+    """Return one checkpoint, None if there is none."""
+    row = await database.fetchrow("SELECT * FROM checkpoints WHERE id = $1", checkpoint_id)
+    return None if row is None else _checkpoint(row)
+
+
+async def starts_from(database: Database, checkpoint_id: str) -> str | None:
+    """Return an experiment that starts its trials from a checkpoint and is not over, or None."""
+    sql = "SELECT id FROM experiments WHERE ended_at IS NULL AND config ->> 'resume_from' = $1 LIMIT 1"
+    found: str | None = await database.fetchval(sql, checkpoint_id)
+    return found
 
 
 def _checkpoint(row: asyncpg.Record) -> views.Checkpoint:
@@ -253,6 +268,8 @@ def _checkpoint(row: asyncpg.Record) -> views.Checkpoint:
         zero_stage=row["zero_stage"],
         size_bytes=int(row["size_bytes"]),
         files=msgspec.json.decode(row["files"], type=list[views.File]),
+        state=views.CheckpointState(row["state"]),
+        reason=row["reason"],
     )
 
 

@@ -186,6 +186,15 @@ class File(View, frozen=True, kw_only=True):
     sha256: str
 
 
+class CheckpointState(StrEnum):
+    """Whether trials can resume from a checkpoint."""
+
+    ACTIVE = "ACTIVE"
+    DAMAGED = "DAMAGED"  # files are missing, or not those that were saved
+    DELETING = "DELETING"
+    DELETED = "DELETED"
+
+
 class Checkpoint(View, frozen=True, kw_only=True):
     """A saved state of a trial, whole in the object store."""
 
@@ -198,6 +207,8 @@ class Checkpoint(View, frozen=True, kw_only=True):
     zero_stage: int | None
     size_bytes: int
     files: list[File]
+    state: CheckpointState
+    reason: str | None  # of its state
 
 
 class CheckpointList(View, frozen=True, kw_only=True):

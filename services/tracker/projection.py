@@ -17,6 +17,9 @@ from shared.events import (
     AgentJoined,
     AgentLeft,
     AgentLost,
+    CheckpointDeleted,
+    CheckpointDeletionRequested,
+    CheckpointRefused,
     CheckpointSaved,
     Event,
     ExperimentCanceled,
@@ -41,6 +44,7 @@ from shared.events import (
     TrialStarted,
     TrialStopped,
 )
+from shared.events.checkpoint import CheckpointEvent
 
 
 class At(NamedTuple):
@@ -400,8 +404,9 @@ def _metric_reported(event: MetricReported, at: At) -> list[Statement]:
 
 
 _CHECKPOINT_SAVED = """
-INSERT INTO checkpoints (id, trial_id, experiment_id, step, saved_at, world_size, zero_stage, size_bytes, files, seq)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (id) DO NOTHING
+INSERT INTO checkpoints (id, trial_id, experiment_id, step, saved_at, world_size, zero_stage, size_bytes, files,
+                         saved_seq, seq)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10) ON CONFLICT (id) DO NOTHING
 """
 
 
@@ -422,6 +427,32 @@ def _checkpoint_saved(event: CheckpointSaved, at: At) -> list[Statement]:
     )
     stepped = _trial_stepped(event.trial_id, event.epoch, event.step, at)
     return [Statement(_CHECKPOINT_SAVED, args, (event.trial_id,)), stepped]
+
+
+_CHECKPOINT_MOVED = """
+UPDATE checkpoints SET state = $2, reason = COALESCE($3, reason), seq = $4
+WHERE id = $1 AND state <> 'DELETED' AND ($2::text <> 'DAMAGED' OR state = 'ACTIVE')
+"""
+
+
+def _checkpoint_moved(event: CheckpointEvent | CheckpointRefused, state: str, reason: str | None, at: At) -> Statement:
+    args = (event.checkpoint_id, state, rows.text(reason), at.seq)
+    return Statement(_CHECKPOINT_MOVED, args, (event.trial_id,))
+
+
+@statements.register
+def _checkpoint_refused(event: CheckpointRefused, at: At) -> list[Statement]:
+    return [_checkpoint_moved(event, "DAMAGED", event.reason, at)]
+
+
+@statements.register
+def _checkpoint_deletion_requested(event: CheckpointDeletionRequested, at: At) -> list[Statement]:
+    return [_checkpoint_moved(event, "DELETING", event.reason, at)]
+
+
+@statements.register
+def _checkpoint_deleted(event: CheckpointDeleted, at: At) -> list[Statement]:
+    return [_checkpoint_moved(event, "DELETED", None, at)]
 
 
 _TRIAL_EXITED = "UPDATE trials SET outcome = $3, error = $4, seq = $5 WHERE id = $1 AND epoch = $2"

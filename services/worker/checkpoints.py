@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+import msgspec
+
 from services.worker.patience import Patience
 from services.worker.state import Checkpoint
 from shared import log, objectstore
@@ -21,6 +23,12 @@ MANIFEST = PurePosixPath(objectstore.manifest_key(CheckpointId(""))).name
 MAX_PARALLEL = 4
 
 T = TypeVar("T")
+
+
+class _Manifest(msgspec.Struct, frozen=True):
+    step: int
+    world_size: int
+    files: tuple[CheckpointFile, ...]
 
 
 class BadCheckpoint(Exception):
@@ -103,6 +111,25 @@ async def write_manifest(store: ObjectStore, saved: CheckpointSaved, patience: P
         await patience.until_available(lambda: store.put(objectstore.manifest_key(saved.checkpoint_id), body))
     except (Refused, NotFound) as error:
         raise BadCheckpoint(f"{MANIFEST} is refused by the object store: {error}") from error
+
+
+async def read_manifest(store: ObjectStore, checkpoint_id: CheckpointId, patience: Patience) -> Checkpoint:
+    """Return what a checkpoint's manifest says of it. Raises BadCheckpoint when it is missing or makes no sense."""
+    try:
+        body = await patience.until_available(lambda: store.get(objectstore.manifest_key(checkpoint_id)))
+        manifest = msgspec.json.decode(body, type=_Manifest)
+    except NotFound:
+        raise BadCheckpoint(f"{MANIFEST} is missing") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadCheckpoint(f"{MANIFEST} is damaged: {error}") from error
+    return Checkpoint(
+        checkpoint_id=checkpoint_id,
+        epoch=0,
+        seq=0,
+        step=manifest.step,
+        world_size=manifest.world_size,
+        files=manifest.files,
+    )
 
 
 async def download(store: ObjectStore, checkpoint: Checkpoint, directory: Path, patience: Patience) -> None:

@@ -1,6 +1,6 @@
 """What an allocation needs before its ranks can start: code, checkpoint, command line; and how ranks are welcomed."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ from services.worker.patience import Patience
 from services.worker.state import Allocation, Checkpoint, Trial
 from shared.config import Experiment, load_experiment
 from shared.errors import Rejected
+from shared.ids import CheckpointId
+
+Refuse = Callable[[Checkpoint, str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +42,12 @@ class Prepared:
 
 
 async def prepare(
-    facilities: Facilities, allocation: Allocation, place: Place, directory: Path, log: RankLog
+    facilities: Facilities, allocation: Allocation, place: Place, directory: Path, log: RankLog, refuse: Refuse
 ) -> Prepared:
-    """Fetch what the ranks need. Raises Rejected or Refused when it cannot be had, OSError when the disk fails."""
+    """Fetch what the ranks need. Raises Rejected or Refused when it cannot be had, OSError when the disk fails.
+
+    `refuse` is told of each checkpoint that turns out to be broken.
+    """
     if allocation.experiment is None or allocation.trial is None:
         raise Rejected(f"the log does not say what trial {allocation.trial_id} is to run")
     experiment = load_experiment(dict(allocation.experiment.config))
@@ -49,7 +55,9 @@ async def prepare(
     command = launch.command(experiment.entrypoint, variables, place.slots[0].kind)
     patience = Patience(log.say)
     await facilities.workspace.unpack_code(allocation.experiment.code_sha256, directory / "code", patience)
-    resume = await _restore(facilities, allocation.trial.checkpoints, directory, log)
+    resume = await _restore(facilities, allocation.trial.checkpoints, directory, log, refuse)
+    if resume is None and experiment.resume_from is not None:
+        resume = await _start_from(facilities, CheckpointId(experiment.resume_from), directory, log)
     return Prepared(
         directory=directory,
         experiment=experiment,
@@ -99,7 +107,7 @@ def welcome(prepared: Prepared, allocation: Allocation, place: Place, rank: int)
 
 
 async def _restore(
-    facilities: Facilities, candidates: tuple[Checkpoint, ...], directory: Path, log: RankLog
+    facilities: Facilities, candidates: tuple[Checkpoint, ...], directory: Path, log: RankLog, refuse: Refuse
 ) -> Checkpoint | None:
     """Download the newest checkpoint that is whole and return it; None if the trial starts anew."""
     for checkpoint in candidates:
@@ -108,12 +116,26 @@ async def _restore(
             await checkpoints.download(facilities.store, checkpoint, target, Patience(log.say))
         except BadCheckpoint as error:
             log.say(f"checkpoint {checkpoint.checkpoint_id} cannot be used: {error}")
+            await refuse(checkpoint, str(error))
         else:
             log.say(f"resuming from checkpoint {checkpoint.checkpoint_id} of step {checkpoint.step}")
             return checkpoint
     if candidates:
         log.say("no usable checkpoint is left; starting anew")
     return None
+
+
+async def _start_from(facilities: Facilities, checkpoint_id: CheckpointId, directory: Path, log: RankLog) -> Checkpoint:
+    """Download the checkpoint that the experiment names. Raises Rejected when it cannot be used: starting anew instead
+    is not what was asked for."""
+    try:
+        checkpoint = await checkpoints.read_manifest(facilities.store, checkpoint_id, Patience(log.say))
+        target = _resume_directory(directory, checkpoint)
+        await checkpoints.download(facilities.store, checkpoint, target, Patience(log.say))
+    except BadCheckpoint as error:
+        raise Rejected(f"resume_from names checkpoint {checkpoint_id}, which cannot be used: {error}") from error
+    log.say(f"starting from checkpoint {checkpoint_id} of step {checkpoint.step}")
+    return checkpoint
 
 
 def _resume_directory(directory: Path, checkpoint: Checkpoint) -> Path:

@@ -17,10 +17,10 @@ from services.worker.prepare import Prepared, prepare, welcome
 from services.worker.ranks import Ranks, end
 from services.worker.rendezvous import ANY_PORT, RendezvousHost
 from services.worker.reports import Reports
-from services.worker.state import Allocation, Rendezvous
+from services.worker.state import Allocation, Checkpoint, Rendezvous
 from services.worker.trial_socket import TrialSocket, socket_path
 from services.worker.uploads import Uploads
-from shared.events import TrialStarted
+from shared.events import CheckpointRefused, TrialStarted
 
 #: For storing what ranks wrote before one of them failed, or up to the end of the time that a stop left them. After a
 #: clean exit there is no limit: the trial has not completed before its last checkpoint is stored.
@@ -55,7 +55,9 @@ class Share:
         async with self._facilities.workspace.allocation_directory(allocation.allocation_id) as directory:
             try:
                 async with self._control.interruptible(by_stop=True, by_kill=True):
-                    prepared = await prepare(self._facilities, allocation, self._place, directory, self.log)
+                    prepared = await prepare(
+                        self._facilities, allocation, self._place, directory, self.log, self._refuse
+                    )
                     await self._facilities.parent.wait_until_warm()
                     rendezvous = await self._meet(host)
             except TimeoutError:
@@ -66,6 +68,20 @@ class Share:
         """Wait until everything that the ranks wrote is in the stream."""
         for log in self._logs.values():
             await log.drained()
+
+    async def _refuse(self, checkpoint: Checkpoint, reason: str) -> None:
+        """The chief says that a checkpoint is broken; the other agents' copies are the same."""
+        allocation = self._allocation
+        if allocation.chief != self._facilities.agent_id:
+            return
+        event = CheckpointRefused(
+            **allocation.spoken_by(self._facilities.agent_id),
+            checkpoint_id=checkpoint.checkpoint_id,
+            step=checkpoint.step,
+            reason=reason,
+        )
+        causes = tuple(sorted({checkpoint.seq, allocation.seq}))
+        await self._facilities.outbox.append(event, causes=causes, correlation=allocation.experiment_id)
 
     async def _meet(self, host: RendezvousHost | None) -> Rendezvous:
         """Return where the ranks meet, once they may start."""

@@ -19,7 +19,10 @@ from shared.events import (
     AgentJoined,
     AgentLeft,
     AgentLost,
+    CheckpointDeleted,
+    CheckpointDeletionRequested,
     CheckpointFile,
+    CheckpointRefused,
     CheckpointSaved,
     CheckpointShardUploaded,
     Event,
@@ -237,6 +240,15 @@ def _(event: CheckpointSaved, seq: int, state: State) -> None:
         (*trial.checkpoints, saved), key=lambda checkpoint: (checkpoint.epoch, checkpoint.seq), reverse=True
     )
     state.trials[event.trial_id] = replace(trial, checkpoints=tuple(newest[:NUM_CHECKPOINTS]))
+
+
+@_fold.register(CheckpointDeletionRequested)
+@_fold.register(CheckpointDeleted)
+@_fold.register(CheckpointRefused)
+def _(event: CheckpointDeletionRequested | CheckpointDeleted | CheckpointRefused, seq: int, state: State) -> None:
+    if trial := state.trials.get(event.trial_id):
+        left = tuple(kept for kept in trial.checkpoints if kept.checkpoint_id != event.checkpoint_id)
+        state.trials[event.trial_id] = replace(trial, checkpoints=left)
 
 
 @_fold.register

@@ -16,6 +16,7 @@ from shared.events.administration import (
 )
 from shared.events.agent import ZERO_SLOT_LIMIT, AgentJoined, AgentLeft, Slot, SlotKind
 from shared.events.audit import AuditSealed
+from shared.events.checkpoint import CheckpointDeleted, CheckpointDeletionRequested
 from shared.events.event import Event
 from shared.events.experiment import (
     ExperimentCanceled,
@@ -50,6 +51,7 @@ from shared.events.pool import (
 )
 from shared.events.trial import (
     CheckpointFile,
+    CheckpointRefused,
     CheckpointSaved,
     CheckpointShardUploaded,
     GangMemberExited,
@@ -104,6 +106,9 @@ CATALOGUE: dict[str, type[Event]] = {
         MetricReported,
         CheckpointShardUploaded,
         CheckpointSaved,
+        CheckpointRefused,
+        CheckpointDeletionRequested,
+        CheckpointDeleted,
         GangMemberExited,
         TrialPreempted,
         TrialExited,
@@ -124,7 +129,10 @@ __all__ = [
     "AgentLost",
     "AgentRefused",
     "AuditSealed",
+    "CheckpointDeleted",
+    "CheckpointDeletionRequested",
     "CheckpointFile",
+    "CheckpointRefused",
     "CheckpointSaved",
     "CheckpointShardUploaded",
     "Claim",

@@ -85,6 +85,15 @@ class CheckpointSaved(TrialEvent, frozen=True, kw_only=True):
     files: tuple[CheckpointFile, ...]
 
 
+class CheckpointRefused(TrialEvent, frozen=True, kw_only=True):
+    """A trial was to resume from a checkpoint, but its files are missing or are not those that were saved (by their
+    SHA-256); no trial resumes from it any more, and this one goes on from the one before."""
+
+    checkpoint_id: CheckpointId
+    step: int
+    reason: str
+
+
 class GangMemberExited(TrialEvent, frozen=True, kw_only=True, omit_defaults=True):
     """All ranks on an agent that is not the chief have ended. `rank` is the one whose failure was the root cause."""
 

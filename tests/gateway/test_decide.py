@@ -3,7 +3,16 @@
 import pytest
 
 from services.gateway import guard
-from services.gateway.decide import Intent, Pool, admit, check_job, check_pool, job_event, state_after
+from services.gateway.decide import (
+    Intent,
+    Pool,
+    admit,
+    check_job,
+    check_pool,
+    check_precision,
+    job_event,
+    state_after,
+)
 from services.gateway.views import ExperimentState
 from shared.errors import Rejected
 from shared.events import (
@@ -138,3 +147,18 @@ def test_changes_of_what_waits_or_runs_are_granted() -> None:
     for state in (ExperimentState.ACTIVE, ExperimentState.PAUSED):
         check_job(JobMoved(experiment_id=ID, beside_id=OTHER, ahead=True), state, 4, ExperimentState.ACTIVE)
         check_job(JobMaxSlotsSet(experiment_id=ID, max_slots=4), state, 4, None)
+
+
+@pytest.mark.parametrize(
+    ("section", "path"),
+    [({"precision": "fp16"}, "deepspeed.precision"), ({"fp16": {"enabled": True}}, "deepspeed.fp16")],
+)
+def test_half_precision_is_refused_where_there_are_only_cpu_slots(section: dict[str, object], path: str) -> None:
+    config = {"deepspeed": section, "resources": {"resource_pool": "default"}}
+    with pytest.raises(Rejected) as refusal:
+        check_precision(config, {"cpu"})
+    assert refusal.value.problems[0].path == path
+    for kinds in (set(), {"cuda"}, {"cpu", "cuda"}):
+        check_precision(config, kinds)
+    check_precision(config | {"deepspeed": {"precision": "bf16"}}, {"cpu"})
+    check_precision(config | {"deepspeed": None}, {"cpu"})

@@ -12,7 +12,10 @@ from shared.events import (
     AgentLost,
     AgentRefused,
     AuditSealed,
+    CheckpointDeleted,
+    CheckpointDeletionRequested,
     CheckpointFile,
+    CheckpointRefused,
     CheckpointSaved,
     CheckpointShardUploaded,
     Claim,
@@ -170,6 +173,11 @@ SAMPLES: tuple[Event, ...] = (
     TrialStarted(**_SPEAKING, world_size=2, warm=True, resumed_from=CHECKPOINT),  # type: ignore[arg-type]
     MetricReported(**_SPEAKING, step=120, metrics={"accuracy": 0.97, "loss": 0.1}),  # type: ignore[arg-type]
     CheckpointShardUploaded(**_SPEAKING, checkpoint_id=CHECKPOINT, step=120, files=_FILES),  # type: ignore[arg-type]
+    CheckpointRefused(**_SPEAKING, checkpoint_id=CHECKPOINT, step=120, reason="a is damaged"),  # type: ignore[arg-type]
+    CheckpointDeletionRequested(
+        checkpoint_id=CHECKPOINT, trial_id=TRIAL, experiment_id=EXPERIMENT, reason="a user asked for it"
+    ),
+    CheckpointDeleted(checkpoint_id=CHECKPOINT, trial_id=TRIAL, experiment_id=EXPERIMENT, size_bytes=1234),
     CheckpointSaved(
         **_SPEAKING,  # type: ignore[arg-type]
         checkpoint_id=CHECKPOINT,

@@ -6,11 +6,14 @@ import os
 import signal
 from pathlib import Path
 
+from services.worker import checkpoints
+from services.worker.patience import Patience
 from shared import objectstore
 from shared.events import (
     AgentJoined,
     AgentLeft,
     AgentLost,
+    CheckpointRefused,
     CheckpointSaved,
     GPUAllocated,
     MetricReported,
@@ -21,6 +24,7 @@ from shared.events import (
     TrialPreempted,
     TrialStarted,
 )
+from shared.ids import AllocationId, CheckpointId, ExperimentId, TrialId
 from tests.support.eventually import eventually
 from tests.worker.cluster import AGENT, POOL, Cluster
 from tests.worker.scripts import script
@@ -174,6 +178,40 @@ os.kill(os.getpid(), signal.SIGKILL)
         await tm.allocate()
         await tm.wait_for_line("resumed 1")
     assert (await tm.wait_for_line(f"checkpoint {first}-s2 cannot be used: weights is damaged"))[:2] == (0, "agent")
+    refused = await tm.wait_for(CheckpointRefused)
+    assert (refused.checkpoint_id, refused.step, refused.reason) == (f"{first}-s2", 2, "weights is damaged")
+    assert tm.recorded_of(CheckpointRefused).envelope.causes == (
+        [recorded.seq for recorded in tm.recorded if isinstance(recorded.event, CheckpointSaved)][1],
+        tm.recorded_of(GPUAllocated).seq,
+    )
+
+
+async def test_an_experiment_may_start_from_a_checkpoint_of_another(tm: Cluster) -> None:
+    other = tm.directory / "other"
+    other.mkdir()
+    (other / "weights").write_text("w7")
+    files = await checkpoints.upload(tm.store, CheckpointId("old-1-a1-s7"), other, Patience(print))
+    saved = CheckpointSaved(
+        trial_id=TrialId("old-1"), experiment_id=ExperimentId("old"), allocation_id=AllocationId("old-1-a1"), epoch=1,
+        agent_id=AGENT, checkpoint_id=CheckpointId("old-1-a1-s7"), step=7, world_size=4, zero_stage=3, files=files,
+    )  # fmt: skip
+    await checkpoints.write_manifest(tm.store, saved, Patience(print))
+    body = """
+resume = welcome["resume"]
+print("from", resume["step"], resume["world_size"], open(os.path.join(resume["directory"], "weights")).read())
+"""
+    await tm.submit(script(body), more="resume_from: old-1-a1-s7")
+    async with tm.agent():
+        first = await tm.allocate()
+        await tm.wait_for_line("from 7 4 w7")
+        await tm.wait_for(TrialExited)
+        await tm.release(first)
+        await tm.store.put(objectstore.checkpoint_key(saved.checkpoint_id, "weights"), b"9")
+        await tm.allocate()
+        exited = await tm.wait_for(TrialExited, 2)
+    assert tm.events(TrialStarted)[0].resumed_from == "old-1-a1-s7"
+    assert exited.outcome is Outcome.FAILED
+    assert "resume_from names checkpoint old-1-a1-s7, which cannot be used: weights is damaged" in (exited.error or "")
 
 
 async def test_an_upload_in_flight_is_finished_before_the_exit_is_reported(tm: Cluster) -> None:

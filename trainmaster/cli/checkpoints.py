@@ -1,4 +1,4 @@
-"""tm checkpoint ls, download."""
+"""tm checkpoint ls, download, rm."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ from trainmaster.client.shapes import Checkpoint, CheckpointFile
 
 @click.group()
 def checkpoint() -> None:
-    """List and download checkpoints."""
+    """List, download and delete checkpoints."""
 
 
 @checkpoint.command()
@@ -33,7 +33,7 @@ def ls(id_: str, data: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    columns = ("CHECKPOINT", "TRIAL", "STEP", "SIZE", "FILES", "SAVED")
+    columns = ("CHECKPOINT", "TRIAL", "STEP", "SIZE", "FILES", "SAVED", "STATE")
     print_table(columns, (_row(checkpoint) for checkpoint in found))
 
 
@@ -61,6 +61,21 @@ def download(id_: str, to: Path | None, data: str | None, *, force: bool, as_jso
         click.echo(f"{len(found['files'])} files, {size(found['size_bytes'])}, checked: {target}")
 
 
+@checkpoint.command()
+@click.argument("ids", metavar="CHECKPOINT", nargs=-1, required=True)
+@data_option
+@json_option
+def rm(ids: tuple[str, ...], data: str | None, *, as_json: bool) -> None:
+    """Delete checkpoints. One that an open trial would resume from is refused."""
+    with platform_client(data) as client:
+        found = [client.delete_checkpoint(checkpoint_id(client, id_)) for id_ in ids]
+    if as_json:
+        print_json(found)
+        return
+    for deleted in found:
+        click.echo(f"{deleted['id']} is {deleted['state']}")
+
+
 def claim(target: Path, *, force: bool) -> None:
     """Make the target folder. Refuses one that holds something, unless forced, and one that cannot be written."""
     try:
@@ -76,7 +91,7 @@ def claim(target: Path, *, force: bool) -> None:
 
 def _row(checkpoint: Checkpoint) -> tuple[object, ...]:
     amount = (checkpoint["step"], size(checkpoint["size_bytes"]), len(checkpoint["files"]))
-    return (checkpoint["id"], checkpoint["trial_id"], *amount, clock(checkpoint["saved_at"]))
+    return (checkpoint["id"], checkpoint["trial_id"], *amount, clock(checkpoint["saved_at"]), checkpoint["state"])
 
 
 def _fetch(client: Client, checkpoint_id: str, file: CheckpointFile, target: Path) -> Iterator[int]:

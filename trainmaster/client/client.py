@@ -118,6 +118,10 @@ class Client:
         """Return one checkpoint."""
         return cast("Checkpoint", self._json("GET", f"/checkpoints/{checkpoint_id}"))
 
+    def delete_checkpoint(self, checkpoint_id: str) -> Checkpoint:
+        """Have a checkpoint's files deleted; they go soon after."""
+        return cast("Checkpoint", self._json("POST", f"/checkpoints/{checkpoint_id}/delete"))
+
     def checkpoint_file(self, checkpoint_id: str, path: str) -> Iterator[bytes]:
         """Yield a file of a checkpoint in chunks."""
         with self._open("GET", f"/checkpoints/{checkpoint_id}/files/{path}") as response:

@@ -105,6 +105,8 @@ class Checkpoint(TypedDict):
     zero_stage: int | None
     size_bytes: int
     files: list[CheckpointFile]
+    state: str
+    reason: str | None
 
 
 class Series(TypedDict):

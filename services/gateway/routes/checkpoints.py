@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
+from http import HTTPStatus
 
 from aiohttp import web
 
-from services.gateway import queries, tarball
-from services.gateway.api import PREFIX, Call, Query, get
+from services.gateway import decide, intents, queries, tarball
+from services.gateway.api import PREFIX, Call, NoQuery, Query, get, json_response, post
 from services.gateway.problems import not_found
 from services.gateway.views import Checkpoint
 from shared.objectstore import NotFound, checkpoint_key, manifest_key
@@ -43,6 +44,17 @@ async def download_archive(call: Call[Query]) -> web.StreamResponse:
     return await _send(call, checkpoint.id, headers, size_bytes, tarball.stream(entries, checkpoint.saved_at))
 
 
+async def delete_checkpoint(call: Call[NoQuery]) -> web.StreamResponse:
+    """Have a checkpoint's files deleted."""
+    database, checkpoint_id = call.parts.database, call.id("checkpoint")
+    checkpoint = await queries.checkpoint(database, checkpoint_id)
+    trial = await queries.trial(database, checkpoint.trial_id)
+    decide.check_deletion(checkpoint, trial, await queries.starts_from(database, checkpoint_id))
+    seq = await intents.delete_checkpoint(call.parts.client, checkpoint)
+    await call.parts.position.wait(seq)
+    return json_response(await queries.checkpoint(database, checkpoint_id), seq=seq, status=HTTPStatus.ACCEPTED)
+
+
 def _open(call: Call[Query], checkpoint_id: str, path: str) -> AsyncIterator[bytes]:
     return call.parts.store.stream(checkpoint_key(checkpoint_id, path))
 
@@ -64,6 +76,15 @@ async def _send(
 
 ROUTES = (
     get(f"{PREFIX}/checkpoints/{{id}}", show_checkpoint, Query, Checkpoint, "Show a checkpoint"),
+    post(
+        f"{PREFIX}/checkpoints/{{id}}/delete",
+        delete_checkpoint,
+        Checkpoint,
+        "Delete a checkpoint",
+        query=NoQuery,
+        status=HTTPStatus.ACCEPTED,
+        problems=(404, 409),
+    ),
     get(f"{PREFIX}/checkpoints/{{id}}/files/{{path:.+}}", download_file, Query, BYTES, "Download one file"),
     get(f"{PREFIX}/checkpoints/{{id}}/archive", download_archive, Query, TAR, "Download all files as a tar archive"),
 )

@@ -35,8 +35,11 @@ async def submit(call: Call[NoQuery]) -> web.StreamResponse:
             form = await _read_form(call.request)
         config = await intents.read_submission(_text(form["config"]), form["code"])
         resources = config["resources"]
-        pools = cluster.pools(await cluster.agents(parts.database))
-        decide.check_pool(resources["resource_pool"], resources["slots_per_trial"], pools)
+        agents = await cluster.agents(parts.database)
+        decide.check_pool(resources["resource_pool"], resources["slots_per_trial"], cluster.pools(agents))
+        decide.check_precision(config, cluster.slot_kinds(agents, resources["resource_pool"]))
+        if (origin := config["resume_from"]) is not None:
+            decide.check_resume_from(origin, await queries.find_checkpoint(parts.database, origin))
         seq, event = await intents.submit(parts.client, parts.store, config, form["code"])
     if await parts.position.wait(seq):
         shown: Experiment = await queries.experiment(parts.database, event.experiment_id)

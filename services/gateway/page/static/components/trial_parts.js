@@ -76,6 +76,13 @@ const marksOf = (checkpoint, trial) =>
     .filter(([id]) => id === checkpoint.id)
     .map(([, mark]) => html` <span key=${mark} class="label ${mark === "best" ? "good" : ""}">${mark}</span>`);
 
+const GONE = new Set(["DELETING", "DELETED"]);
+const CHECKPOINT_EVENTS = /^Checkpoint(Saved|Refused|Deleted|DeletionRequested)$/;
+
+/** What became of a checkpoint that no trial can resume from. */
+const fateOf = ({ state, reason }) =>
+  state !== "ACTIVE" && html` <span class=${`label ${state === "DAMAGED" ? "bad" : ""}`} title=${reason ?? ""}>${state.toLowerCase()}</span>`;
+
 function checkpointColumns(trial) {
   return [
     { name: "step", title: "Step", class: "number", value: (row) => row.step, cell: (row) => formatCount(row.step) },
@@ -83,7 +90,7 @@ function checkpointColumns(trial) {
       name: "saved",
       title: "Saved",
       value: (row) => row.saved_at,
-      cell: (row) => html`<${Time} at=${row.saved_at} />${marksOf(row, trial)}`,
+      cell: (row) => html`<${Time} at=${row.saved_at} />${marksOf(row, trial)}${fateOf(row)}`,
     },
     {
       name: "size",
@@ -99,11 +106,16 @@ function checkpointColumns(trial) {
       cell: (row) =>
         html`${row.world_size}${row.zero_stage !== null && html` <span class="soft">ZeRO-${row.zero_stage}</span>`}`,
     },
-    { name: "files", title: "Files", cell: (row) => html`<${Files} checkpoint=${row} />` },
+    {
+      name: "files",
+      title: "Files",
+      cell: (row) => (GONE.has(row.state) ? row.files.length : html`<${Files} checkpoint=${row} />`),
+    },
     {
       name: "download",
       title: "Download",
       cell: (row) =>
+        !GONE.has(row.state) &&
         html`<a href=${urlOf(to`/checkpoints/${row.id}/archive`)} download aria-label=${`Download the checkpoint at step ${row.step}`}>archive</a>`,
     },
   ];
@@ -113,7 +125,7 @@ function checkpointColumns(trial) {
 export function Checkpoints({ trial }) {
   const resource = usePath(
     to`/trials/${trial.id}/checkpoints`,
-    (event) => event.name === "CheckpointSaved" && event.event.trial_id === trial.id,
+    (event) => CHECKPOINT_EVENTS.test(event.name) && event.event.trial_id === trial.id,
   );
   const chosen = trial.best_checkpoint_id ?? trial.latest_checkpoint_id;
   return html`<section aria-labelledby="checkpoints-title">
