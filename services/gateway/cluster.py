@@ -1,5 +1,7 @@
 """Questions about the cluster: agents, who holds their slots, who waits for them."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from services.gateway import views
