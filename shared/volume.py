@@ -1,17 +1,20 @@
 """Messages of the two side streams: training metrics and trial output. Volume that no decision depends on."""
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
 from shared.ids import AllocationId, ExperimentId, TrialId
 
+Step = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
 
 class MetricPoint(msgspec.Struct, frozen=True, array_like=True):
     """Training metrics of one step. Values are finite."""
 
-    step: int
-    time: datetime
+    step: Step
+    time: Annotated[datetime, msgspec.Meta(tz=True)]
     values: dict[str, float]
 
 

@@ -1,6 +1,5 @@
 """Questions to the read model: SQL, and rows turned into views."""
 
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import asyncpg
@@ -177,55 +176,6 @@ async def trial_events(database: Database, trial_id: str) -> list[tuple[int, str
     if not rows:
         raise not_found("trial", trial_id)
     return [(row["seq"], row["name"]) for row in rows]
-
-
-# Evenly thinned to at most $1 points (and the last one) a series.
-_METRICS = """
-WITH newest AS (
-    SELECT DISTINCT ON (m.trial_id, m.name, m.step) m.trial_id, m.name, m.step, m.value
-    FROM metrics m JOIN trials t ON t.id = m.trial_id
-    WHERE {where} AND m."group" = $3 AND ($4::text IS NULL OR m.name = $4)
-    ORDER BY m.trial_id, m.name, m.step, m.epoch DESC
-), numbered AS (
-    SELECT *, row_number() OVER (PARTITION BY trial_id, name ORDER BY step) AS number,
-           count(*) OVER (PARTITION BY trial_id, name) AS total
-    FROM newest
-)
-SELECT n.trial_id, n.name, array_agg(n.step ORDER BY n.step) AS steps, array_agg(n.value ORDER BY n.step) AS values
-FROM numbered n JOIN trials t ON t.id = n.trial_id
-WHERE (n.number - 1) % ((n.total + $1 - 1) / $1) = 0 OR n.number = n.total
-GROUP BY t.index, n.trial_id, n.name ORDER BY t.index, n.name
-"""
-
-
-async def experiment_metrics(
-    database: Database, experiment_id: str, group: str, name: str | None, max_points: int
-) -> views.SeriesList:
-    """Return the metrics of all trials of an experiment."""
-    rows = await database.fetch(_METRICS.format(where="t.experiment_id = $2"), max_points, experiment_id, group, name)
-    return _series(rows, group)
-
-
-async def trial_metrics(
-    database: Database, trial_id: str, group: str, name: str | None, max_points: int
-) -> views.SeriesList:
-    """Return the metrics of one trial."""
-    rows = await database.fetch(_METRICS.format(where="t.id = $2"), max_points, trial_id, group, name)
-    return _series(rows, group)
-
-
-def _series(rows: Sequence[asyncpg.Record], group: str) -> views.SeriesList:
-    return views.SeriesList(
-        series=[
-            views.Series(
-                trial_id=row["trial_id"],
-                name=row["name"],
-                group=group,
-                points=list(zip(row["steps"], row["values"], strict=True)),
-            )
-            for row in rows
-        ]
-    )
 
 
 async def checkpoints(database: Database, *, trial_id: str = "", experiment_id: str = "") -> views.CheckpointList:

@@ -1,61 +1,87 @@
-"""Writes a batch of METRICS: the training metrics, through COPY."""
+"""Writes a batch of METRICS: the training metrics, by attempt and name."""
 
-from datetime import datetime
+import math
+from array import array
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 
 import asyncpg
 
+from services.tracker.attempts import Attempts, Key
 from services.tracker.rows import text
 from services.tracker.set_aside import Aside
 from shared import volume
 from shared.log import Message
+from shared.series import Points, joined
+from shared.volume import MetricBatch, MetricPoint
 
-_STAGE = """
-CREATE TEMPORARY TABLE IF NOT EXISTS staged_metrics (
-    trial_id text, name text, step bigint, epoch bigint, value double precision, time timestamptz
-) ON COMMIT DELETE ROWS
-"""
-_MERGE = """
-INSERT INTO metrics (trial_id, "group", name, step, epoch, value, time)
-SELECT trial_id, 'training', name, step, epoch, value, time FROM staged_metrics
-ON CONFLICT (trial_id, "group", name, step, epoch) DO UPDATE SET value = EXCLUDED.value, time = EXCLUDED.time
-"""
+GROUP = "training"
+
 _STEPPED = """
-INSERT INTO training_steps (trial_id, step) SELECT trial_id, max(step) FROM staged_metrics GROUP BY trial_id
+INSERT INTO training_steps (trial_id, step) SELECT * FROM unnest($1::text[], $2::bigint[])
 ON CONFLICT (trial_id) DO UPDATE SET step = GREATEST(training_steps.step, EXCLUDED.step)
 """
-
-Rows = dict[tuple[str, str, int, int], tuple[float, datetime]]
 
 
 class MetricFold:
     """What becomes of METRICS."""
 
+    def __init__(self) -> None:
+        self._attempts = Attempts()
+
     async def prepare(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        """Make the table that a batch is copied into."""
-        await connection.execute(_STAGE)
+        """Remember nothing: what was written last may not be there, or somebody else has written."""
+        self._attempts.forget()
 
     async def write(self, connection: "asyncpg.Connection[asyncpg.Record]", messages: list[Message]) -> list[Aside]:
-        """Write the points of the messages, the last value of a step counts; return what are no points."""
-        rows: Rows = {}
+        """Write the points of the messages; return what are no points."""
+        parts: defaultdict[Key, list[Points]] = defaultdict(list)
         asides: list[Aside] = []
         for message in messages:
             try:
-                rows |= points(volume.decode_metrics(message.body))
+                for key, points in reports(volume.decode_metrics(message.body)):
+                    parts[key].append(points)
             except Exception as error:  # noqa: BLE001 # one message must not stop the rest; it is logged and kept
                 asides.append(Aside(message, error))
-        if rows:
-            await connection.copy_records_to_table(
-                "staged_metrics", records=[(*key, *row) for key, row in rows.items()]
-            )
-            await connection.execute(_MERGE)
-            await connection.execute(_STEPPED)
+        if parts:
+            found = {key: joined(points) for key, points in parts.items()}
+            await self._attempts.write(connection, found)
+            await connection.execute(_STEPPED, *_newest_steps(found))
         return asides
 
 
-def points(batch: volume.MetricBatch) -> Rows:
-    """Return a batch's rows by their key: (trial, name, step, epoch) -> (value, time)."""
-    return {
-        (batch.trial_id, text(name), point.step, batch.epoch): (value, point.time)
-        for point in batch.points
-        for name, value in point.values.items()
-    }
+def reports(batch: MetricBatch) -> list[tuple[Key, Points]]:
+    """Return a batch's points by attempt and name. Raises ValueError when a value is not finite."""
+    found = [(Key(batch.trial_id, GROUP, text(name), batch.epoch), points) for name, points in _by_name(batch.points)]
+    for key, points in found:
+        if not all(map(math.isfinite, points.values)):
+            raise ValueError(f"{key.name} has values that are not finite")
+    return found
+
+
+def _by_name(points: tuple[MetricPoint, ...]) -> Iterator[tuple[str, Points]]:
+    """Points mostly have the same names: then their steps and times are the same arrays."""
+    if not points:
+        return
+    names = points[0].values.keys()
+    if all(point.values.keys() == names for point in points):
+        steps, times_us = _steps_and_times(points)
+        for name in names:
+            yield name, Points(steps=steps, times_us=times_us, values=array("d", [p.values[name] for p in points]))
+        return
+    for name in sorted({name for point in points for name in point.values}):
+        having = tuple(point for point in points if name in point.values)
+        steps, times_us = _steps_and_times(having)
+        yield name, Points(steps=steps, times_us=times_us, values=array("d", [p.values[name] for p in having]))
+
+
+def _steps_and_times(points: tuple[MetricPoint, ...]) -> "tuple[array[int], array[int]]":
+    times_us = array("q", [round(point.time.timestamp() * 1e6) for point in points])
+    return array("q", [point.step for point in points]), times_us
+
+
+def _newest_steps(found: Mapping[Key, Points]) -> tuple[list[str], list[int]]:
+    newest: dict[str, int] = {}
+    for key, points in found.items():
+        newest[key.trial_id] = max(newest.get(key.trial_id, 0), points.steps[-1])
+    return list(newest), list(newest.values())

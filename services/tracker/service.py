@@ -41,7 +41,7 @@ class Fold(Protocol):
     """What becomes of the messages of one stream."""
 
     async def prepare(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        """Make a new connection ready for `write`."""
+        """Get ready for `write`: on a new connection, and after a transaction that failed."""
 
     async def write(self, connection: "asyncpg.Connection[asyncpg.Record]", messages: list[Message]) -> list[Aside]:
         """Write what the messages mean, and return those that mean nothing. Raises when one cannot be written."""
@@ -115,6 +115,7 @@ class Projection:
             is_slow = isinstance(error, TimeoutError)
             if not (is_slow or _is_message_to_blame(error)) or (is_slow and not half):
                 raise
+            await self._fold.prepare(connection)
             if half:
                 await self._write(connection, messages[:half])
                 await self._write(connection, messages[half:])

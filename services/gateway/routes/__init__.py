@@ -1,12 +1,25 @@
 """The API's operations, one file per resource."""
 
 from services.gateway.api import Route
-from services.gateway.routes import agents, checkpoints, events, experiments, logs, raw, status, submit, trials, why
+from services.gateway.routes import (
+    agents,
+    checkpoints,
+    events,
+    experiments,
+    logs,
+    metrics,
+    raw,
+    status,
+    submit,
+    trials,
+    why,
+)
 
 ROUTES: tuple[Route, ...] = (
     *submit.ROUTES,
     *experiments.ROUTES,
     *trials.ROUTES,
+    *metrics.ROUTES,
     *logs.ROUTES,
     *why.ROUTES,
     *checkpoints.ROUTES,

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated
 
 from aiohttp import web
 from msgspec import Meta
@@ -10,15 +10,13 @@ from msgspec import Meta
 from services.gateway import decide, intents, queries
 from services.gateway.api import PREFIX, Call, NoQuery, Query, Route, get, json_response, post
 from services.gateway.decide import Intent
-from services.gateway.views import CheckpointList, Experiment, ExperimentDetail, ExperimentPage, SeriesList, TrialPage
+from services.gateway.views import CheckpointList, Experiment, ExperimentDetail, ExperimentPage, TrialPage
 from shared.ids import ExperimentId
 
 MAX_CURSOR = 2**63 - 1
 
 Limit = Annotated[int, Meta(ge=1, le=500)]
 Cursor = Annotated[str, Meta(pattern="^[0-9]{1,18}$", description="next_cursor of the page before")]
-MetricName = Annotated[str, Meta(pattern=r"^[^\x00]{1,256}$")]
-MaxPoints = Annotated[int, Meta(ge=2, le=10_000, description="longer series are thinned evenly")]
 
 
 class PageQuery(Query, frozen=True, kw_only=True):
@@ -26,14 +24,6 @@ class PageQuery(Query, frozen=True, kw_only=True):
 
     limit: Limit = 50
     cursor: Cursor | None = None
-
-
-class ExperimentMetricsQuery(Query, frozen=True, kw_only=True):
-    """Which metrics of all trials."""
-
-    group: Literal["validation", "training"] = "validation"
-    name: MetricName | None = None
-    max_points: MaxPoints = 200
 
 
 class JobQuery(NoQuery, frozen=True, kw_only=True):
@@ -72,15 +62,6 @@ async def list_trials(call: Call[PageQuery]) -> TrialPage:
     await queries.check_experiment(call.parts.database, experiment_id)
     after = int(call.query.cursor) if call.query.cursor else 0
     return await queries.trials(call.parts.database, experiment_id, call.query.limit, after)
-
-
-async def list_metrics(call: Call[ExperimentMetricsQuery]) -> SeriesList:
-    """The metrics of all trials."""
-    experiment_id, query = call.id("experiment"), call.query
-    await queries.check_experiment(call.parts.database, experiment_id)
-    return await queries.experiment_metrics(
-        call.parts.database, experiment_id, query.group, query.name, query.max_points
-    )
 
 
 async def list_checkpoints(call: Call[Query]) -> CheckpointList:
@@ -137,13 +118,6 @@ ROUTES = (
     get(f"{PREFIX}/experiments", list_experiments, PageQuery, ExperimentPage, "List experiments, newest first"),
     get(f"{PREFIX}/experiments/{{id}}", show_experiment, Query, ExperimentDetail, "Show an experiment"),
     get(f"{PREFIX}/experiments/{{id}}/trials", list_trials, PageQuery, TrialPage, "List an experiment's trials"),
-    get(
-        f"{PREFIX}/experiments/{{id}}/metrics",
-        list_metrics,
-        ExperimentMetricsQuery,
-        SeriesList,
-        "Metrics of all trials of an experiment",
-    ),
     get(
         f"{PREFIX}/experiments/{{id}}/checkpoints",
         list_checkpoints,

@@ -1,0 +1,80 @@
+"""Metrics of a trial, or of all trials of an experiment: for charts, and whole."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from services.gateway import queries, series
+from services.gateway.api import PREFIX, Call, Query, get
+from services.gateway.series import MAX_STEP, Window
+from services.gateway.views import SeriesList
+
+Group = Literal["validation", "training"]
+MetricName = Annotated[str, Meta(pattern=r"^[^\x00]{1,256}$")]
+Step = Annotated[int, Meta(ge=0, le=MAX_STEP)]
+MaxPoints = Annotated[
+    int,
+    Meta(
+        ge=2,
+        le=10_000,
+        description="of a longer series, the first, lowest, highest and last point of as many stretches as fit",
+    ),
+]
+
+
+class SeriesQuery(Query, frozen=True, kw_only=True):
+    """Which metrics, and which part of them."""
+
+    name: MetricName | None = None
+    from_step: Step = 0
+    to_step: Step = MAX_STEP
+
+
+class TrialMetricsQuery(SeriesQuery, frozen=True, kw_only=True):
+    """Which metrics of a trial."""
+
+    group: Group = "training"
+    max_points: MaxPoints = 1000
+
+
+class ExperimentMetricsQuery(SeriesQuery, frozen=True, kw_only=True):
+    """Which metrics of all trials."""
+
+    group: Group = "validation"
+    max_points: MaxPoints = 200
+
+
+async def list_of_trial(call: Call[TrialMetricsQuery]) -> SeriesList:
+    """The metrics of a trial."""
+    trial_id = call.id("trial")
+    await queries.trial_is_over(call.parts.database, trial_id)
+    return await _read(call.parts.database, "t.id", trial_id, call.query)
+
+
+async def list_of_experiment(call: Call[ExperimentMetricsQuery]) -> SeriesList:
+    """The metrics of all trials."""
+    experiment_id = call.id("experiment")
+    await queries.check_experiment(call.parts.database, experiment_id)
+    return await _read(call.parts.database, "t.experiment_id", experiment_id, call.query)
+
+
+async def _read(
+    database: queries.Database,
+    owner: series.Owner,
+    owner_id: str,
+    query: TrialMetricsQuery | ExperimentMetricsQuery,
+) -> SeriesList:
+    window = Window(from_step=query.from_step, to_step=query.to_step, max_points=query.max_points)
+    return await series.read(database, owner, owner_id, query.group, query.name, window)
+
+
+ROUTES = (
+    get(f"{PREFIX}/trials/{{id}}/metrics", list_of_trial, TrialMetricsQuery, SeriesList, "Metrics of a trial"),
+    get(
+        f"{PREFIX}/experiments/{{id}}/metrics",
+        list_of_experiment,
+        ExperimentMetricsQuery,
+        SeriesList,
+        "Metrics of all trials of an experiment",
+    ),
+)
