@@ -183,7 +183,7 @@ async def _chunked(connection: Connection, lines: Sequence[Line], max_points: in
 
 
 def resolutions(pieces: Iterable[Piece], chunks: ByAttempt, max_points: int) -> dict[ChunkId, Resolution]:
-    """Return what to read of each chunk of a series: the least that has a block for every stretch of the chart.
+    """Return what to read of each chunk of a series: the least that has a block for every other stretch of the chart.
 
     A chunk of which only a part is wanted is read in full, because its blocks tell of other points too.
     """
@@ -195,10 +195,10 @@ def resolutions(pieces: Iterable[Piece], chunks: ByAttempt, max_points: int) -> 
             chosen[piece.attempt_id, chunk["first_step"]] = Resolution.POINTS if is_cut else Resolution.SUMMARY
             num_chunks += not is_cut
             num_points += 0 if is_cut else chunk["num_points"]
-    num_stretches = max(1, max_points // POINTS_PER_STRETCH)
-    if num_points <= max_points or num_chunks * _BLOCKS_PER_CHUNK < num_stretches:
+    num_blocks = max(1, max_points // POINTS_PER_STRETCH // 2)
+    if num_points <= max_points or num_chunks * _BLOCKS_PER_CHUNK < num_blocks:
         return dict.fromkeys(chosen, Resolution.POINTS)
-    if num_chunks >= num_stretches:
+    if num_chunks >= num_blocks:
         return chosen
     return {key: Resolution.SKETCH if found is Resolution.SUMMARY else found for key, found in chosen.items()}
 
