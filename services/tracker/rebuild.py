@@ -8,8 +8,8 @@ from services.tracker.migrate import migrate
 from services.tracker.service import CHANNEL
 from services.tracker.settings import Settings
 
-# Training metrics stay: their stream is bounded, so the oldest of them are nowhere else. Folding them again
-# overwrites each with what the stream holds.
+# Training metrics stay: their stream is bounded, so the oldest of them are nowhere else. Folding those that it holds
+# changes nothing, whatever is there already.
 _EMPTY = """
 SELECT history.clear();
 TRUNCATE trial_events, set_aside;

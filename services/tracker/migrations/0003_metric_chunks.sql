@@ -1,4 +1,4 @@
--- Training metrics as chunks of a series instead of a row a point; see docs/metrics.md and ADR on the metric store.
+-- Training metrics as chunks of a series instead of a row a point; see docs/metrics.md.
 -- Numbers inside the columns of bytes are in network order; shared/series.py reads and writes them.
 
 -- One attempt's part of a series. Its points from `first_step` of a later attempt on are archived: kept, not shown.
