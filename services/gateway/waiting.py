@@ -43,10 +43,10 @@ async def queue(parts: Parts, question: QueueQuestion) -> views.QueueView:
     except Unavailable:
         return await cluster.waiting(parts.database, question, UNEXPLAINED)
     items = [item for answer in answers for item in answer.items]
-    names = await _names(parts.database, {item.experiment_id for item in items})
+    named = await names(parts.database, {item.experiment_id for item in items})
     last = answers[-1]
     return views.QueueView(
-        items=[_item(item, names.get(item.experiment_id, item.experiment_id)) for item in items],
+        items=[_item(item, named.get(item.experiment_id, item.experiment_id)) for item in items],
         next_cursor=None if last.next_after is None else str(last.next_after),
         num_waiting=last.num_waiting,
         position=last.position,
@@ -62,7 +62,8 @@ async def of_trial(parts: Parts, trial_id: str, min_seq: int) -> WaitingTrial | 
     return None
 
 
-async def _names(database: Database, experiment_ids: set[str]) -> dict[str, str]:
+async def names(database: Database, experiment_ids: set[str]) -> dict[str, str]:
+    """Return the names of experiments."""
     rows = await database.fetch(_NAMES, list(experiment_ids)) if experiment_ids else []
     return {row["id"]: row["name"] for row in rows}
 

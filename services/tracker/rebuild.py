@@ -12,7 +12,7 @@ from services.tracker.settings import Settings
 # changes nothing, whatever is there already.
 _EMPTY = """
 SELECT history.clear();
-TRUNCATE trial_events, set_aside;
+TRUNCATE trial_events, events_of, set_aside;
 DELETE FROM metrics WHERE "group" = 'validation';
 """
 

@@ -11,10 +11,7 @@ from shared.events import (
     CheckpointFile,
     CheckpointSaved,
     Event,
-    ExperimentCanceled,
     ExperimentCompleted,
-    ExperimentPaused,
-    ExperimentResumed,
     ExperimentSubmitted,
     GangMember,
     GPUAllocated,
@@ -36,7 +33,6 @@ EXPERIMENT = ExperimentId("k3f9x2ab")
 POOL = PoolId("default")
 AGENT = AgentId("a1")
 INCARNATION = "0a1b2c3d4e5f"
-_ASKED_FOR = (ExperimentSubmitted, ExperimentPaused, ExperimentResumed, ExperimentCanceled)
 
 
 def agent_joined(num_slots: int = 2, incarnation: str = INCARNATION) -> Event:
@@ -143,26 +139,16 @@ def whole_search() -> list[Event]:
     return [*story, ExperimentCompleted(experiment_id=EXPERIMENT, best_trial_id=trial(1), best_metric=0.9)]
 
 
-def writer_of(event: Event) -> str:
-    """Who says such a thing."""
-    if event.aggregate == "experiment":
-        return subjects.GATEWAY if isinstance(event, _ASKED_FOR) else subjects.SEARCHER
-    if event.aggregate == "pool":
-        return subjects.SCHEDULER
-    agent_id: str = getattr(event, "agent_id")  # noqa: B009 # trials and agents: said by the agent
-    return subjects.agent_writer(agent_id)
-
-
 async def tell(client: Client, events: Iterable[Event], causes: tuple[int, ...] = ()) -> int:
     """Append events one by one; return the last one's sequence. Each names `causes`, or else the event before it."""
     seq = 0
     for event in events:
-        writer = writer_of(event)
+        writer = event.rightful_writer
         last = await log.last_of(client, subjects.aggregate_subject(writer, event.aggregate, event.aggregate_id))
         envelope = log.envelope_of(
             event,
             writer=writer,
-            actor="local" if isinstance(event, _ASKED_FOR) else writer,
+            actor="local" if writer == subjects.GATEWAY else writer,
             correlation=getattr(event, "trial_id", getattr(event, "experiment_id", "-")).partition("-")[0],
             causes=causes or ((seq,) if seq else ()),
         )

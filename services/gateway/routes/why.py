@@ -1,19 +1,26 @@
-"""Why a trial is where it is: its own life, and what made that necessary."""
+"""Why a trial, an experiment or an agent is as it is: its own life, what made that necessary, and what was gone by."""
 
-import asyncio
-from collections.abc import Iterable
+import msgspec
 
-from nats.aio.client import Client
-
-from services.gateway import queries, tap
-from services.gateway.api import PREFIX, Call, Query, get
-from services.gateway.views import EventItem, Why
-from shared import log
-from shared.events import CheckpointSaved, CheckpointShardUploaded, GangMemberExited, MetricReported, RendezvousOpened
+from services.gateway import cluster, queries, waiting
+from services.gateway.api import PREFIX, Call, Parts, Query, get
+from services.gateway.problems import not_found
+from services.gateway.views import Explanation, Why
+from services.gateway.why import agent, experiment, reading, trial, words
+from shared.errors import Unavailable
+from shared.events import (
+    CheckpointSaved,
+    CheckpointShardUploaded,
+    ExperimentSubmitted,
+    GangMemberExited,
+    GPUAllocated,
+    MetricReported,
+    RendezvousOpened,
+)
 from shared.log import Recorded
+from shared.queue import MAX_LIMIT, QueueAnswer, QueueQuestion, WaitingTrial
 
-MAX_EVENTS = 500
-READS_AT_ONCE = 16
+MAX_AGENT_EVENTS = 200
 
 #: What happens over and over in a trial's life and explains nothing by itself.
 _TELEMETRY = frozenset(
@@ -22,41 +29,114 @@ _TELEMETRY = frozenset(
 )
 
 
-async def explain(call: Call[Query]) -> Why:
-    """The trial's life from its request to its end, with all causes, by sequence."""
+async def explain_trial(call: Call[Query]) -> Why:
+    """The trial's life from its request to its end, with all causes, and every decision with what it went by."""
     trial_id = call.id("trial")
     told = await queries.trial_events(call.parts.database, trial_id)
     life = [seq for seq, name in told if name not in _TELEMETRY]
-    chain = await _causes(call.parts.client, trial_id, life[-MAX_EVENTS:])
-    return Why(trial_id=trial_id, chain=[chain[seq] for seq in sorted(chain)])
+    chain = await reading.chain(call.parts.client, [*life[:1], *life[1 - reading.MAX_EVENTS :]], trial_id)
+    known = chain.known
+    ours = trial.life_of(known[seq] for seq in sorted(known) if getattr(known[seq].event, "trial_id", "") == trial_id)
+    item = None
+    now: list[Explanation] = []
+    if ours.waits:
+        item, now = await _waits(call.parts, trial_id, call.query.min_seq)
+    answers = trial.explanations(trial_id, trial.Told(known=known, metric=_metric(known)))
+    return Why(
+        kind="trial",
+        id=trial_id,
+        trial_id=trial_id,
+        state=trial.state(ours),
+        head=trial.head(ours, item),
+        explanations=[*now, *answers],
+        chain=chain.items,
+    )
 
 
-async def _causes(client: Client, trial_id: str, life: list[int]) -> dict[int, EventItem]:
-    """Return the events of a trial's life and those that caused them.
-
-    An event of another trial (whose result led to this one, say) is named, but its own causes are another story.
-    """
-    chain: dict[int, EventItem] = {}
-    wanted = set(life)
-    while wanted and len(chain) < MAX_EVENTS:
-        newest = sorted(wanted, reverse=True)[: MAX_EVENTS - len(chain)]
-        found = await _read(client, newest)
-        chain |= {recorded.seq: item for recorded, item in found}
-        ours = (recorded for recorded, _ in found if getattr(recorded.event, "trial_id", trial_id) == trial_id)
-        wanted = {cause for recorded in ours for cause in recorded.envelope.causes} - chain.keys()
-    return chain
-
-
-async def _read(client: Client, sequences: Iterable[int]) -> list[tuple[Recorded, EventItem]]:
-    turn = asyncio.Semaphore(READS_AT_ONCE)
-
-    async def read(seq: int) -> tuple[Recorded, EventItem] | None:
-        async with turn:
-            message = await log.read_one(client, seq)
-        recorded = None if message is None else tap.decode(message)
-        return None if message is None or recorded is None else (recorded, tap.item(recorded, message.subject))
-
-    return [found for found in await asyncio.gather(*map(read, sequences)) if found is not None]
+async def _waits(parts: Parts, trial_id: str, min_seq: int) -> tuple[WaitingTrial | None, list[Explanation]]:
+    """Return what the scheduler says of a trial's wait."""
+    try:
+        item = await waiting.of_trial(parts, trial_id, min_seq)
+    except Unavailable:
+        return None, [Explanation(topic="waiting", question="Why it waits", text=waiting.UNEXPLAINED)]
+    if item is None:
+        return None, []
+    detail = msgspec.Raw(msgspec.json.encode(item))
+    return item, [
+        Explanation(topic="waiting", question="Why it waits", text=words.waiting(item), detail=detail),
+        Explanation(topic="expected", question="When it will start", text=item.expected_why, time=item.expected_start),
+    ]
 
 
-ROUTES = (get(f"{PREFIX}/trials/{{id}}/why", explain, Query, Why, "The causal chain behind a trial's state"),)
+def _metric(known: dict[int, Recorded]) -> str:
+    """The name of the metric that the search goes by."""
+    for recorded in known.values():
+        if isinstance(recorded.event, ExperimentSubmitted):
+            return str(recorded.event.config.get("searcher", {}).get("metric", "metric"))
+    return "metric"
+
+
+async def explain_experiment(call: Call[Query]) -> Why:
+    """Where an experiment stands: its trials with the reason of each group, the search, and who changed what."""
+    parts, experiment_id = call.parts, call.id("experiment")
+    shown = await queries.experiment(parts.database, experiment_id)
+    chain = await reading.chain(parts.client, await reading.events_of(parts.database, "experiment", experiment_id))
+    standing = experiment.Standing(
+        experiment=shown,
+        groups=await reading.trial_groups(parts.database, experiment_id),
+        queue=await _queue(parts, experiment_id, call.query.min_seq),
+        events=list(chain.known.values()),
+    )
+    return Why(
+        kind="experiment",
+        id=experiment_id,
+        state=shown.state,
+        head=experiment.head(standing),
+        explanations=experiment.explanations(standing),
+        chain=chain.items,
+    )
+
+
+async def _queue(parts: Parts, experiment_id: str, min_seq: int) -> QueueAnswer | None:
+    """Return what the scheduler says of the first of an experiment's waiting trials."""
+    question = QueueQuestion(min_position=min_seq, experiment_id=experiment_id, limit=MAX_LIMIT)
+    try:
+        async for answer in waiting.explained(parts, question):
+            return answer
+    except Unavailable:
+        return None
+    return None
+
+
+async def explain_agent(call: Call[Query]) -> Why:
+    """What an agent runs and for whom, who closed it, and why it is gone."""
+    parts, agent_id = call.parts, call.id("agent")
+    shown = next((one for one in await cluster.agents(parts.database) if one.id == agent_id), None)
+    if shown is None:
+        raise not_found("agent", agent_id)
+    life = await reading.events_of(parts.database, "agent", agent_id, MAX_AGENT_EVENTS)
+    chain = await reading.chain(parts.client, life)
+    events = list(chain.known.values())
+    ran = [recorded.event.experiment_id for recorded in events if isinstance(recorded.event, GPUAllocated)]
+    experiment_ids = {*(trial_id.rpartition("-")[0] for trial_id in agent.running(shown)), *ran[-agent.MAX_LAST :]}
+    standing = agent.Standing(
+        agent=shown,
+        events=events,
+        names=await waiting.names(parts.database, experiment_ids),
+        users=await reading.submitters(parts.client, experiment_ids),
+    )
+    return Why(
+        kind="agent",
+        id=agent_id,
+        state=shown.state,
+        head=agent.head(standing),
+        explanations=agent.explanations(standing),
+        chain=chain.items,
+    )
+
+
+ROUTES = (
+    get(f"{PREFIX}/trials/{{id}}/why", explain_trial, Query, Why, "Why a trial is where it is"),
+    get(f"{PREFIX}/experiments/{{id}}/why", explain_experiment, Query, Why, "Where an experiment stands, and why"),
+    get(f"{PREFIX}/agents/{{id}}/why", explain_agent, Query, Why, "Why an agent is as it is, and what it runs"),
+)

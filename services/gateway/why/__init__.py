@@ -1,0 +1,1 @@
+"""Why something is as it is: the decisions' inputs, put into words, from the log and from the scheduler's answer."""

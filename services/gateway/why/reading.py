@@ -1,0 +1,96 @@
+"""Reads the events that an explanation goes by: those of an entity's life, and what caused them."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from nats.aio.client import Client
+
+from services.gateway import tap
+from services.gateway.queries import Database
+from services.gateway.views import EventItem, ReasonGroup
+from shared import log, subjects
+from shared.events import ExperimentSubmitted
+from shared.log import Recorded
+
+MAX_EVENTS = 500
+MAX_GROUPS = 20
+READS_AT_ONCE = 16
+
+_EVENTS_OF = "SELECT seq FROM events_of WHERE kind = $1 AND id = $2 ORDER BY seq DESC LIMIT $3"
+
+# Those that wait for slots are explained by the scheduler.
+_TRIAL_GROUPS = """
+SELECT state, told, count(*) AS num_trials, (array_agg(id ORDER BY index))[1:3] AS trials FROM (
+    SELECT t.id, t.index, t.state, COALESCE(t.reason, '') AS told
+    FROM trials t WHERE t.experiment_id = $1 AND t.state <> 'WAITING'
+) t GROUP BY state, told ORDER BY num_trials DESC, state, told LIMIT $2
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """Events by sequence, as they are and as the API shows them."""
+
+    known: dict[int, Recorded]
+    items: list[EventItem]
+
+
+async def events_of(database: Database, kind: str, name: str, limit: int = MAX_EVENTS) -> list[int]:
+    """Return the sequences of the newest events about an experiment or an agent as a whole, oldest first."""
+    rows = await database.fetch(_EVENTS_OF, kind, name, limit)
+    return sorted(row["seq"] for row in rows)
+
+
+async def chain(client: Client, life: Iterable[int], trial_id: str | None = None) -> Chain:
+    """Return the events of a life and those that caused them, MAX_EVENTS at most, the newest first to be read.
+
+    An event of another trial than `trial_id` (whose result led to this one, say) is named, but its own causes are
+    another story; where there is none, no causes are looked for at all.
+    """
+    found: dict[int, tuple[Recorded, EventItem]] = {}
+    wanted = set(life)
+    while wanted and len(found) < MAX_EVENTS:
+        newest = sorted(wanted, reverse=True)[: MAX_EVENTS - len(found)]
+        told = await _read(client, newest)
+        found |= {recorded.seq: (recorded, item) for recorded, item in told}
+        ours = [
+            recorded for recorded, _ in told if trial_id and getattr(recorded.event, "trial_id", trial_id) == trial_id
+        ]
+        wanted = {cause for recorded in ours for cause in recorded.envelope.causes} - found.keys()
+    in_order = [found[seq] for seq in sorted(found)]
+    return Chain(known={recorded.seq: recorded for recorded, _ in in_order}, items=[item for _, item in in_order])
+
+
+async def trial_groups(database: Database, experiment_id: str) -> list[ReasonGroup]:
+    """Return an experiment's trials by state and reason, the largest groups first, without those that wait."""
+    rows = await database.fetch(_TRIAL_GROUPS, experiment_id, MAX_GROUPS)
+    return [
+        ReasonGroup(state=row["state"], reason=row["told"], num_trials=row["num_trials"], trials=row["trials"])
+        for row in rows
+    ]
+
+
+async def submitters(client: Client, experiment_ids: Iterable[str]) -> dict[str, str]:
+    """Return who submitted each of the experiments."""
+
+    async def read(experiment_id: str) -> tuple[str, str] | None:
+        subject = subjects.event_filter(subjects.GATEWAY, "experiment", experiment_id, ExperimentSubmitted.__name__)
+        message = await log.last_of(client, subject)
+        recorded = None if message is None else tap.decode(message)
+        return None if recorded is None else (experiment_id, recorded.envelope.actor)
+
+    found = await asyncio.gather(*map(read, sorted(set(experiment_ids))))
+    return dict(one for one in found if one is not None)
+
+
+async def _read(client: Client, sequences: Iterable[int]) -> list[tuple[Recorded, EventItem]]:
+    turn = asyncio.Semaphore(READS_AT_ONCE)
+
+    async def read(seq: int) -> tuple[Recorded, EventItem] | None:
+        async with turn:
+            message = await log.read_one(client, seq)
+        recorded = None if message is None else tap.decode(message)
+        return None if message is None or recorded is None else (recorded, tap.item(recorded, message.subject))
+
+    return [found for found in await asyncio.gather(*map(read, sequences)) if found is not None]
