@@ -19,6 +19,7 @@ from shared.events import (
     Outcome,
     PreemptionRequested,
     ReleaseReason,
+    TrialCanceled,
     TrialClosed,
     TrialExited,
     TrialExtended,
@@ -161,6 +162,8 @@ def _why(event: Event, recorded: Recorded, told: Told) -> Answer | None:
 @_why.register
 def _(event: TrialRequested, recorded: Recorded, told: Told) -> Answer | None:
     said = words.origin(event.chosen) if event.chosen else event.origin
+    if event.retry_of:
+        said = f"those of trial {event.retry_of}, which failed, once more; they were {said}"
     return Answer("hyperparameters", "Why these hyperparameters", said, event.chosen)
 
 
@@ -189,6 +192,11 @@ def _(event: TrialExtended, recorded: Recorded, told: Told) -> Answer | None:
 def _(event: TrialStopped, recorded: Recorded, told: Told) -> Answer | None:
     said = _judged(event.judgement, event.reason, told)
     return Answer("stop", "Why the search stopped it", said, event.judgement)
+
+
+@_why.register
+def _(event: TrialCanceled, recorded: Recorded, told: Told) -> Answer | None:
+    return Answer("cancellation", "Who canceled it", cause_in_words(recorded), None)
 
 
 @_why.register
