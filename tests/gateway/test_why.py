@@ -165,7 +165,7 @@ def test_the_head_answers_where_the_trial_is_now() -> None:
     assert head([request, allocation]) == ("RUNNING", "It runs on a1, attempt 1")
     assert head([request, allocation, asked(PreemptionReason.PAUSED)])[0] == "STOPPING"
     state, parked = head([request, allocation, exit_, release])
-    assert (state, parked.startswith("It has trained as far as it was told to")) == ("WAITING", True)
+    assert (state, parked.startswith("It has trained as far as it was told to")) == ("PARKED", True)
     assert head([request, allocation, exit_, release, closed]) == ("COMPLETED", "It is COMPLETED: done")
     interrupted = story.exited(1, outcome=Outcome.INTERRUPTED)
     assert head([request, allocation, interrupted, release]) == ("WAITING", "It waits for slots")

@@ -93,7 +93,7 @@ def state(life: Life) -> str:
     if life.closed is not None:
         return str(life.closed.end)
     if life.allocated is None:
-        return "WAITING"
+        return "PARKED" if life.is_parked else "WAITING"
     return "STOPPING" if life.asked or life.stopped else "RUNNING"
 
 
