@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import asyncpg
 
@@ -27,14 +27,17 @@ _log = logging.getLogger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def pool(url: str, *, max_size: int) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
-    """A pool for as long as the context lasts; waits until the server answers."""
+async def pool(
+    url: str, *, max_size: int, min_size: int = 1, settings: Mapping[str, str] | None = None
+) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
+    """A pool for as long as the context lasts, its sessions with these settings; waits until the server answers."""
     while True:
         try:
             created = await asyncpg.create_pool(
                 url,
-                min_size=1,
+                min_size=min_size,
                 max_size=max_size,
+                server_settings=dict(settings or {}),
                 timeout=CONNECT_TIMEOUT_S,
                 command_timeout=COMMAND_TIMEOUT_S,
             )

@@ -1,7 +1,9 @@
 """Routes as values: what each takes, does and answers with. The server and its description share the list."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Generic, TypeVar
 
@@ -11,6 +13,8 @@ from aiohttp import web
 from msgspec import Meta
 from nats.aio.client import Client
 
+from services.gateway import past
+from services.gateway.past import ReadModel
 from services.gateway.position import Position
 from services.gateway.problems import not_found
 from services.gateway.pulse import Pulse
@@ -22,6 +26,10 @@ from shared.objectstore import ObjectStore
 PREFIX = "/api/v1"
 MAX_SEQ = 2**53 - 1  # what JSON readers hold exactly; no log is that long
 SEQ_HEADER = "TM-Seq"
+MOMENT = (
+    "as it was after this event: a sequence, a time (RFC 3339) or how long ago (10m); TM-Seq says which event that is,"
+    " to be asked for in the next page"
+)
 
 Seq = Annotated[int, Meta(ge=0, le=MAX_SEQ)]
 
@@ -32,6 +40,7 @@ class Parts:
 
     client: Client
     database: "asyncpg.Pool[asyncpg.Record]"
+    past: "asyncpg.Pool[asyncpg.Record]"  # its sessions see the read model as it was
     store: ObjectStore
     position: Position
     pulse: Pulse
@@ -50,6 +59,12 @@ class Query(NoQuery, frozen=True, kw_only=True):
     min_seq: Annotated[int, Meta(ge=0, le=MAX_SEQ, description="wait up to 2 s until this event is shown")] = 0
 
 
+class PastQuery(Query, frozen=True, kw_only=True):
+    """The query parameters of a GET that can be answered as of an earlier moment."""
+
+    as_of: Annotated[str, Meta(max_length=64, description=MOMENT)] | None = None
+
+
 QueryT = TypeVar("QueryT", bound=Query)
 AnyQueryT = TypeVar("AnyQueryT", bound=NoQuery)
 
@@ -60,11 +75,16 @@ class Call(Generic[AnyQueryT]):
 
     request: web.Request
     query: AnyQueryT
+    as_of: int | None = None  # the event after which the answer is; None: as things are
 
     @property
     def parts(self) -> Parts:
         """What there is to work with."""
         return self.request.app[PARTS]
+
+    def reading(self) -> AbstractAsyncContextManager[ReadModel]:
+        """The read model as it is, or as it was when the query asks for that."""
+        return nullcontext(self.parts.database) if self.as_of is None else past.as_of(self.parts.past, self.as_of)
 
     def id(self, kind: str) -> str:
         """Return the id in the path. Raises Rejected (404) when no id of ours looks like that."""
@@ -104,9 +124,11 @@ def get(
     async def answer_request(request: web.Request) -> web.StreamResponse:
         call = Call(request, parse(query, request))
         position = call.parts.position
-        if call.query.min_seq:
-            await position.wait(call.query.min_seq)
-        shown = position.value
+        if isinstance(call.query, PastQuery) and call.query.as_of is not None:
+            seq = await past.seq_of(call.parts.client, "as_of", call.query.as_of, datetime.now(UTC))
+            call = replace(call, as_of=seq)
+        await position.wait(max(call.query.min_seq, call.as_of or 0))
+        shown = position.value if call.as_of is None else call.as_of
         found = await respond(call)
         return found if isinstance(found, web.StreamResponse) else json_response(found, seq=shown)
 

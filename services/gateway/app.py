@@ -7,7 +7,7 @@ import logging
 from aiohttp import web
 from nats.aio.client import Client
 
-from services.gateway import guard, openapi, page, problems, sse
+from services.gateway import guard, openapi, page, past, problems, sse
 from services.gateway.api import PARTS, Parts
 from services.gateway.collector import Collector
 from services.gateway.position import Position
@@ -19,6 +19,7 @@ from shared.errors import Unavailable
 from shared.objectstore import ObjectStore
 
 MAX_CONNECTIONS = 8  # to PostgreSQL
+MAX_PAST_CONNECTIONS = 4  # of those who ask about the past; they come and go
 SHUTDOWN_TIMEOUT_S = 3.0
 RETRY_S = 0.5
 
@@ -49,6 +50,9 @@ async def serve(settings: Settings) -> None:
     async with (
         broker.connect(settings.nats_url, subjects.GATEWAY) as client,
         postgres.pool(settings.postgres_url, max_size=MAX_CONNECTIONS) as database,
+        postgres.pool(
+            settings.postgres_url, min_size=0, max_size=MAX_PAST_CONNECTIONS, settings=past.SESSION
+        ) as before,
         asyncio.TaskGroup() as tasks,
     ):
         position, pulse, store = Position(), Pulse(), ObjectStore(settings.s3)
@@ -57,7 +61,7 @@ async def serve(settings: Settings) -> None:
         tasks.create_task(_ensure_bucket(store), name="ensure the bucket")
         tasks.create_task(Collector(client, database, store, position).run(), name="collect checkpoints")
         tasks.create_task(_beat(client, position), name="beat")
-        parts = Parts(client=client, database=database, store=store, position=position, pulse=pulse)
+        parts = Parts(client=client, database=database, past=before, store=store, position=position, pulse=pulse)
         app = make_app(parts, settings.host, settings.names)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
         await runner.setup()

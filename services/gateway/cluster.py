@@ -6,7 +6,7 @@ import msgspec
 
 from services.gateway import views
 from services.gateway.decide import Pool
-from services.gateway.queries import Database
+from services.gateway.past import ReadModel, consistent
 from shared.queue import QueueQuestion
 
 _AGENTS = """
@@ -28,9 +28,9 @@ class _Member(msgspec.Struct):
     slots: list[int]
 
 
-async def agents(database: Database) -> list[views.Agent]:
+async def agents(database: ReadModel) -> list[views.Agent]:
     """Return every agent that ever joined, by name, with the trials on its slots."""
-    async with database.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+    async with consistent(database) as connection:
         rows = await connection.fetch(_AGENTS)
         held = {
             (member.agent_id, member.incarnation, number): row["trial_id"]
@@ -62,7 +62,7 @@ async def agents(database: Database) -> list[views.Agent]:
     return list(found.values())
 
 
-async def waiting(database: Database, question: QueueQuestion, reason: str) -> views.QueueView:
+async def waiting(database: ReadModel, question: QueueQuestion, reason: str) -> views.QueueView:
     """Return the trials that wait for slots, in the order they were requested; why, only the scheduler can say, who is
     not asked: `reason` says so."""
     rows = await database.fetch(_WAITING, question.limit + 1, question.after, question.pool_id)

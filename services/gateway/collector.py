@@ -20,8 +20,8 @@ import asyncpg
 import msgspec
 from nats.aio.client import Client
 
+from services.gateway.past import Database
 from services.gateway.position import Position
-from services.gateway.queries import Database
 from services.gateway.retention import Retention, Stored, superfluous
 from shared import log, postgres, subjects
 from shared.errors import Conflict, Refused, Unavailable

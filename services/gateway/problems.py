@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from services.gateway import views
+from services.gateway.past import Behind
 from shared import postgres
 from shared.errors import Conflict, Problem, Refused, Rejected, Unavailable
 from shared.objectstore import NotFound
@@ -60,6 +61,8 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         return problem(HTTPStatus.BAD_GATEWAY, str(error))
     except Conflict:
         return problem(HTTPStatus.CONFLICT, "somebody else changed this at the same moment; look and try again")
+    except Behind as error:
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
     except (Unavailable, asyncpg.UndefinedTableError, *postgres.UNREACHABLE) as error:
         _log.warning("cannot answer now", extra={"path": request.path, "error": repr(error)})
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, "a server behind the gateway does not answer; see /readyz")

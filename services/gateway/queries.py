@@ -1,21 +1,18 @@
 """Questions to the read model: SQL, and rows turned into views."""
 
-from typing import TypeAlias
-
 import asyncpg
 import msgspec
 
 from services.gateway import views
+from services.gateway.past import ReadModel
 from services.gateway.problems import not_found
 
 MAX_CHECKPOINTS = 1_000
 
-Database: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
-
 # Steps come from two folds: validations and checkpoints from EVENTS, training metrics from METRICS.
 _EXPERIMENTS = """
 SELECT e.*, c.*, b.id AS best_id, b.metric AS best_metric, b.best_step, b.hyperparameters, k.id AS best_checkpoint
-FROM experiments e
+FROM ({which}) e
 CROSS JOIN LATERAL (
     SELECT count(*) AS total,
            count(*) FILTER (WHERE t.state IN ('WAITING', 'PARKED')) AS waiting,
@@ -45,11 +42,12 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) k ON true
 """
-_EXPERIMENTS += _BEST_CHECKPOINT.format("b")
+_EXPERIMENTS += _BEST_CHECKPOINT.format("b") + "ORDER BY e.submitted_seq DESC"
 
-_TRIALS = """
+_TRIALS = (
+    """
 SELECT t.*, GREATEST(t.step, s.step) AS newest_step, k.id AS best_checkpoint, l.id AS latest_checkpoint, a.members
-FROM trials t
+FROM ({which}) t
 LEFT JOIN training_steps s ON s.trial_id = t.id
 LEFT JOIN LATERAL (
     SELECT id FROM checkpoints l WHERE l.trial_id = t.id AND l.state = 'ACTIVE' ORDER BY l.saved_seq DESC LIMIT 1
@@ -57,20 +55,23 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT members FROM allocations a WHERE a.trial_id = t.id AND t.state <> 'WAITING' ORDER BY a.epoch DESC LIMIT 1
 ) a ON true
-""" + _BEST_CHECKPOINT.format("t")
+"""
+    + _BEST_CHECKPOINT.format("t")
+    + "ORDER BY t.index"
+)
 
 
-async def experiments(database: Database, limit: int, before: int) -> views.ExperimentPage:
+async def experiments(database: ReadModel, limit: int, before: int) -> views.ExperimentPage:
     """Return experiments, newest first, of those submitted before a sequence."""
-    sql = f"{_EXPERIMENTS} WHERE e.submitted_seq < $1 ORDER BY e.submitted_seq DESC LIMIT $2"
-    rows = await database.fetch(sql, before, limit + 1)
+    which = "SELECT * FROM experiments WHERE submitted_seq < $1 ORDER BY submitted_seq DESC LIMIT $2"
+    rows = await database.fetch(_EXPERIMENTS.format(which=which), before, limit + 1)
     cursor = str(rows[limit - 1]["submitted_seq"]) if len(rows) > limit else None
     return views.ExperimentPage(items=[_experiment(row) for row in rows[:limit]], next_cursor=cursor)
 
 
-async def experiment(database: Database, experiment_id: str) -> views.ExperimentDetail:
+async def experiment(database: ReadModel, experiment_id: str) -> views.ExperimentDetail:
     """Return one experiment. Raises Rejected (404)."""
-    row = await database.fetchrow(f"{_EXPERIMENTS} WHERE e.id = $1", experiment_id)
+    row = await database.fetchrow(_EXPERIMENTS.format(which="SELECT * FROM experiments WHERE id = $1"), experiment_id)
     if row is None:
         raise not_found("experiment", experiment_id)
     shown = _experiment(row)
@@ -78,7 +79,7 @@ async def experiment(database: Database, experiment_id: str) -> views.Experiment
     return views.ExperimentDetail(**values, config=_raw(row["config"]))
 
 
-async def check_experiment(database: Database, experiment_id: str) -> None:
+async def check_experiment(database: ReadModel, experiment_id: str) -> None:
     """Raise Rejected (404) unless the experiment exists."""
     if not await database.fetchval("SELECT 1 FROM experiments WHERE id = $1", experiment_id):
         raise not_found("experiment", experiment_id)
@@ -120,23 +121,23 @@ def _best(row: asyncpg.Record) -> views.BestTrial:
     )
 
 
-async def trials(database: Database, experiment_id: str, limit: int, after: int) -> views.TrialPage:
+async def trials(database: ReadModel, experiment_id: str, limit: int, after: int) -> views.TrialPage:
     """Return an experiment's trials by index, of those after an index."""
-    sql = f"{_TRIALS} WHERE t.experiment_id = $1 AND t.index > $2 ORDER BY t.index LIMIT $3"
-    rows = await database.fetch(sql, experiment_id, after, limit + 1)
+    which = "SELECT * FROM trials WHERE experiment_id = $1 AND index > $2 ORDER BY index LIMIT $3"
+    rows = await database.fetch(_TRIALS.format(which=which), experiment_id, after, limit + 1)
     cursor = str(rows[limit - 1]["index"]) if len(rows) > limit else None
     return views.TrialPage(items=[_trial(row) for row in rows[:limit]], next_cursor=cursor)
 
 
-async def trial(database: Database, trial_id: str) -> views.Trial:
+async def trial(database: ReadModel, trial_id: str) -> views.Trial:
     """Return one trial. Raises Rejected (404)."""
-    row = await database.fetchrow(f"{_TRIALS} WHERE t.id = $1", trial_id)
+    row = await database.fetchrow(_TRIALS.format(which="SELECT * FROM trials WHERE id = $1"), trial_id)
     if row is None:
         raise not_found("trial", trial_id)
     return _trial(row)
 
 
-async def trial_is_over(database: Database, trial_id: str) -> bool:
+async def trial_is_over(database: ReadModel, trial_id: str) -> bool:
     """Say whether a trial is closed. Raises Rejected (404)."""
     row = await database.fetchrow("SELECT ended_at FROM trials WHERE id = $1", trial_id)
     if row is None:
@@ -170,7 +171,7 @@ def _trial(row: asyncpg.Record) -> views.Trial:
     )
 
 
-async def trial_events(database: Database, trial_id: str) -> list[tuple[int, str]]:
+async def trial_events(database: ReadModel, trial_id: str) -> list[tuple[int, str]]:
     """Return the sequence and name of every event about a trial. Raises Rejected (404) when there is none."""
     rows = await database.fetch("SELECT seq, name FROM trial_events WHERE trial_id = $1 ORDER BY seq", trial_id)
     if not rows:
@@ -178,7 +179,7 @@ async def trial_events(database: Database, trial_id: str) -> list[tuple[int, str
     return [(row["seq"], row["name"]) for row in rows]
 
 
-async def checkpoints(database: Database, *, trial_id: str = "", experiment_id: str = "") -> views.CheckpointList:
+async def checkpoints(database: ReadModel, *, trial_id: str = "", experiment_id: str = "") -> views.CheckpointList:
     """Return the newest MAX_CHECKPOINTS checkpoints of a trial or of an experiment, in the order they were saved."""
     column, value = ("trial_id", trial_id) if trial_id else ("experiment_id", experiment_id)
     newest = f"SELECT * FROM checkpoints WHERE {column} = $1 ORDER BY saved_seq DESC LIMIT {MAX_CHECKPOINTS}"
@@ -186,7 +187,7 @@ async def checkpoints(database: Database, *, trial_id: str = "", experiment_id: 
     return views.CheckpointList(items=[_checkpoint(row) for row in rows])
 
 
-async def checkpoint(database: Database, checkpoint_id: str) -> views.Checkpoint:
+async def checkpoint(database: ReadModel, checkpoint_id: str) -> views.Checkpoint:
     """Return one checkpoint. Raises Rejected (404)."""
     found = await find_checkpoint(database, checkpoint_id)
     if found is None:
@@ -194,13 +195,13 @@ async def checkpoint(database: Database, checkpoint_id: str) -> views.Checkpoint
     return found
 
 
-async def find_checkpoint(database: Database, checkpoint_id: str) -> views.Checkpoint | None:
+async def find_checkpoint(database: ReadModel, checkpoint_id: str) -> views.Checkpoint | None:
     """Return one checkpoint, None if there is none."""
     row = await database.fetchrow("SELECT * FROM checkpoints WHERE id = $1", checkpoint_id)
     return None if row is None else _checkpoint(row)
 
 
-async def starts_from(database: Database, checkpoint_id: str) -> str | None:
+async def starts_from(database: ReadModel, checkpoint_id: str) -> str | None:
     """Return an experiment that starts its trials from a checkpoint and is not over, or None."""
     sql = "SELECT id FROM experiments WHERE ended_at IS NULL AND config ->> 'resume_from' = $1 LIMIT 1"
     found: str | None = await database.fetchval(sql, checkpoint_id)
@@ -229,7 +230,7 @@ FROM set_aside ORDER BY stored_at DESC, seq DESC LIMIT $1
 """
 
 
-async def set_aside(database: Database, limit: int) -> views.SetAsideList:
+async def set_aside(database: ReadModel, limit: int) -> views.SetAsideList:
     """Return the messages that were set aside last, newest first, and how many there are."""
     rows = await database.fetch(_SET_ASIDE, limit)
     items = [views.SetAsideItem(**{name: row[name] for name in views.SetAsideItem.__struct_fields__}) for row in rows]

@@ -13,7 +13,7 @@ import asyncpg
 
 from services.gateway import views
 from services.gateway.downsample import POINTS_PER_STRETCH, archived_from, thinned
-from services.gateway.queries import Database
+from services.gateway.past import Database
 from shared.series import (
     BLOCK_POINTS,
     CHUNK_POINTS,

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from services.gateway import cluster, views
 from services.gateway.api import Parts
-from services.gateway.queries import Database
+from services.gateway.past import Database
 from shared import subjects
 from shared.errors import Unavailable
 from shared.questions import ask
@@ -12,6 +12,7 @@ from shared.queue import QueueAnswer, QueueQuestion, WaitingTrial
 
 TIMEOUT_S = 3.0
 UNEXPLAINED = "the scheduler does not answer"
+PAST = "the scheduler explains only the present"
 
 _NAMES = "SELECT id, name FROM experiments WHERE id = ANY($1)"
 

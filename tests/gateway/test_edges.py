@@ -48,6 +48,9 @@ PARAMETERS = [
     "rank",
     "since",
     "until",
+    "as_of",
+    "from",
+    "to",
     "max_points",
     "trial",
     "x",
@@ -225,7 +228,9 @@ async def test_a_client_that_does_not_read_is_dropped(
     async with broker.connect(nats_server.url, "test") as log, postgres.pool(postgres_url, max_size=1) as database:
         for index in range(1, 41):
             await story.tell(log, [story.exited(index, error="x" * 500_000)])
-        parts = Parts(client=log, database=database, store=ObjectStore(s3), position=Position(), pulse=Pulse())
+        parts = Parts(
+            client=log, database=database, past=database, store=ObjectStore(s3), position=Position(), pulse=Pulse()
+        )
         app = make_app(parts, "127.0.0.1")
         runner, port = web.AppRunner(app, access_log=None), free_port()
         await runner.setup()

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.gateway import series
-from services.gateway.queries import Database
+from services.gateway.past import Database
 from services.gateway.series import MAX_STEP, Window
 from services.tracker import attempts, chunks, sealing
 from services.tracker.attempts import Attempts, Key

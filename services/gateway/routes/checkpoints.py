@@ -7,7 +7,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from services.gateway import decide, intents, queries, tarball
-from services.gateway.api import PREFIX, Call, NoQuery, Query, get, json_response, post
+from services.gateway.api import PREFIX, Call, NoQuery, PastQuery, Query, get, json_response, post
 from services.gateway.problems import not_found
 from services.gateway.views import Checkpoint
 from shared.objectstore import NotFound, checkpoint_key, manifest_key
@@ -15,14 +15,18 @@ from shared.objectstore import NotFound, checkpoint_key, manifest_key
 BYTES, TAR = "application/octet-stream", "application/x-tar"
 
 
-async def show_checkpoint(call: Call[Query]) -> Checkpoint:
+async def show_checkpoint(call: Call[PastQuery]) -> Checkpoint:
     """One checkpoint and its manifest."""
-    return await queries.checkpoint(call.parts.database, call.id("checkpoint"))
+    async with call.reading() as database:
+        return await queries.checkpoint(database, call.id("checkpoint"))
 
 
 async def download_file(call: Call[Query]) -> web.StreamResponse:
     """One file of a checkpoint."""
-    checkpoint, path = await show_checkpoint(call), call.request.match_info["path"]
+    checkpoint, path = (
+        await queries.checkpoint(call.parts.database, call.id("checkpoint")),
+        call.request.match_info["path"],
+    )
     file = next((file for file in checkpoint.files if file.path == path), None)
     if file is None:
         raise not_found("file", f"{path} in checkpoint {checkpoint.id}")
@@ -32,7 +36,7 @@ async def download_file(call: Call[Query]) -> web.StreamResponse:
 
 async def download_archive(call: Call[Query]) -> web.StreamResponse:
     """All files of a checkpoint as one tar archive."""
-    checkpoint = await show_checkpoint(call)
+    checkpoint = await queries.checkpoint(call.parts.database, call.id("checkpoint"))
     for file in checkpoint.files:
         tarball.check_path(file.path)
     entries: Sequence[tarball.Entry] = [
@@ -75,7 +79,7 @@ async def _send(
 
 
 ROUTES = (
-    get(f"{PREFIX}/checkpoints/{{id}}", show_checkpoint, Query, Checkpoint, "Show a checkpoint"),
+    get(f"{PREFIX}/checkpoints/{{id}}", show_checkpoint, PastQuery, Checkpoint, "Show a checkpoint"),
     post(
         f"{PREFIX}/checkpoints/{{id}}/delete",
         delete_checkpoint,

@@ -8,7 +8,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from services.gateway import decide, intents, queries
-from services.gateway.api import PREFIX, Call, NoQuery, Query, Route, get, json_response, post
+from services.gateway.api import PREFIX, Call, NoQuery, PastQuery, Route, get, json_response, post
 from services.gateway.decide import Intent
 from services.gateway.views import CheckpointList, Experiment, ExperimentDetail, ExperimentPage, TrialPage
 from shared.ids import ExperimentId
@@ -19,7 +19,7 @@ Limit = Annotated[int, Meta(ge=1, le=500)]
 Cursor = Annotated[str, Meta(pattern="^[0-9]{1,18}$", description="next_cursor of the page before")]
 
 
-class PageQuery(Query, frozen=True, kw_only=True):
+class PageQuery(PastQuery, frozen=True, kw_only=True):
     """Which part of a list."""
 
     limit: Limit = 50
@@ -48,27 +48,31 @@ class SearchQuery(NoQuery, frozen=True, kw_only=True):
 async def list_experiments(call: Call[PageQuery]) -> ExperimentPage:
     """Experiments, newest first."""
     before = int(call.query.cursor) if call.query.cursor else MAX_CURSOR
-    return await queries.experiments(call.parts.database, call.query.limit, before)
+    async with call.reading() as database:
+        return await queries.experiments(database, call.query.limit, before)
 
 
-async def show_experiment(call: Call[Query]) -> ExperimentDetail:
+async def show_experiment(call: Call[PastQuery]) -> ExperimentDetail:
     """One experiment and its configuration."""
-    return await queries.experiment(call.parts.database, call.id("experiment"))
+    async with call.reading() as database:
+        return await queries.experiment(database, call.id("experiment"))
 
 
 async def list_trials(call: Call[PageQuery]) -> TrialPage:
     """An experiment's trials by index."""
     experiment_id = call.id("experiment")
-    await queries.check_experiment(call.parts.database, experiment_id)
     after = int(call.query.cursor) if call.query.cursor else 0
-    return await queries.trials(call.parts.database, experiment_id, call.query.limit, after)
+    async with call.reading() as database:
+        await queries.check_experiment(database, experiment_id)
+        return await queries.trials(database, experiment_id, call.query.limit, after)
 
 
-async def list_checkpoints(call: Call[Query]) -> CheckpointList:
+async def list_checkpoints(call: Call[PastQuery]) -> CheckpointList:
     """The checkpoints of all trials."""
     experiment_id = call.id("experiment")
-    await queries.check_experiment(call.parts.database, experiment_id)
-    return await queries.checkpoints(call.parts.database, experiment_id=experiment_id)
+    async with call.reading() as database:
+        await queries.check_experiment(database, experiment_id)
+        return await queries.checkpoints(database, experiment_id=experiment_id)
 
 
 def _ask(intent: Intent) -> Callable[[Call[NoQuery]], Awaitable[web.StreamResponse]]:
@@ -116,12 +120,12 @@ def _wish(intent: Intent, summary: str) -> Route:
 
 ROUTES = (
     get(f"{PREFIX}/experiments", list_experiments, PageQuery, ExperimentPage, "List experiments, newest first"),
-    get(f"{PREFIX}/experiments/{{id}}", show_experiment, Query, ExperimentDetail, "Show an experiment"),
+    get(f"{PREFIX}/experiments/{{id}}", show_experiment, PastQuery, ExperimentDetail, "Show an experiment"),
     get(f"{PREFIX}/experiments/{{id}}/trials", list_trials, PageQuery, TrialPage, "List an experiment's trials"),
     get(
         f"{PREFIX}/experiments/{{id}}/checkpoints",
         list_checkpoints,
-        Query,
+        PastQuery,
         CheckpointList,
         "List the checkpoints of all trials of an experiment",
     ),

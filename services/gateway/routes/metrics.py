@@ -6,6 +6,7 @@ from msgspec import Meta
 
 from services.gateway import queries, series
 from services.gateway.api import PREFIX, Call, Query, get
+from services.gateway.past import Database
 from services.gateway.series import MAX_STEP, Window
 from services.gateway.views import SeriesList
 
@@ -59,7 +60,7 @@ async def list_of_experiment(call: Call[ExperimentMetricsQuery]) -> SeriesList:
 
 
 async def _read(
-    database: queries.Database,
+    database: Database,
     owner: series.Owner,
     owner_id: str,
     query: TrialMetricsQuery | ExperimentMetricsQuery,

@@ -5,22 +5,24 @@ from http import HTTPStatus
 from aiohttp import web
 
 from services.gateway import intents, queries
-from services.gateway.api import PREFIX, Call, NoQuery, Query, get, json_response, post
+from services.gateway.api import PREFIX, Call, NoQuery, PastQuery, get, json_response, post
 from services.gateway.views import CheckpointList, Trial
 from shared.errors import Rejected
 from shared.ids import ExperimentId, TrialId
 
 
-async def show_trial(call: Call[Query]) -> Trial:
+async def show_trial(call: Call[PastQuery]) -> Trial:
     """One trial."""
-    return await queries.trial(call.parts.database, call.id("trial"))
+    async with call.reading() as database:
+        return await queries.trial(database, call.id("trial"))
 
 
-async def list_checkpoints(call: Call[Query]) -> CheckpointList:
+async def list_checkpoints(call: Call[PastQuery]) -> CheckpointList:
     """The checkpoints of a trial."""
     trial_id = call.id("trial")
-    await queries.trial_is_over(call.parts.database, trial_id)
-    return await queries.checkpoints(call.parts.database, trial_id=trial_id)
+    async with call.reading() as database:
+        await queries.trial_is_over(database, trial_id)
+        return await queries.checkpoints(database, trial_id=trial_id)
 
 
 async def cancel(call: Call[NoQuery]) -> web.StreamResponse:
@@ -35,8 +37,10 @@ async def cancel(call: Call[NoQuery]) -> web.StreamResponse:
 
 
 ROUTES = (
-    get(f"{PREFIX}/trials/{{id}}", show_trial, Query, Trial, "Show a trial"),
-    get(f"{PREFIX}/trials/{{id}}/checkpoints", list_checkpoints, Query, CheckpointList, "List a trial's checkpoints"),
+    get(f"{PREFIX}/trials/{{id}}", show_trial, PastQuery, Trial, "Show a trial"),
+    get(
+        f"{PREFIX}/trials/{{id}}/checkpoints", list_checkpoints, PastQuery, CheckpointList, "List a trial's checkpoints"
+    ),
     post(
         f"{PREFIX}/trials/{{id}}/cancel",
         cancel,
