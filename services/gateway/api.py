@@ -171,7 +171,7 @@ def json_response(view: View, *, seq: int, status: int = HTTPStatus.OK, location
 
 def parse(query: type[AnyQueryT], request: web.Request) -> AnyQueryT:
     """Return the query parameters. Raises Rejected with every mistake in them."""
-    fields = {field.name: field for field in msgspec.structs.fields(query)}
+    fields = {field.encode_name: field for field in msgspec.structs.fields(query)}
     problems: list[Problem] = []
     values: dict[str, object] = {}
     for name, text in request.query.items():
@@ -186,6 +186,8 @@ def parse(query: type[AnyQueryT], request: web.Request) -> AnyQueryT:
                 values[name] = msgspec.convert(text, fields[name].type, strict=False)
             except msgspec.ValidationError as error:
                 problems.append(Problem(name, str(error)))
+    missing = [name for name, field in fields.items() if field.required and name not in request.query]
+    problems += [Problem(name, "is missing") for name in missing]
     if problems:
         raise Rejected("the query has mistakes", tuple(problems), status=HTTPStatus.BAD_REQUEST)
     return msgspec.convert(values, query)

@@ -81,7 +81,11 @@ def _path_parameters(route: Route) -> list[dict[str, Any]]:
 def _query_parameters(query: type[NoQuery]) -> list[dict[str, Any]]:
     _, components = msgspec.json.schema_components([query], ref_template=_REFERENCE)
     properties: dict[str, Any] = components[query.__name__].get("properties", {})
-    return [{"name": name, "in": "query", "schema": _present(schema)} for name, schema in properties.items()]
+    required = components[query.__name__].get("required", ())
+    return [
+        {"name": name, "in": "query", **({"required": True} if name in required else {}), "schema": _present(schema)}
+        for name, schema in properties.items()
+    ]
 
 
 def _present(schema: dict[str, Any]) -> dict[str, Any]:

@@ -57,6 +57,33 @@ def test_ls_and_show(platform: RunningPlatform, finished: dict[str, Any]) -> Non
     assert f"{finished['id']}-2" in platform.tm("show", finished["id"]).stdout
 
 
+def test_as_of_shows_what_was_then(platform: RunningPlatform, finished: dict[str, Any]) -> None:
+    events = _lines(platform, "tap", "--after", "0", "--no-follow", "--json", "--experiment", finished["id"])
+    submitted, first = events[0], next(event for event in events if event["name"] == "TrialClosed")
+    assert finished["id"] not in [found["id"] for found in _json(platform, "ls", "--as-of", str(submitted["seq"] - 1))]
+    then = _json(platform, "show", finished["id"], "--as-of", str(submitted["seq"]))
+    assert (then["experiment"]["state"], then["trials"]) == ("ACTIVE", [])
+    trials = _json(platform, "show", finished["id"], "--as-of", str(first["seq"]))["trials"]
+    assert [trial["id"] for trial in trials if trial["state"] == "COMPLETED"] == [first["event"]["trial_id"]]
+    told = platform.tm("show", first["event"]["trial_id"], "--as-of", str(first["seq"]))
+    assert told.returncode == 0 and "COMPLETED" in told.stdout and f"as of event {first['seq']}" in told.stderr
+    assert _json(platform, "agents", "--as-of", "0") == [] and _json(platform, "queue", "--as-of", "1d") == []
+    assert _json(platform, "checkpoint", "ls", finished["id"], "--as-of", "0s") is not None
+    refused = platform.tm("ls", "--as-of", "99999999999")
+    assert refused.returncode == 1 and "the log ends with event" in refused.stderr
+
+
+def test_diff_tells_what_came_and_changed(platform: RunningPlatform, finished: dict[str, Any]) -> None:
+    events = _lines(platform, "tap", "--after", "0", "--no-follow", "--json", "--experiment", finished["id"])
+    begin, end = events[0]["seq"], events[-1]["seq"]
+    parts = {part["kind"]: part for part in _json(platform, "diff", str(begin), str(end))["parts"]}
+    assert parts["trials"]["num_came"] == 2 and parts["experiments"]["num_changed"] == 1
+    told = platform.tm("diff", str(begin), str(end), "-n", "1").stdout
+    assert f"~ {finished['id']} (command test): state ACTIVE → COMPLETED" in told
+    assert "trials: 2 came" in told and "… 1 more came" in told
+    assert platform.tm("diff", str(end), str(begin)).returncode == 1
+
+
 def test_show_one_trial(platform: RunningPlatform, finished: dict[str, Any]) -> None:
     assert _json(platform, "show", f"{finished['id']}-1")["index"] == 1
 

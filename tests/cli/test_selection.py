@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import click
 import pytest
 
-from trainmaster.cli.selection import Instant
+from trainmaster.cli.moments import Instant
 
 
 def instant(text: str) -> datetime:

@@ -10,7 +10,7 @@ from services.tracker.rebuild import rebuild
 from services.tracker.settings import Settings as TrackerSettings
 from shared import log
 from shared.errors import Rejected
-from shared.events import ExperimentPaused, TrialRetried
+from shared.events import ExperimentPaused, ExperimentResumed, TrialRetried
 from tests.gateway.conftest import Api
 from tests.support.eventually import eventually
 from tests.tracker import story
@@ -41,7 +41,10 @@ async def ask(api: Api, question: str, **query: object) -> Any:
     """An answer, or the status of a refusal."""
     parameters = {name: str(value) for name, value in query.items()}
     async with api.http.get(f"{api.url}/api/v1/{question}", params=parameters) as response:
-        return await response.json() if response.status == 200 else response.status
+        answer = await response.json() if response.status == 200 else response.status
+    if question == "queue" and response.status == 200:  # why they wait, only the scheduler knows, of the present
+        answer["items"] = [item | {"reason": ""} for item in answer["items"]]
+    return answer
 
 
 async def test_every_question_is_answered_as_it_was_answered_then(api: Api) -> None:
@@ -124,3 +127,71 @@ async def test_only_what_has_a_past_can_be_asked_about_it(api: Api) -> None:
     await story.tell(api.log, LIFE)
     assert await ask(api, f"{EXPERIMENT}/metrics", as_of=3) == 400
     assert await ask(api, "status", as_of=3) == 400
+
+
+def shown(answer: Any, kind: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """How the things of one kind differ: how -> id -> field -> [before, after]."""
+    (part,) = [part for part in answer["parts"] if part["kind"] == kind]
+    return {
+        how: {row["id"]: {f["name"]: [f["before"], f["after"]] for f in row["fields"]} for row in part[how]}
+        for how in ("came", "changed", "went")
+    }
+
+
+async def test_a_diff_tells_what_came_went_and_changed(api: Api) -> None:
+    first = await story.tell(api.log, [story.agent_joined(), story.submitted(), story.requested(1)])
+    last = await story.tell(
+        api.log,
+        [
+            story.requested(2),
+            story.allocated(),
+            story.started(),
+            story.reported(10, 0.5),
+            story.saved(10),
+            story.agent_joined(1, "ffffffffffff"),
+            ExperimentPaused(experiment_id=story.EXPERIMENT),
+            ExperimentResumed(experiment_id=story.EXPERIMENT),
+        ],
+    )
+    await story.tell(api.log, [story.exited(), story.released(), story.closed()])
+    answer = await ask(api, "diff", **{"from": first, "to": last})
+    assert (answer["from"]["seq"], answer["to"]["seq"]) == (first, last)
+    trials = shown(answer, "trials")
+    assert trials["came"].keys() == {story.trial(2)} and trials["went"] == {}
+    changed = trials["changed"][story.trial(1)]
+    assert changed["state"] == ["WAITING", "RUNNING"] and changed["metric"] == [None, 0.5]
+    assert "hyperparameters" not in changed and "reason" not in changed
+    assert shown(answer, "slots")["went"].keys() == {"a1 slot 1"} and not shown(answer, "slots")["changed"]
+    assert shown(answer, "agents")["changed"]["a1"]["incarnation"] == [story.INCARNATION, "ffffffffffff"]
+    assert shown(answer, "allocations")["came"].keys() == {f"{story.trial()}-a1"}
+    assert shown(answer, "checkpoints")["came"].keys() == {f"{story.trial()}-a1-s10"}
+    assert shown(answer, "experiments") == {"came": {}, "changed": {}, "went": {}}, "paused and resumed: as before"
+
+
+async def test_a_diff_of_everything_is_what_there_is_and_of_nothing_is_nothing(api: Api) -> None:
+    seq = await story.tell(api.log, LIFE)
+    answer = await ask(api, "diff", **{"from": 0})
+    assert answer["to"]["seq"] == seq and answer["from"]["time"] is None
+    assert shown(answer, "experiments")["came"][story.EXPERIMENT]["state"] == [None, "COMPLETED"]
+    counts = {part["kind"]: (part["num_came"], part["num_changed"], part["num_went"]) for part in answer["parts"]}
+    assert counts["trials"] == (2, 0, 0) and counts["slots"] == (1, 0, 0)
+    nothing = await ask(api, "diff", **{"from": seq, "to": seq})
+    assert {part["num_came"] + part["num_changed"] + part["num_went"] for part in nothing["parts"]} == {0}
+
+
+async def test_a_diff_is_bounded_and_counts_what_it_leaves_out(api: Api) -> None:
+    await story.tell(api.log, [story.submitted(), *(story.requested(n) for n in range(1, 8))])
+    answer = await ask(api, "diff", **{"from": "1d", "limit": 3})
+    (trials,) = [part for part in answer["parts"] if part["kind"] == "trials"]
+    assert trials["num_came"] == 7 and [row["id"] for row in trials["came"]] == [story.trial(n) for n in (1, 2, 3)]
+
+
+async def test_a_diff_needs_its_moments_in_order(api: Api) -> None:
+    seq = await story.tell(api.log, [story.submitted(), story.requested()])
+    assert (await api.get("/api/v1/diff", 400))["errors"][0] == {
+        "path": "from",
+        "message": "is missing",
+        "suggestion": None,
+    }
+    for query in ({"from": seq, "to": 1}, {"from": 0, "to": seq + 1}, {"from": "then"}):
+        await api.get("/api/v1/diff", 400, **query)

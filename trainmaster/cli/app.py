@@ -28,6 +28,7 @@ COMMANDS = {
     "move": ("experiments", "Move an experiment in the queue"),
     "logs": ("trials", "Show what a trial wrote"),
     "why": ("trials", "Show the events that led to where a trial is"),
+    "diff": ("diff", "Show what changed between two moments"),
     "tap": ("tap", "Follow the event log"),
     "checkpoint": ("checkpoints", "List and download checkpoints"),
     "export": ("export", "Write the log to a file, JSON lines or Parquet"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from trainmaster.cli.moments import as_of_option
 from trainmaster.cli.options import checkpoint_id, data_option, experiment_id, json_option, platform_client, trial_id
 from trainmaster.cli.output import clock, console, print_json, print_table, size
 from trainmaster.client import Client
@@ -21,11 +22,12 @@ def checkpoint() -> None:
 
 @checkpoint.command()
 @click.argument("id_", metavar="EXPERIMENT|TRIAL")
+@as_of_option
 @data_option
 @json_option
-def ls(id_: str, data: str | None, *, as_json: bool) -> None:
+def ls(id_: str, data: str | None, as_of: str | int | None, *, as_json: bool) -> None:
     """List the checkpoints of an experiment or of a trial."""
-    with platform_client(data) as client:
+    with platform_client(data, as_of) as client:
         if "-" in id_:
             found = client.checkpoints(trial_id=trial_id(client, id_))
         else:

@@ -2,17 +2,19 @@
 
 import click
 
+from trainmaster.cli.moments import as_of_option
 from trainmaster.cli.options import data_option, json_option, platform_client
 from trainmaster.cli.output import clock, print_json, print_table
 
 
 @click.command()
+@as_of_option
 @data_option
 @click.option("--pool", help="Only of this resource pool.")
 @json_option
-def queue(data: str | None, *, pool: str | None, as_json: bool) -> None:
+def queue(data: str | None, as_of: str | int | None, *, pool: str | None, as_json: bool) -> None:
     """List the trials that wait for slots, in the order they will be served, and why."""
-    with platform_client(data) as client:
+    with platform_client(data, as_of) as client:
         found = list(client.queue(pool=pool))
     if as_json:
         print_json(found)
@@ -34,11 +36,12 @@ def queue(data: str | None, *, pool: str | None, as_json: bool) -> None:
 
 
 @click.command()
+@as_of_option
 @data_option
 @json_option
-def agents(data: str | None, *, as_json: bool) -> None:
+def agents(data: str | None, as_of: str | int | None, *, as_json: bool) -> None:
     """List the agents and what runs in their slots."""
-    with platform_client(data) as client:
+    with platform_client(data, as_of) as client:
         found = client.agents()
     if as_json:
         print_json(found)

@@ -5,6 +5,7 @@ from itertools import islice
 
 import click
 
+from trainmaster.cli.moments import as_of_option
 from trainmaster.cli.one_trial import show_trial
 from trainmaster.cli.options import data_option, experiment_id, json_option, platform_client, trial_id
 from trainmaster.cli.output import clock, figures, number, print_json, print_table
@@ -16,11 +17,12 @@ TRIAL_COLUMNS = ("TRIAL", "STATE", "STEP", "BEST", "AT", "RESTARTS", "ORIGIN", "
 
 @click.command()
 @click.option("-n", "--limit", default=50, show_default=True, help="At most so many, newest first.")
+@as_of_option
 @data_option
 @json_option
-def ls(data: str | None, limit: int, *, as_json: bool) -> None:
+def ls(data: str | None, limit: int, as_of: str | int | None, *, as_json: bool) -> None:
     """List the experiments, newest first."""
-    with platform_client(data) as client:
+    with platform_client(data, as_of) as client:
         found = list(islice(client.experiments(), limit))
     if as_json:
         print_json(found)
@@ -31,11 +33,12 @@ def ls(data: str | None, limit: int, *, as_json: bool) -> None:
 
 @click.command()
 @click.argument("id_", metavar="ID")
+@as_of_option
 @data_option
 @json_option
-def show(id_: str, data: str | None, *, as_json: bool) -> None:
+def show(id_: str, data: str | None, as_of: str | int | None, *, as_json: bool) -> None:
     """Show an experiment with its trials, or one trial."""
-    with platform_client(data) as client:
+    with platform_client(data, as_of) as client:
         if "-" in id_:
             show_trial(client, trial_id(client, id_), data, as_json=as_json)
             return
@@ -45,7 +48,8 @@ def show(id_: str, data: str | None, *, as_json: bool) -> None:
             print_json({"experiment": experiment, "trials": trials})
         else:
             print_experiment(experiment, trials)
-            warn_of_silence(client, experiment)
+            if as_of is None:
+                warn_of_silence(client, experiment)
 
 
 def print_experiment(experiment: Experiment, trials: list[Trial]) -> None:

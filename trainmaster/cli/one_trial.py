@@ -13,7 +13,10 @@ ATTEMPT_ENDS = ("TrialExited", "TrialPreempted")
 
 
 def show_trial(client: Client, trial_id: str, data: str | None, *, as_json: bool) -> None:
-    """Print a trial with its attempts, metrics and checkpoints; as JSON the trial alone."""
+    """Print a trial with its attempts, metrics and checkpoints; as JSON the trial alone.
+
+    Of the past, the attempts are those that the log knew then; the metrics' series are left out, they have no past.
+    """
     trial = client.trial(trial_id)
     if as_json:
         print_json(trial)
@@ -21,8 +24,10 @@ def show_trial(client: Client, trial_id: str, data: str | None, *, as_json: bool
     click.echo(f"{trial['id']}  {trial['state']}  {figures(trial['hyperparameters'])}")
     for name, text in _facts(trial):
         click.echo(f"  {name:<10} {text}")
-    _print_attempts(client.why(trial_id))
-    _print_metrics(client.metrics(trial_id=trial_id, group="validation"))
+    last = client.as_of_seq
+    _print_attempts([event for event in client.why(trial_id) if last is None or event["seq"] <= last])
+    if last is None:
+        _print_metrics(client.metrics(trial_id=trial_id, group="validation"))
     _print_checkpoints(client.checkpoints(trial_id=trial_id))
     if trial["error"]:
         lines = trial["error"].rstrip().splitlines()

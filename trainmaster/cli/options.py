@@ -24,11 +24,16 @@ def json_option(command: F) -> F:
 
 
 @contextlib.contextmanager
-def platform_client(data: str | None) -> Iterator[Client]:
-    """A client of the platform that is meant; what it raises becomes a message and exit code 1."""
+def platform_client(data: str | None, as_of: str | int | None = None) -> Iterator[Client]:
+    """A client of the platform that is meant; what it raises becomes a message and exit code 1.
+
+    With `as_of` it reads as things were then, and stderr says after which event that is.
+    """
     try:
-        with Client(find_url(data), _tell_lost) as client:
+        with Client(find_url(data), _tell_lost, as_of=as_of) as client:
             yield client
+            if as_of is not None:
+                click.echo(f"as of event {client.as_of_seq}", err=True)
     except Unreachable as error:
         raise click.ClickException(f"{error}. Is it up? See: {command('status', data)}") from error
     except (ApiError, NoPlatform) as error:

@@ -17,6 +17,7 @@ from trainmaster.client.errors import ApiError, Unreachable
 from trainmaster.client.shapes import (
     Agent,
     Checkpoint,
+    Diff,
     EventItem,
     EventPage,
     Experiment,
@@ -34,6 +35,8 @@ CHUNK_BYTES = 1024 * 1024
 
 _AWAY = (502, 503, 504)
 
+_SEQ = "TM-Seq"
+
 Query = dict[str, str | int | None]
 
 
@@ -41,10 +44,14 @@ class Client:
     """A connection to one platform. Methods raise ApiError and Unreachable.
 
     `on_lost` is called when the platform goes away while something is followed; following goes on when it is back.
+    `as_of` (a sequence, or a time with its offset) makes experiments, trials, checkpoints, agents and queue those of
+    then. `as_of_seq` is the sequence that was meant, known with the first answer: all answers are about one moment.
     """
 
-    def __init__(self, url: str, on_lost: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, url: str, on_lost: Callable[[], None] = lambda: None, *, as_of: str | int | None = None) -> None:
         self.url = url.rstrip("/")
+        self.as_of_seq: int | None = None
+        self._as_of = as_of
         self._on_lost = on_lost
         self._http = httpx.Client(base_url=f"{self.url}/api/v1", timeout=TIMEOUT_S)
 
@@ -67,7 +74,7 @@ class Client:
 
     def experiment(self, experiment_id: str, *, min_seq: int | None = None) -> Experiment:
         """Return one experiment; with `min_seq`, as it was no earlier than that event."""
-        return cast("Experiment", self._json("GET", f"/experiments/{experiment_id}", query={"min_seq": min_seq}))
+        return cast("Experiment", self._read(f"/experiments/{experiment_id}", query={"min_seq": min_seq}))
 
     def pause(self, experiment_id: str) -> Experiment:
         """Have an experiment's trials checkpoint and give their slots back."""
@@ -103,7 +110,7 @@ class Client:
 
     def trial(self, trial_id: str) -> Trial:
         """Return one trial."""
-        return cast("Trial", self._json("GET", f"/trials/{trial_id}"))
+        return cast("Trial", self._read(f"/trials/{trial_id}"))
 
     def why(self, trial_id: str) -> list[EventItem]:
         """Return the events that led to where a trial is, by sequence."""
@@ -112,11 +119,11 @@ class Client:
     def checkpoints(self, *, experiment_id: str | None = None, trial_id: str | None = None) -> list[Checkpoint]:
         """Return the checkpoints of an experiment or of a trial."""
         owner = f"/trials/{trial_id}" if trial_id else f"/experiments/{experiment_id}"
-        return cast("list[Checkpoint]", self._json("GET", f"{owner}/checkpoints")["items"])
+        return cast("list[Checkpoint]", self._read(f"{owner}/checkpoints")["items"])
 
     def checkpoint(self, checkpoint_id: str) -> Checkpoint:
         """Return one checkpoint."""
-        return cast("Checkpoint", self._json("GET", f"/checkpoints/{checkpoint_id}"))
+        return cast("Checkpoint", self._read(f"/checkpoints/{checkpoint_id}"))
 
     def delete_checkpoint(self, checkpoint_id: str) -> Checkpoint:
         """Have a checkpoint's files deleted; they go soon after."""
@@ -134,7 +141,7 @@ class Client:
 
     def agents(self) -> list[Agent]:
         """Return all agents by name."""
-        return cast("list[Agent]", self._json("GET", "/agents")["items"])
+        return cast("list[Agent]", self._read("/agents")["items"])
 
     def queue(self, *, pool: str | None = None) -> Iterator[QueueItem]:
         """Yield the waiting trials, of one pool or of all, in the order they will be served."""
@@ -143,6 +150,10 @@ class Client:
     def status(self) -> Status:
         """Return how the platform is."""
         return cast("Status", self._json("GET", "/status"))
+
+    def diff(self, from_: str | int, to: str | int | None, limit: int) -> Diff:
+        """Return what changed between two moments, at most `limit` of each kind of change."""
+        return cast("Diff", self._json("GET", "/diff", query={"from": from_, "to": to, "limit": limit}))
 
     def set_aside(self, limit: int) -> SetAsideList:
         """Return the messages that the read model could not use, newest first."""
@@ -182,19 +193,32 @@ class Client:
     def _pages(self, path: str, query: Query | None = None) -> Iterator[dict[str, Any]]:
         cursor: str | None = None
         while True:
-            page = self._json("GET", path, query={"limit": 100, "cursor": cursor} | (query or {}))
+            page = self._read(path, query={"limit": 100, "cursor": cursor} | (query or {}))
             yield from page["items"]
             if (cursor := page["next_cursor"]) is None:
                 return
 
+    def _read(self, path: str, *, query: Query | None = None) -> dict[str, Any]:
+        """Return the answer to a question that can be about the past."""
+        response = self._request("GET", path, query=(query or {}) | {"as_of": self._as_of})
+        if self._as_of is not None:
+            self._as_of = self.as_of_seq = int(response.headers[_SEQ])
+        answer: dict[str, Any] = response.json()
+        return answer
+
     def _json(
         self, method: str, path: str, *, query: Query | None = None, files: dict[str, bytes] | None = None
     ) -> dict[str, Any]:
+        answer: dict[str, Any] = self._request(method, path, query=query, files=files).json()
+        return answer
+
+    def _request(
+        self, method: str, path: str, *, query: Query | None = None, files: dict[str, bytes] | None = None
+    ) -> httpx.Response:
         with self._reaching():
             response = self._http.request(method, path, params=_given(query), files=files)
             _check(response)
-        answer: dict[str, Any] = response.json()
-        return answer
+        return response
 
     @contextlib.contextmanager
     def _open(self, method: str, path: str, query: Query | None = None) -> Iterator[httpx.Response]:

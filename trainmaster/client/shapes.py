@@ -258,3 +258,43 @@ class SetAsideList(TypedDict):
 
     items: list[SetAsideItem]
     total: int
+
+
+class Moment(TypedDict):
+    """A place on the log: right after the event `seq`, stored at `time`; null before the first one."""
+
+    seq: int
+    time: str | None
+
+
+class FieldChange(TypedDict):
+    """A field that differs, long text cut."""
+
+    name: str
+    before: Any
+    after: Any
+
+
+class Difference(TypedDict):
+    """A row that came, went or changed; `seq` is the event that did it last."""
+
+    id: str
+    label: str | None
+    seq: int
+    fields: list[FieldChange]
+
+
+class DiffPart(TypedDict):
+    """What happened to one kind of thing; the lists are bounded, the counts are not."""
+
+    kind: str
+    num_came: int
+    num_changed: int
+    num_went: int
+    came: list[Difference]
+    changed: list[Difference]
+    went: list[Difference]
+
+
+#: What changed between two moments.
+Diff = TypedDict("Diff", {"from": Moment, "to": Moment, "parts": list[DiffPart]})

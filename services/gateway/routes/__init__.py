@@ -4,6 +4,7 @@ from services.gateway.api import Route
 from services.gateway.routes import (
     agents,
     checkpoints,
+    diff,
     events,
     experiments,
     logs,
@@ -24,6 +25,7 @@ ROUTES: tuple[Route, ...] = (
     *why.ROUTES,
     *checkpoints.ROUTES,
     *agents.ROUTES,
+    *diff.ROUTES,
     *events.ROUTES,
     *raw.ROUTES,
     *status.ROUTES,

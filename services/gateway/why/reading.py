@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from nats.aio.client import Client
 
 from services.gateway import tap
-from services.gateway.queries import Database
+from services.gateway.past import Database
 from services.gateway.views import EventItem, ReasonGroup
 from shared import log, subjects
 from shared.events import ExperimentSubmitted
