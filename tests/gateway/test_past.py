@@ -41,7 +41,7 @@ async def ask(api: Api, question: str, **query: object) -> Any:
     """An answer, or the status of a refusal."""
     parameters = {name: str(value) for name, value in query.items()}
     async with api.http.get(f"{api.url}/api/v1/{question}", params=parameters) as response:
-        answer = await response.json() if response.status == 200 else response.status
+        answer: Any = await response.json() if response.status == 200 else response.status
     if question == "queue" and response.status == 200:  # why they wait, only the scheduler knows, of the present
         answer["items"] = [item | {"reason": ""} for item in answer["items"]]
     return answer
