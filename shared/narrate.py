@@ -307,7 +307,8 @@ def _(event: TrialPreempted) -> str:
 @sentence.register
 def _(event: TrialExited) -> str:
     code = "" if event.exit_code is None else f" with exit code {event.exit_code}"
-    return f"trial {event.trial_id} exited{code}: {event.outcome}{_detail(event.error)}"
+    cause = f" ({event.cause})" if event.cause else ""
+    return f"trial {event.trial_id} exited{code}: {event.outcome}{cause}{_detail(event.error)}"
 
 
 @sentence.register

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
 from services.worker.decide import Kill, KillReason, Order, Start, Stop
+from services.worker.endings import Fault
 from services.worker.state import MemberExit, Rendezvous, Shard
-from shared.events import Outcome
+from shared.events import FailureCause, Outcome
 from shared.ids import AgentId
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ class Control:
         self._yields_to_stop = self._yields_to_kill = False
         self.stop: asyncio.Future[Stop] = loop.create_future()
         self.kill: asyncio.Future[Kill] = loop.create_future()
-        self.fault: asyncio.Future[str] = loop.create_future()
+        self.fault: asyncio.Future[Fault] = loop.create_future()
         self.rendezvous: asyncio.Future[Rendezvous] = loop.create_future()
         self.members: dict[AgentId, MemberExit] = {}
         self.changed = asyncio.Event()
@@ -49,9 +50,9 @@ class Control:
             case Shard():
                 self._on_shard(order)
 
-    def fail(self, error: str) -> None:
+    def fail(self, error: str, cause: FailureCause | None = None) -> None:
         """End the trial for a mistake of its own."""
-        _settle(self.fault, error)
+        _settle(self.fault, Fault(error=error, cause=cause))
 
     def expire(self) -> None:
         """All the time is over that a stop leaves the ranks, and us to store what they wrote."""

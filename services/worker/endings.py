@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from services.worker.decide import KillReason
 from services.worker.state import MemberExit
-from shared.events import Outcome
+from shared.events import FailureCause, Outcome
 from shared.ids import AgentId
 
 MAX_ERROR_CHARS = 8 * 1024
@@ -23,6 +23,17 @@ _PEER_LOSS = re.compile(
     r"|recvValue failed|failed to recv|NCCL.*(remote|timeout|timed out|aborted)|DistNetworkError|DistStoreError"
     r"|nobody supervises",
     re.IGNORECASE,
+)
+
+
+_NO_GPU_MEMORY = re.compile(
+    r"CUDA out of memory|HIP out of memory|torch(\.cuda)?\.OutOfMemoryError|CUDA error: out of memory"
+    r"|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED|RESOURCE_EXHAUSTED: Out of memory"
+)
+_NO_HOST_MEMORY = re.compile(
+    r"^(\w+\.)*_?(Array)?MemoryError\b|DefaultCPUAllocator: (can't allocate|not enough) memory|std::bad_alloc"
+    r"|OSError: \[Errno 12\]|Cannot allocate memory",
+    re.MULTILINE,
 )
 
 
@@ -56,6 +67,15 @@ class Ending:
     step: int | None = None  # where a preempted trial stopped
     rank: int | None = None  # whose failure was the root cause
     agent_id: AgentId | None = None  # where, if not here
+    cause: FailureCause | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A trial's mistake that we ended it for."""
+
+    error: str
+    cause: FailureCause | None = None
 
 
 def local_ending(
@@ -64,7 +84,7 @@ def local_ending(
     *,
     is_stopping: bool = False,
     kill: KillReason | None = None,
-    fault: str | None = None,
+    fault: Fault | None = None,
     is_stored: bool = True,
 ) -> Ending:
     """Return how this agent's ranks ended. `exits` in the order they came; `fault` is the trial's mistake that we
@@ -76,11 +96,17 @@ def local_ending(
             return Ending(outcome=Outcome.INTERRUPTED, error=str(kill))
     cause = root_cause(exits)
     if fault is not None:
-        return Ending(outcome=Outcome.FAILED, error=fault)
+        return Ending(outcome=Outcome.FAILED, error=fault.error, cause=fault.cause)
     if kill is not None and (cause is None or is_peer_loss(error_of(cause))):
         return Ending(outcome=Outcome.INTERRUPTED, error=str(kill))
     if cause is not None:
-        return Ending(outcome=Outcome.FAILED, exit_code=cause.code, error=error_of(cause), rank=cause.rank)
+        return Ending(
+            outcome=Outcome.FAILED,
+            exit_code=cause.code,
+            error=error_of(cause),
+            rank=cause.rank,
+            cause=memory_shortage(cause),
+        )
     if any(ended.code is None for ended in exits):
         return Ending(outcome=Outcome.INTERRUPTED, error="the process that starts the ranks on this agent died")
     if is_stopping and not (is_stored and byes and all(bye.outcome is Outcome.COMPLETED for bye in byes.values())):
@@ -137,7 +163,18 @@ def error_of(ended: RankExit) -> str:
     else:
         head = f"rank {ended.rank} exited with code {ended.code}"
     words = "\n".join(traceback_in(ended.stderr) or ended.stderr)
-    return f"{head}\n{words[-MAX_ERROR_CHARS:]}".rstrip()
+    shortage = memory_shortage(ended)  # said last as well: that line stands for the whole where there is room for one
+    tail = f"\nrank {ended.rank} ran {shortage}" if shortage else ""
+    return f"{head}\n{words[-MAX_ERROR_CHARS:]}".rstrip() + tail
+
+
+def memory_shortage(ended: RankExit) -> FailureCause | None:
+    """Return which memory a rank lacked, if it failed of that: by its last words, or because the kernel killed it."""
+    words = "\n".join(traceback_in(ended.stderr) or ended.stderr)
+    if _NO_GPU_MEMORY.search(words):
+        return FailureCause.GPU_MEMORY
+    was_killed = ended.code == -signal.SIGKILL and ended.out_of_memory
+    return FailureCause.HOST_MEMORY if was_killed or _NO_HOST_MEMORY.search(words) else None
 
 
 def traceback_in(lines: Sequence[str]) -> tuple[str, ...]:
@@ -164,6 +201,7 @@ def _ending_of(member: MemberExit) -> Ending:
         error=told,
         rank=member.rank,
         agent_id=member.agent_id,
+        cause=member.cause,
     )
 
 

@@ -128,9 +128,15 @@ class Gang:
                 error=error,
                 rank=ending.rank,
                 failed_agent_id=ending.agent_id,
+                cause=ending.cause,
             )
         return GangMemberExited(
-            **self._spoken, outcome=ending.outcome, exit_code=ending.exit_code, error=error, rank=ending.rank
+            **self._spoken,
+            outcome=ending.outcome,
+            exit_code=ending.exit_code,
+            error=error,
+            rank=ending.rank,
+            cause=ending.cause,
         )
 
     async def _put(self, event: Event, causes: tuple[int, ...]) -> None:

@@ -88,10 +88,12 @@ class Parent:
         directory: Path,
         stdout: int,
         stderr: int,
+        memory_bytes: int | None = None,
     ) -> Process:
         """Start a program with its output going to two descriptors. Raises CannotSpawn.
 
-        `warm`: argv is what would follow `python`, and runs in a fork of the warm interpreter.
+        `warm`: argv is what would follow `python`, and runs in a fork of the warm interpreter. `memory_bytes` limits
+        the data that the process, and each that it starts, may hold.
         """
         request = {
             "type": "spawn",
@@ -99,6 +101,7 @@ class Parent:
             "warm": warm,
             "env": dict(environment),
             "cwd": str(directory),
+            "memory_bytes": memory_bytes,
         }
         return await self._ask(request, [stdout, stderr])
 

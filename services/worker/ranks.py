@@ -62,6 +62,11 @@ class Ranks:
         """Kill all ranks that still run."""
         self.signal(signal.SIGKILL)
 
+    def dump_stacks(self, ranks: Iterable[int]) -> None:
+        """Have ranks that use the SDK write to stderr where they are."""
+        for rank in ranks:
+            self._processes[rank].signal(signal.SIGQUIT)
+
     def signal(self, number: signal.Signals) -> None:
         """Signal all ranks that still run."""
         for rank, process in self._processes.items():

@@ -6,21 +6,24 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from services.worker import launch
+from services.worker import launch, workspace
 from services.worker.control import Control
 from services.worker.endings import Ending, RankExit, local_ending
 from services.worker.facilities import Facilities
+from services.worker.frames import Frame
 from services.worker.logs import RankLog
 from services.worker.parent import Process
 from services.worker.prepare import Prepared, prepare, welcome
 from services.worker.ranks import Ranks, end
 from services.worker.rendezvous import ANY_PORT, RendezvousHost
 from services.worker.reports import Reports
+from services.worker.stalls import DUMP_S, Watch, verdict
 from services.worker.state import Allocation, Checkpoint, Rendezvous
 from services.worker.trial_socket import TrialSocket, socket_path
 from services.worker.uploads import Uploads
-from shared.events import CheckpointRefused, TrialStarted
+from shared.events import CheckpointRefused, FailureCause, TrialStarted
 
 #: For storing what ranks wrote before one of them failed, or up to the end of the time that a stop left them. After a
 #: clean exit there is no limit: the trial has not completed before its last checkpoint is stored.
@@ -94,20 +97,17 @@ class Share:
 
     async def _run_ranks(self, prepared: Prepared, rendezvous: Rendezvous) -> Ending:
         reports, control = self._reports(prepared), self._control
-        with socket_path(prepared.directory) as path:
-            trial_socket = TrialSocket(
-                path,
-                welcome=lambda rank: welcome(prepared, self._allocation, self._place, rank),
-                handle=reports.handle,
-                complain=self.log.say,
-            )
-            async with asyncio.TaskGroup() as tasks, trial_socket.serve(tasks):
-                ranks, captures = await self._launch(prepared, rendezvous, path, tasks)
-                try:
-                    await self._say_started(prepared)
-                    exits, is_stored = await self._see_through(ranks, captures, trial_socket, tasks)
-                finally:
-                    await ranks.end()
+        watch = Watch(prepared.experiment.stall_timeout)
+        async with workspace.scratch(prepared.directory) as scratch:
+            with socket_path(prepared.directory) as path:
+                trial_socket = self._socket(path, prepared, reports, watch)
+                async with asyncio.TaskGroup() as tasks, trial_socket.serve(tasks):
+                    ranks, captures = await self._launch(prepared, rendezvous, path, scratch, tasks)
+                    try:
+                        await self._say_started(prepared)
+                        exits, is_stored = await self._see_through(ranks, captures, trial_socket, watch, tasks)
+                    finally:
+                        await ranks.end()
         return local_ending(
             exits,
             reports.byes,
@@ -117,8 +117,21 @@ class Share:
             is_stored=is_stored,
         )
 
+    def _socket(self, path: Path, prepared: Prepared, reports: Reports, watch: Watch) -> TrialSocket:
+        def greet(rank: int) -> dict[str, Any] | None:
+            answer = welcome(prepared, self._allocation, self._place, rank)
+            if answer is not None:
+                watch.heard(rank)
+            return answer
+
+        async def handle(rank: int, frame: Frame) -> None:
+            watch.heard(rank)
+            await reports.handle(rank, frame)
+
+        return TrialSocket(path, welcome=greet, handle=handle, complain=self.log.say)
+
     async def _launch(
-        self, prepared: Prepared, rendezvous: Rendezvous, socket: Path, tasks: asyncio.TaskGroup
+        self, prepared: Prepared, rendezvous: Rendezvous, socket: Path, scratch: Path, tasks: asyncio.TaskGroup
     ) -> tuple[Ranks, Captures]:
         """Start all ranks, or none: raises CannotSpawn, or OSError."""
         processes: dict[int, Process] = {}
@@ -128,7 +141,7 @@ class Share:
                 with contextlib.ExitStack() as reading, contextlib.ExitStack() as writing:
                     stdout, stderr = (_pipe(reading, writing) for _ in range(2))
                     output = (stdout[1], stderr[1])
-                    processes[rank] = await self._spawn(prepared, rendezvous, socket, rank, output)
+                    processes[rank] = await self._spawn(prepared, rendezvous, socket, scratch, rank, output)
                     captures[rank] = tasks.create_task(
                         self._capture(rank, stdout[0], stderr[0]), name=f"output of rank {rank}"
                     )
@@ -139,14 +152,21 @@ class Share:
         return Ranks(processes, self._logs), captures
 
     async def _spawn(
-        self, prepared: Prepared, rendezvous: Rendezvous, socket: Path, rank: int, output: tuple[int, int]
+        self,
+        prepared: Prepared,
+        rendezvous: Rendezvous,
+        socket: Path,
+        scratch: Path,
+        rank: int,
+        output: tuple[int, int],
     ) -> Process:
         identity = {
             "TM_SOCKET": str(socket),
             "TM_TRIAL_ID": self._allocation.trial_id,
             "TM_EXPERIMENT_ID": self._allocation.experiment_id,
         } | launch.told_to_plain_scripts(prepared.trial.hyperparameters)
-        base = self._facilities.base_environment
+        base = {**self._facilities.base_environment, "TMPDIR": str(scratch)}
+        memory_mb = prepared.experiment.resources.memory_mb_per_slot
         return await self._facilities.parent.spawn(
             prepared.command.argv,
             warm=prepared.command.warm,
@@ -156,6 +176,7 @@ class Share:
             directory=prepared.code_directory,
             stdout=output[0],
             stderr=output[1],
+            memory_bytes=None if memory_mb is None else memory_mb * 2**20,
         )
 
     async def _capture(self, rank: int, stdout: int, stderr: int) -> None:
@@ -196,7 +217,7 @@ class Share:
         )
 
     async def _see_through(
-        self, ranks: Ranks, captures: Captures, trial_socket: TrialSocket, tasks: asyncio.TaskGroup
+        self, ranks: Ranks, captures: Captures, trial_socket: TrialSocket, watch: Watch, tasks: asyncio.TaskGroup
     ) -> tuple[list[RankExit], bool]:
         """Wait until the ranks, and all that they have set going, have ended; end them when told to.
 
@@ -208,6 +229,7 @@ class Share:
             tasks.create_task(self._obey_stop(ranks, trial_socket), name="obey stop"),
             tasks.create_task(self._obey_kill(ranks), name="obey kill"),
             tasks.create_task(self._obey_fault(ranks), name="obey fault"),
+            tasks.create_task(self._watch_over(ranks, watch), name="watch over ranks"),
         ]
         exits = await ranks.join(captures)
         is_stored = await self._store_the_rest(exits, trial_socket)
@@ -248,6 +270,21 @@ class Share:
     async def _obey_fault(self, ranks: Ranks) -> None:
         await asyncio.shield(self._control.fault)
         await ranks.terminate()
+
+    async def _watch_over(self, ranks: Ranks, watch: Watch) -> None:
+        """End the trial when a rank has hung, once all have said where they are."""
+        while True:
+            overdue = await watch.wait()
+            if self._uploads.are_pending:  # they may be waiting for the store to take a checkpoint
+                watch.excuse()
+                continue
+            self.log.say(f"{verdict(overdue, watch.timeout_s)}; the stacks of all ranks follow")
+            ranks.dump_stacks(watch.ranks)
+            await asyncio.sleep(DUMP_S)
+            error = verdict(watch.overdue() or overdue, watch.timeout_s)  # the others have fallen silent a little later
+            stacks = "\n".join(self._logs[overdue[0]].stderr_tail)
+            self._control.fail(f"{error}\n{stacks}\n{error}", FailureCause.STALLED)
+            return
 
 
 def _pipe(reading: contextlib.ExitStack, writing: contextlib.ExitStack) -> tuple[int, int]:

@@ -30,6 +30,7 @@ from shared.events import (
     ExperimentCompleted,
     ExperimentFailed,
     ExperimentSubmitted,
+    FailureCause,
     GangMember,
     GangMemberExited,
     GPUAllocated,
@@ -116,6 +117,7 @@ class MemberExit:
     exit_code: int | None = None
     error: str | None = None
     rank: int | None = None
+    cause: FailureCause | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,6 +309,7 @@ def _(event: GangMemberExited, seq: int, state: State) -> None:
                 exit_code=event.exit_code,
                 error=event.error,
                 rank=event.rank,
+                cause=event.cause,
             ),
         )
 

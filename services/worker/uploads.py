@@ -51,13 +51,20 @@ class Uploads:
         self._store = store
         self._outbox = outbox
         self._waiting: asyncio.Queue[Written] = asyncio.Queue(MAX_WAITING)
+        self._num_pending = 0
         self._stored_steps: set[int] = set()
         self._shards: dict[int, dict[AgentId, Sequence[CheckpointFile]]] = {}
         self._completed: set[AgentId] = set()
         self._heard = asyncio.Event()
 
+    @property
+    def are_pending(self) -> bool:
+        """Whether anything that was added is not stored yet."""
+        return self._num_pending > 0
+
     async def add(self, written: Written) -> None:
         """Queue a checkpoint; waits while MAX_WAITING wait already."""
+        self._num_pending += 1
         await self._waiting.put(written)
 
     def add_shard(self, shard: Shard) -> None:
@@ -89,6 +96,7 @@ class Uploads:
             except (BadCheckpoint, TooLarge) as error:
                 fail(f"the checkpoint of step {written.step} cannot be stored: {error}")
             finally:
+                self._num_pending -= 1
                 self._waiting.task_done()
 
     async def _save(self, written: Written, patience: Patience) -> None:

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from shared.objectstore import NotFound, ObjectStore
 LOCK_TIMEOUT_S = 10.0
 LOCK_RETRY_S = 0.05
 MAX_ARCHIVES = 16
+MAX_SCRATCH_PATH_BYTES = 60  # of the 107 that the kernel allows; Python adds 41
 
 _ARCHIVES = "archives"
 _LOCK = "lock"
@@ -47,6 +49,21 @@ def lock(directory: Path) -> int:
         if entry.is_dir() and entry.name != _ARCHIVES:
             shutil.rmtree(entry, ignore_errors=True)
     return fd
+
+
+@contextlib.asynccontextmanager
+async def scratch(directory: Path) -> AsyncIterator[Path]:
+    """A directory for temporary files, as long as the context lasts: in `directory`, or in the system's if its path
+    would be too long for the sockets that some libraries put there."""
+    path = directory / "scratch"
+    if len(str(path).encode()) > MAX_SCRATCH_PATH_BYTES:
+        path = Path(tempfile.mkdtemp(prefix="tm-scratch-"))
+    else:
+        path.mkdir()
+    try:
+        yield path
+    finally:
+        await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
 
 
 class Workspace:

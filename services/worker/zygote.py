@@ -19,6 +19,7 @@ import gc
 import importlib
 import io
 import os
+import resource
 import runpy
 import select
 import signal
@@ -189,6 +190,8 @@ def _run_rank(request: Request, fds: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
+    if (limit := request["memory_bytes"]) is not None:  # not of addresses: CUDA reserves far more than there is
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     if request["warm"]:
         _run_python(argv)
     else:

@@ -19,6 +19,14 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"  # the machine's fault, not the trial's: not counted as a restart
 
 
+class FailureCause(StrEnum):
+    """A cause of failure that the machine recognises."""
+
+    HOST_MEMORY = "out of host memory"
+    GPU_MEMORY = "out of GPU memory"
+    STALLED = "stalled"
+
+
 class CheckpointFile(msgspec.Struct, frozen=True, kw_only=True):
     """One file of a checkpoint; `path` is relative to the checkpoint."""
 
@@ -101,6 +109,7 @@ class GangMemberExited(TrialEvent, frozen=True, kw_only=True, omit_defaults=True
     exit_code: int | None
     error: str | None
     rank: int | None = None
+    cause: FailureCause | None = None
 
 
 class TrialPreempted(TrialEvent, frozen=True, kw_only=True):
@@ -111,10 +120,11 @@ class TrialPreempted(TrialEvent, frozen=True, kw_only=True):
 
 class TrialExited(TrialEvent, frozen=True, kw_only=True, omit_defaults=True):
     """Every rank of the gang has ended by itself. `error` is the root cause's traceback or last output, `rank` the one
-    that failed first, `failed_agent_id` where."""
+    that failed first, `failed_agent_id` where; `cause` is the kind of failure, if the machine recognises it."""
 
     outcome: Outcome
     exit_code: int | None
     error: str | None
     rank: int | None = None
     failed_agent_id: AgentId | None = None
+    cause: FailureCause | None = None

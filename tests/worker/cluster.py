@@ -98,6 +98,7 @@ class Cluster:
         store_code: bool = True,
         max_batches: int = 10,
         hyperparameters: Mapping[str, Any] = MappingProxyType({"lr": 0.1}),
+        resources: str = "",
     ) -> None:
         """Submit an experiment of one trial with the given code."""
         code = self.directory / "code"
@@ -112,7 +113,7 @@ class Cluster:
         config = parse_experiment(
             f"entrypoint: {entrypoint}\n"
             f"searcher: {{name: single, metric: loss, max_length: {{batches: {max_batches}}}}}\n"
-            f"resources: {{slots_per_trial: {slots}}}\nhyperparameters: {{lr: 0.1}}\n{more}"
+            f"resources: {{{resources or f'slots_per_trial: {slots}'}}}\nhyperparameters: {{lr: 0.1}}\n{more}"
         ).model_dump(mode="json")
         await self.say(
             "gateway",

@@ -5,9 +5,9 @@ import signal
 import pytest
 
 from services.worker.decide import KillReason
-from services.worker.endings import Bye, Ending, RankExit, error_of, gang_ending, local_ending
+from services.worker.endings import Bye, Ending, Fault, RankExit, error_of, gang_ending, local_ending
 from services.worker.state import MemberExit
-from shared.events import Outcome
+from shared.events import FailureCause, Outcome
 from shared.ids import AgentId
 
 TRACEBACK = ("some output", "Traceback (most recent call last):", '  File "main.py", line 1', "ValueError: bad")
@@ -91,7 +91,7 @@ def test_a_kill_decides_the_outcome(reason: KillReason, outcome: Outcome) -> Non
 
 
 def test_the_trials_own_mistake_is_a_failure() -> None:
-    ending = local_ending([RankExit(rank=0, code=-15, signalled=True)], {}, fault="bad checkpoint")
+    ending = local_ending([RankExit(rank=0, code=-15, signalled=True)], {}, fault=Fault(error="bad checkpoint"))
     assert ending == Ending(outcome=Outcome.FAILED, error="bad checkpoint")
 
 
@@ -163,3 +163,38 @@ def test_an_agent_that_leaves_takes_the_gang_with_it() -> None:
 def test_a_lost_agent_means_the_trial_goes_again() -> None:
     for local in (Outcome.COMPLETED, Outcome.FAILED, Outcome.INTERRUPTED):
         assert gang_ending(Ending(outcome=local), [member(None)]) == Ending(outcome=Outcome.PREEMPTED)
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", FailureCause.GPU_MEMORY),
+        ("torch.cuda.OutOfMemoryError: CUDA out of memory.", FailureCause.GPU_MEMORY),
+        ("RuntimeError: CUDA error: out of memory", FailureCause.GPU_MEMORY),
+        ("MemoryError", FailureCause.HOST_MEMORY),
+        ("numpy._core._exceptions._ArrayMemoryError: Unable to allocate 7 TiB", FailureCause.HOST_MEMORY),
+        ("RuntimeError: DefaultCPUAllocator: can't allocate memory: you tried", FailureCause.HOST_MEMORY),
+        ("OSError: [Errno 12] Cannot allocate memory", FailureCause.HOST_MEMORY),
+        ("ValueError: a MemoryError of a poem", None),
+    ],
+)
+def test_a_lack_of_memory_is_recognised_by_its_last_words(words: str, cause: FailureCause | None) -> None:
+    ended = RankExit(rank=2, code=1, stderr=("Traceback (most recent call last):", "  File 'x'", words))
+    ending = local_ending([ended], {})
+    assert (ending.outcome, ending.cause) == (Outcome.FAILED, cause)
+    last = (ending.error or "").splitlines()[-1]
+    assert last == (words if cause is None else f"rank 2 ran {cause}")
+
+
+def test_a_process_killed_by_the_kernel_for_want_of_memory_says_so_last() -> None:
+    ended = RankExit(rank=0, code=-signal.SIGKILL, stderr=("loading",), out_of_memory=True)
+    ending = local_ending([ended], {})
+    assert ending.cause is FailureCause.HOST_MEMORY
+    assert (ending.error or "").splitlines()[-1] == "rank 0 ran out of host memory"
+    assert local_ending([RankExit(rank=0, code=-signal.SIGKILL)], {}).cause is None
+
+
+def test_what_another_agent_recognised_is_told() -> None:
+    there = MemberExit(agent_id=AgentId("b"), seq=1, outcome=Outcome.FAILED, error="x", cause=FailureCause.GPU_MEMORY)
+    here = Ending(outcome=Outcome.INTERRUPTED, error=str(KillReason.MEMBER_ENDED))
+    assert gang_ending(here, [there]).cause is FailureCause.GPU_MEMORY

@@ -5,7 +5,9 @@ either fails, or the agent is gone, the process ends at once: nobody supervises 
 trains on would hold a slot that is being given to somebody else.
 """
 
+import faulthandler
 import os
+import signal
 import socket
 import sys
 import threading
@@ -25,6 +27,8 @@ MAX_BUFFER_BYTES = 16 * 1024 * 1024
 RECEIVE_BYTES = 64 * 1024
 WELCOME_TIMEOUT_S = 60.0
 FAREWELL_TIMEOUT_S = 60.0
+#: On this signal the process writes where all its threads are to stderr, also from inside a call that never returns.
+STACKS_SIGNAL = signal.SIGQUIT
 UPLOAD_TIMEOUT_S = 6 * 3600.0
 
 
@@ -45,6 +49,7 @@ class AgentSession:
         self._uploaded.set()
         self._uploading_step: int | None = None
         self._leaving = False
+        faulthandler.register(STACKS_SIGNAL, file=2, all_threads=True)
         self._send({"type": "hello", "rank": rank, "pid": os.getpid()})
         welcome = next(self._frames, None)
         if welcome is None or welcome["type"] != "welcome":

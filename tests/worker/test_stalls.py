@@ -1,0 +1,121 @@
+"""Ranks that hang, ranks that want too much memory, and what they leave behind: real processes under a real agent."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from services.worker.stalls import Watch
+from shared.events import FailureCause, Outcome, TrialExited
+from tests.support.eventually import eventually
+from tests.worker.cluster import AGENT, Cluster
+from tests.worker.scripts import script
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def with_sdk(body: str) -> dict[str, str]:
+    """A script that uses the SDK, which its code directory does not hold."""
+    return {"main.py": f"import sys\nsys.path.insert(0, {str(REPOSITORY)!r})\nimport trainmaster as tm\n{body}"}
+
+
+HANGS = """
+import threading, os
+with tm.trial() as trial:
+    for step in trial.steps():
+        if step == 3 and trial.rank == 1:
+            def wait_for_nobody():
+                threading.Event().wait()
+            wait_for_nobody()
+        elif step == 3:
+            def wait_for_the_other():
+                threading.Event().wait()
+            wait_for_the_other()
+"""
+
+
+async def test_a_hang_is_told_with_the_stacks_of_all_ranks_and_counts_as_a_failure(tm: Cluster) -> None:
+    await tm.submit(with_sdk(HANGS), slots=2, more="stall_timeout: 1")
+    async with tm.agent():
+        await tm.allocate((AGENT, (0, 1)))
+        exited = await tm.wait_for(TrialExited)
+    assert (exited.outcome, exited.cause) == (Outcome.FAILED, FailureCause.STALLED)
+    assert exited.error is not None
+    assert exited.error.startswith("ranks 0, 1 hung: no step, no report and no heartbeat for 1 s (stall_timeout)")
+    assert exited.error.splitlines()[-1] == exited.error.splitlines()[0]
+    assert "wait_for_the_other" in exited.error
+    assert (await tm.wait_for_line("in wait_for_nobody"))[:2] == (1, "stderr")
+    assert (await tm.wait_for_line("in wait_for_the_other"))[:2] == (0, "stderr")
+
+
+async def test_heartbeats_keep_a_trial_that_takes_its_time(tm: Cluster) -> None:
+    body = """
+import time
+with tm.trial() as trial:
+    for step in trial.steps():
+        for _ in range(15 if step == 2 else 0):
+            time.sleep(0.1)
+            trial.heartbeat()
+"""
+    await tm.submit(with_sdk(body), more="stall_timeout: 1", max_batches=3)
+    async with tm.agent():
+        await tm.allocate()
+        assert (await tm.wait_for(TrialExited)).outcome is Outcome.COMPLETED
+
+
+async def test_a_script_that_does_not_talk_is_not_watched(tm: Cluster) -> None:
+    await tm.submit({"main.py": "import time\ntime.sleep(1.5)\nprint('slept')"}, more="stall_timeout: 1")
+    async with tm.agent():
+        await tm.allocate()
+        assert (await tm.wait_for(TrialExited)).outcome is Outcome.COMPLETED
+
+
+async def test_ranks_that_wait_for_the_store_have_not_hung() -> None:
+    now = 0.0
+    watch = Watch(10, clock=lambda: now)
+    waiting = asyncio.create_task(watch.wait())
+    watch.heard(0)
+    now = 6.0
+    watch.heard(1)
+    now = 10.0
+    assert watch.overdue() == [0] and watch.ranks == [0, 1]
+    watch.excuse()
+    assert watch.overdue() == []
+    now = 20.0
+    watch.heard(0)
+    assert watch.overdue() == [1]
+    watch.heard(1)
+    waiting.cancel()
+
+
+@pytest.mark.parametrize("entrypoint", ["python main.py", "python -O main.py"])  # forked, and executed anew
+async def test_memory_is_limited_and_the_lack_of_it_recognised(tm: Cluster, entrypoint: str) -> None:
+    hungry = "print('began', flush=True)\nhoard = bytearray(600 * 2**20)\n"
+    await tm.submit(
+        {"main.py": hungry},
+        entrypoint=entrypoint,
+        more="checkpoint_policy: none",
+        resources="slots_per_trial: 1, memory_mb_per_slot: 400",
+    )
+    async with tm.agent():
+        await tm.allocate()
+        exited = await tm.wait_for(TrialExited)
+    assert (exited.outcome, exited.cause) == (Outcome.FAILED, FailureCause.HOST_MEMORY)
+    assert (exited.error or "").splitlines()[-2:] == ["MemoryError", "rank 0 ran out of host memory"]
+
+
+async def test_temporary_files_are_a_trials_own_and_go_with_it(tm: Cluster) -> None:
+    body = """
+import tempfile
+made = tempfile.mkstemp()[1]
+open(made, "w").write("left behind")
+print("made", made)
+"""
+    await tm.submit(script(body))
+    async with tm.agent():
+        await tm.allocate()
+        _, _, line = await tm.wait_for_line("made ")
+        await tm.wait_for(TrialExited)
+        made = Path(line.split()[1])
+        assert made.parent.name == "scratch" or made.parent.name.startswith("tm-scratch-")
+        await eventually(lambda: not made.parent.exists())
