@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from typing import Any
 
 from services.searcher.decide import Answer
@@ -129,6 +129,17 @@ async def _process(command: tuple[str, ...]) -> AsyncIterator[_Process]:
         yield process
     finally:
         await process.stop()
+
+
+@contextlib.contextmanager
+def computing(command: tuple[str, ...] = COMMAND) -> Iterator[Callable[[Question], Proposal | str]]:
+    """Give a function that has a question answered like Suggestions, for those who have time to wait."""
+    process = _Process(command)
+    with asyncio.Runner() as runner:
+        try:
+            yield lambda question: runner.run(_outcome(process, question))
+        finally:
+            runner.run(process.stop())
 
 
 async def _outcome(process: _Process, question: Question) -> Proposal | str:

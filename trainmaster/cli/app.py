@@ -26,6 +26,7 @@ COMMANDS = {
     "cancel": ("experiments", "End an experiment or a trial"),
     "change": ("experiments", "Change an experiment's place in the queue or its search's limits"),
     "move": ("experiments", "Move an experiment in the queue"),
+    "search": ("search", "Make a search's decisions again from the log"),
     "logs": ("trials", "Show what a trial wrote"),
     "why": ("trials", "Show the events that led to where a trial is"),
     "diff": ("diff", "Show what changed between two moments"),

@@ -7,7 +7,7 @@ import click
 
 from trainmaster.cli.checkout import ROOT
 
-NOT_BENCHMARKS = ("peers", "platform", "report")
+NOT_BENCHMARKS = ("peers", "platform", "report", "virtual")
 
 
 class Benchmarks(click.Group):

@@ -62,14 +62,20 @@ def print_experiment(experiment: Experiment, trials: list[Trial]) -> None:
 
 
 def warn_of_silence(client: Client, experiment: Experiment) -> bool:
-    """Say so on stderr when trials completed but none reported the searcher's metric. Return whether that is so."""
-    if experiment["best"] is not None or not experiment["trials"]["completed"]:
+    """Say so on stderr when no trial reports what the search goes by. Return whether none reported its metric."""
+    time_metric = experiment.get("config", {}).get("searcher", {}).get("time_metric")
+    is_silent = experiment["best"] is None and experiment["trials"]["completed"] > 0
+    if not is_silent and time_metric in (None, "batches"):
         return False
-    metric = experiment["searcher"]["metric"]
     reported = {series["name"] for series in client.metrics(experiment_id=experiment["id"], group="validation")}
     instead = f"they reported: {', '.join(sorted(reported))}" if reported else "they reported no validation at all"
-    click.echo(f"WARNING: no trial reported a validation of {metric}; {instead}", err=True)
-    return True
+    if is_silent:
+        click.echo(
+            f"WARNING: no trial reported a validation of {experiment['searcher']['metric']}; {instead}", err=True
+        )
+    elif reported and time_metric not in reported:
+        click.echo(f"WARNING: no trial reported the time_metric {time_metric}, so none is stopped; {instead}", err=True)
+    return is_silent
 
 
 def trial_row(trial: Trial) -> tuple[object, ...]:
