@@ -13,6 +13,7 @@ from services.gateway.collector import Collector
 from services.gateway.position import Position
 from services.gateway.pulse import Pulse
 from services.gateway.routes import ROUTES
+from services.gateway.routes.exports import EXPORTS, MAX_EXPORTS
 from services.gateway.settings import Settings
 from shared import broker, postgres, runtime, subjects
 from shared.errors import Unavailable
@@ -31,6 +32,7 @@ def make_app(parts: Parts, host: str, published: frozenset[str] = frozenset()) -
     app = web.Application(middlewares=[problems.problems, guard.guard(guard.own_names(host, published))])
     app[PARTS] = parts
     app[sse.STREAMS] = set()
+    app[EXPORTS] = asyncio.Semaphore(MAX_EXPORTS)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.respond)
     description = json.dumps(openapi.document()).encode()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import parquet
 
 from tests.support.eventually import eventually_sync
 from tests.support.platform import RunningPlatform
@@ -92,6 +93,18 @@ def test_a_trial_is_shown_with_its_attempts_and_metrics(platform: RunningPlatfor
     shown = platform.tm("show", f"{finished['id']}-1").stdout
     assert {"ATTEMPT", "VALIDATION", "started", "agents"} <= set(shown.split())
     assert "0.25 at step 1" in shown
+
+
+def test_metrics_are_written_to_the_terminal_or_a_file(
+    platform: RunningPlatform, finished: dict[str, Any], tmp_path: Path
+) -> None:
+    header, *lines = platform.tm("metrics", f"{finished['id']}-1", "--group", "validation").stdout.splitlines()
+    assert header == "trial_id,group,name,epoch,step,time,value,archived"
+    assert [line.split(",")[:5] for line in lines] == [[f"{finished['id']}-1", "validation", "loss", "1", "1"]]
+    file = tmp_path / "metrics.parquet"
+    assert str(file) in platform.tm("metrics", finished["id"][:6], "-o", str(file)).stdout
+    table = parquet.read_table(file)
+    assert {f"{finished['id']}-1", f"{finished['id']}-2"} == set(table.column("trial_id").to_pylist())
 
 
 def test_the_best_value_stands_beside_its_step(platform: RunningPlatform, finished: dict[str, Any]) -> None:

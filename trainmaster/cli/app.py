@@ -28,6 +28,7 @@ COMMANDS = {
     "move": ("experiments", "Move an experiment in the queue"),
     "search": ("search", "Make a search's decisions again from the log"),
     "logs": ("trials", "Show what a trial wrote"),
+    "metrics": ("metrics", "Write what a trial or an experiment reported to a file"),
     "why": ("trials", "Show the events that led to where a trial is"),
     "diff": ("diff", "Show what changed between two moments"),
     "tap": ("tap", "Follow the event log"),

@@ -118,8 +118,7 @@ class Client:
 
     def checkpoints(self, *, experiment_id: str | None = None, trial_id: str | None = None) -> list[Checkpoint]:
         """Return the checkpoints of an experiment or of a trial."""
-        owner = f"/trials/{trial_id}" if trial_id else f"/experiments/{experiment_id}"
-        return cast("list[Checkpoint]", self._read(f"{owner}/checkpoints")["items"])
+        return cast("list[Checkpoint]", self._read(f"{_owner(experiment_id, trial_id)}/checkpoints")["items"])
 
     def checkpoint(self, checkpoint_id: str) -> Checkpoint:
         """Return one checkpoint."""
@@ -134,10 +133,31 @@ class Client:
         with self._open("GET", f"/checkpoints/{checkpoint_id}/files/{path}") as response:
             yield from response.iter_bytes(CHUNK_BYTES)
 
-    def metrics(self, *, experiment_id: str | None = None, trial_id: str | None = None, group: str) -> list[Series]:
-        """Return the metrics of an experiment's trials or of one trial; `group` is validation or training."""
-        owner = f"/trials/{trial_id}" if trial_id else f"/experiments/{experiment_id}"
-        return cast("list[Series]", self._json("GET", f"{owner}/metrics", query={"group": group})["series"])
+    def metrics(
+        self,
+        *,
+        experiment_id: str | None = None,
+        trial_id: str | None = None,
+        group: str,
+        name: str | None = None,
+        from_step: int | None = None,
+        to_step: int | None = None,
+        max_points: int | None = None,
+    ) -> list[Series]:
+        """Return the metrics of an experiment's trials or of one trial; `group` is validation or training.
+
+        A series of more than `max_points` is thinned so that its extremes stay (docs/metrics.md).
+        """
+        query = Query(group=group, name=name, from_step=from_step, to_step=to_step, max_points=max_points)
+        path = f"{_owner(experiment_id, trial_id)}/metrics"
+        return cast("list[Series]", self._json("GET", path, query=query)["series"])
+
+    def export_metrics(
+        self, query: Query, *, experiment_id: str | None = None, trial_id: str | None = None
+    ) -> Iterator[bytes]:
+        """Yield a file of all points, in chunks; `query` takes format (csv, ndjson, parquet), group, name, archived."""
+        with self._open("GET", f"{_owner(experiment_id, trial_id)}/metrics/export", query) as response:
+            yield from response.iter_bytes(CHUNK_BYTES)
 
     def agents(self) -> list[Agent]:
         """Return all agents by name."""
@@ -246,6 +266,10 @@ class Client:
             yield
         except httpx.TransportError as error:
             raise Unreachable(f"the platform at {self.url} does not answer ({error})") from error
+
+
+def _owner(experiment_id: str | None, trial_id: str | None) -> str:
+    return f"/trials/{trial_id}" if trial_id else f"/experiments/{experiment_id}"
 
 
 def _given(query: Query | None) -> dict[str, str | int]:
