@@ -15,7 +15,7 @@ from typing import NamedTuple
 import asyncpg
 
 from services.gateway.downsample import archived_from
-from services.gateway.queries import Database
+from services.gateway.past import Database
 from services.gateway.series import VALIDATION, Owner
 from shared.series import Packed, Points, read_raw, unpack
 
