@@ -1,4 +1,8 @@
-"""A search space seen as axes, and the values along them. Groups and axes are visited in the order of their names."""
+"""A search space seen as axes, and the values along them. Groups and axes are visited in the order of their names.
+
+A choice is an axis over its options' names, followed by the axes within the options: each of these has a condition,
+for only the chosen option's are there.
+"""
 
 import math
 import random
@@ -6,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from shared.config.hyperparameters import Categorical, Const, Double, Hyperparameter, Int, Log, Nested
+from shared.config.hyperparameters import Categorical, Choice, Const, Double, Hyperparameter, Int, Log, Nested
 
 Range = Categorical | Int | Double | Log
 Space = Mapping[str, Hyperparameter]
@@ -14,39 +18,79 @@ Path = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """An axis is there only where the axis of a choice, which comes before it, has this option."""
+
+    path: Path
+    option: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """One hyperparameter that varies, and where it stands among the groups."""
+    """One hyperparameter that varies: its name in the space, and where a trial's hyperparameters hold its value."""
 
     path: Path
     range: Range
+    place: Path
+    condition: Condition | None = None
 
 
-def axes(space: Space, path: Path = ()) -> Iterator[Axis]:
+def axes(space: Space) -> Iterator[Axis]:
     """Yield the axes of a space."""
+    yield from _axes(space, (), (), None)
+
+
+def _axes(space: Space, path: Path, place: Path, condition: Condition | None) -> Iterator[Axis]:
     for name, hyperparameter in sorted(space.items()):
+        within, at = (*path, name), (*place, name)
         match hyperparameter:
             case Const():
                 pass
             case Nested():
-                yield from axes(hyperparameter.root, (*path, name))
+                yield from _axes(hyperparameter.root, within, at, condition)
+            case Choice():
+                options = sorted(hyperparameter.options)
+                names = Categorical(vals=tuple(options))
+                yield Axis(path=within, range=names, place=(*at, "name"), condition=condition)
+                for option in options:
+                    chosen = Condition(path=within, option=option)
+                    yield from _axes(hyperparameter.options[option], (*within, option), at, chosen)
             case Categorical() | Int() | Double() | Log():
-                yield Axis(path=(*path, name), range=hyperparameter)
+                yield Axis(path=within, range=hyperparameter, place=at, condition=condition)
             case _:
                 assert_never(hyperparameter)
 
 
 def fill(space: Space, values: Mapping[Path, Any], path: Path = ()) -> dict[str, Any]:
-    """Return the hyperparameters of one trial: the constants, and the given value for each axis."""
+    """Return the hyperparameters of one trial: the constants, and the given value for each axis that is there."""
     filled: dict[str, Any] = {}
     for name, hyperparameter in space.items():
+        within = (*path, name)
         match hyperparameter:
             case Const():
                 filled[name] = hyperparameter.val
             case Nested():
-                filled[name] = fill(hyperparameter.root, values, (*path, name))
+                filled[name] = fill(hyperparameter.root, values, within)
+            case Choice():
+                option = values[within]
+                chosen = fill(hyperparameter.options[option], values, (*within, option))
+                filled[name] = {"name": option, **chosen}
             case _:
-                filled[name] = values[*path, name]
+                filled[name] = values[within]
     return filled
+
+
+def value_of(axis: Axis, hyperparameters: Mapping[str, Any], others: Mapping[Path, Any]) -> Any:
+    """Return an axis's value in a trial's hyperparameters, None if it is not there.
+
+    `others` are the values of the axes before it. Raises KeyError when it should be there and is not.
+    """
+    if axis.condition and others.get(axis.condition.path) != axis.condition.option:
+        return None
+    value: Any = hyperparameters
+    for name in axis.place:
+        value = value[name]
+    return value
 
 
 def value_at(range_: Range, unit: float) -> Any:

@@ -1,6 +1,7 @@
 """The space of a search: what each hyperparameter may be, and how many points it adds to a grid.
 
 A mapping with a `type` is a hyperparameter, a mapping without one is a group of them, anything else is a constant.
+A `choice` is where spaces are conditional: one of several groups, and only the chosen one's hyperparameters exist.
 The tags in angle brackets mark a union's branch in pydantic's error locations; shared.config.problems removes them.
 """
 
@@ -93,6 +94,18 @@ class Log(Section):
         return self.count or 1
 
 
+class Choice(Section):
+    """One of several groups, all equally likely; a trial gets the group's hyperparameters and its name, as `name`."""
+
+    type: Literal["choice"] = "choice"
+    options: Annotated[dict[str, dict[str, "Hyperparameter"]], Field(min_length=1)]
+
+    @property
+    def num_points(self) -> int:
+        """How many points this adds to a grid: those of all its groups."""
+        return sum(map(num_grid_points, self.options.values()))
+
+
 class Nested(RootModel[dict[str, "Hyperparameter"]]):
     """Hyperparameters grouped under one name."""
 
@@ -119,12 +132,14 @@ Hyperparameter = TypeAliasType(
         | Annotated[Int, Tag("<int>")]
         | Annotated[Double, Tag("<double>")]
         | Annotated[Log, Tag("<log>")]
+        | Annotated[Choice, Tag("<choice>")]
         | Annotated[Nested, Tag("<>")],
         Discriminator(_tag),
     ],
 )
 
 Nested.model_rebuild()
+Choice.model_rebuild()
 
 
 def num_grid_points(space: Mapping[str, Hyperparameter]) -> int:

@@ -40,6 +40,7 @@ _UNION_BRANCHES: dict[str, type[BaseModel]] = {
     "<int>": hyperparameters.Int,
     "<double>": hyperparameters.Double,
     "<log>": hyperparameters.Log,
+    "<choice>": hyperparameters.Choice,
 }
 _METHODS = [model for model in _UNION_BRANCHES.values() if issubclass(model, searcher.SearchCommon)]
 #: What a search may hold if nobody can say which method it is: every key of every method, none of them required.

@@ -49,19 +49,39 @@ def _log_is_finite(
             )
 
 
+def _choices_leave_room_for_their_name(document: dict[str, Any]) -> Iterator[Problem]:
+    for path, choice in _hyperparameters(document, ("choice",)):
+        for option, group in _mapping(choice.get("options")).items():
+            if "name" in _mapping(group):
+                where = path_text((*path, "options", option, "name"))
+                yield Problem(where, "is taken: a trial finds there which option was chosen", "call it something else")
+
+
 def _grid_has_counts(document: dict[str, Any]) -> Iterator[Problem]:
     if _searcher(document).get("name") != "grid":
         return
-    num_points = 1
-    for path, hyperparameter in _hyperparameters(document, (*_RANGES, "categorical")):
-        is_range = hyperparameter["type"] in _RANGES
-        if is_range and hyperparameter.get("count") is None:
+    for path, hyperparameter in _hyperparameters(document):
+        if hyperparameter.get("count") is None:
             yield Problem(
                 path_text((*path, "count")), "is required in a grid search", "how many points along this axis"
             )
-        num_points *= _axis_length(hyperparameter)
+    num_points = _num_points(document.get("hyperparameters"))
     if num_points > MAX_TRIALS:
         yield Problem("hyperparameters", f"make a grid of {num_points:,} trials; at most {MAX_TRIALS:,} are possible")
+
+
+def _num_points(value: object) -> int:
+    """Return the size of the grid over a part of the space, as far as it can be told."""
+    if not isinstance(value, dict):
+        return 1
+    match value.get("type"):
+        case "choice":
+            return max(1, sum(map(_num_points, _mapping(value.get("options")).values())))
+        case "int" | "double" | "log" | "categorical":
+            return _axis_length(value)
+        case str():
+            return 1
+    return math.prod(map(_num_points, value.values()))
 
 
 def _axis_length(hyperparameter: dict[str, Any]) -> int:
@@ -154,6 +174,7 @@ def _max_slots_hold_a_trial(document: dict[str, Any]) -> Iterator[Problem]:
 
 _RULES: tuple[Callable[[dict[str, Any]], Iterator[Problem]], ...] = (
     _ranges_are_ranges,
+    _choices_leave_room_for_their_name,
     _grid_has_counts,
     _bayesian_has_a_space,
     _max_length_has_one_unit,
@@ -178,6 +199,9 @@ def _hyperparameters(
         if len(path) > 1 and isinstance(value.get("type"), str):
             if value["type"] in types:
                 yield path, value
+            if value["type"] == "choice":
+                options = _mapping(value.get("options"))
+                pending += [((*path, "options", key), item) for key, item in reversed(options.items())]
         else:
             pending += [((*path, key), item) for key, item in reversed(value.items())]
 

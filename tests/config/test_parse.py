@@ -155,7 +155,7 @@ def test_every_mistake_is_named_at_once() -> None:
         (
             "hyperparameters: {x: {type: quniform}}",
             "hyperparameters.x.type",
-            "one of const, categorical, int, double, log",
+            "one of const, categorical, int, double, log, choice",
         ),
         ("deepspeed: {zero_stag: 1}", "deepspeed.zero_stag", "did you mean zero_stage?"),
     ],
