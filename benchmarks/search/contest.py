@@ -26,7 +26,10 @@ class Contestant(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Course:
-    """What a search came to: costs in the order of completion, and how long each suggestion took, with what was told before it."""
+    """What a search came to: costs in the order of completion, and how long each suggestion took.
+
+    Being told what came of the trials before counts as a part of the suggestion.
+    """
 
     costs: list[float] = field(default_factory=list)
     suggest_s: list[float] = field(default_factory=list)

@@ -72,7 +72,7 @@ def _rosenbrock(hyperparameters: Hyperparameters) -> float:
     return float((100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum())
 
 
-def _conditional(hyperparameters: Hyperparameters) -> float:
+def _conditional(hyperparameters: Any) -> float:
     """Each optimizer has learning rates of its own; adam's valley is narrower and deeper than sgd's."""
     optimizer = hyperparameters["optimizer"]
     rate = math.log10(optimizer["lr"])
@@ -87,7 +87,8 @@ def _conditional(hyperparameters: Hyperparameters) -> float:
     depth = 0.03 * (model["layers"] - 5) ** 2
     width = 0.4 * (math.log10(model["width"]) - 2.2 - 0.05 * (5 - model["layers"])) ** 2
     kind = {"gelu": 0.0, "relu": 0.05, "tanh": 0.2}[model["activation"]]
-    return best + depth + width + kind + 2 * (hyperparameters["dropout"] - 0.1) ** 2
+    cost: float = best + depth + width + kind + 2 * (hyperparameters["dropout"] - 0.1) ** 2
+    return cost
 
 
 CONDITIONAL_SPACE = {
@@ -111,7 +112,8 @@ def _digits() -> tuple[Any, Any, Any, Any]:
 
     features, labels = load_digits(return_X_y=True)
     split = train_test_split(features / 16.0, labels, train_size=500, test_size=700, random_state=0, stratify=labels)
-    return tuple(split)  # type: ignore[return-value]  # four arrays
+    train, valid, train_labels, valid_labels = split
+    return train, valid, train_labels, valid_labels
 
 
 def _digits_mlp(hyperparameters: Hyperparameters) -> float:

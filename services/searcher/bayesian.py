@@ -1,86 +1,126 @@
 """The Bayesian search: an initial design, then a Gaussian process over what the trials so far have shown.
 
 Theory: J. Snoek, H. Larochelle, R. P. Adams, Practical Bayesian Optimization of Machine Learning Algorithms, 2012,
-arXiv 1206.2944. Open trials are taken into account by the constant liar (D. Ginsbourger, R. Le Riche, L. Carraro,
-Kriging is well-suited to parallelize optimization, 2010): each counts as if it had just reached the mean of the costs
-seen, which makes it known ground and neither good nor bad. A closed trial without a metric counts as the worst cost
-seen.
+arXiv 1206.2944. Open trials are taken into account: the model draws what they may come to, and looks for what would be
+an improvement over that, too. A trial that failed counts as the worst cost seen.
 
-The initial design is a Latin hypercube: along every axis each of its trials has a stratum of its own.
+Where trials compete on rungs, the model learns from every rung: how far a trial had trained is one more axis (A. Klein
+et al., Model-based Asynchronous Hyperparameter and Neural Architecture Search, 2020, arXiv 2003.10865), and suggestions
+are for trials that train to the end.
 
 This file asks and reads the answer; services.searcher.gaussian_process computes it in a process of its own.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from services.searcher.method import Proposal, Result
-from services.searcher.space import Axis, Range, Space, axes, exponent, fill, generator, power, sample, value_at
+from services.searcher.sobol import sobol
+from services.searcher.space import (
+    Axis,
+    Range,
+    Space,
+    axes,
+    exponent,
+    fill,
+    generator,
+    power,
+    sample,
+    value_at,
+    values_of,
+)
 from shared.config.hyperparameters import Categorical, Double, Int, Log
 from shared.events import Origin, OriginKind
 
-#: Fitting grows with the cube of the observations; beyond this many, half are the best and half the newest.
-MAX_OBSERVATIONS = 200
+#: A model of more would take longer than its suggestions are worth.
+MAX_OBSERVATIONS = 1000
+NUM_TELLING = 900  # of those kept of more: half are the best of the older ones, half the newest
+STEP = 100  # and how often they are chosen anew
+
+#: To how many observations the model's kernel is fitted: to all of a few, then again after each tenth more.
+FITTED_EACH = 20
+REFIT_AFTER = 1.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bayesian:
-    """See SearchMethod."""
+    """See SearchMethod. `units` are those of the lowest and the highest rung, where trials compete on rungs."""
 
     space: Space
     seed: int
     num_trials: int
     num_concurrent: int
     num_initial: int
+    initial_design: str
     acquisition_function: str
+    units: tuple[int, int] | None = None
     learns: bool = True
 
     def propose(
         self, index: int, results: Sequence[Result], pending: Sequence[dict[str, Any]]
     ) -> "Proposal | GaussianProcessQuestion":
         """Return the trial of the initial design, else what to ask the Gaussian process."""
-        if index <= self.num_initial:
-            return self._initial(index)
-        if all(result.cost is None for result in results):
-            origin = "random draw, no trial has a result yet"
-            chosen = Origin(kind=OriginKind.RANDOM, num_observed=0, num_pending=len(pending))
-            return Proposal(hyperparameters=sample(self.space, self.seed, index), origin=origin, chosen=chosen)
-        return self._question(index, results, pending)
+        results = [result for result in results if not result.is_missing]
+        if index > self.num_initial and any(result.cost is not None for result in results):
+            return self._question(index, results, pending)
+        return self._initial(index, len(results), len(pending))
 
-    def _initial(self, index: int) -> Proposal:
-        within = generator(self.seed, index)
-        values = {}
-        for axis in axes(self.space):
-            strata = generator(self.seed, "initial design", *axis.path).sample(
-                range(self.num_initial), self.num_initial
+    def _initial(self, index: int, num_observed: int, num_pending: int) -> Proposal:
+        """Sobol's sequence goes on for as long as no trial has a result; other designs give way to random draws."""
+        if self.initial_design == "sobol" or (self.initial_design == "lhs" and index <= self.num_initial):
+            axes_ = list(axes(self.space))
+            places = sobol(self.seed, index, len(axes_)) if self.initial_design == "sobol" else self._strata(index)
+            values = {axis.path: value_at(axis.range, place) for axis, place in zip(axes_, places, strict=True)}
+            hyperparameters = fill(self.space, values)
+        else:
+            hyperparameters = sample(self.space, self.seed, index)
+        design = DESIGNS[self.initial_design]
+        if index <= self.num_initial:
+            origin = f"initial design {index} of {self.num_initial}"
+            chosen = Origin(kind=OriginKind.INITIAL_DESIGN, number=index, of=self.num_initial, design=design)
+        else:
+            origin = "initial design goes on, no trial has a result yet"
+            chosen = Origin(
+                kind=OriginKind.INITIAL_DESIGN, design=design, num_observed=num_observed, num_pending=num_pending
             )
-            values[axis.path] = value_at(axis.range, (strata[index - 1] + within.random()) / self.num_initial)
-        origin = f"initial design {index} of {self.num_initial}"
-        chosen = Origin(kind=OriginKind.INITIAL_DESIGN, number=index, of=self.num_initial, design="Latin hypercube")
-        return Proposal(hyperparameters=fill(self.space, values), origin=origin, chosen=chosen)
+        return Proposal(hyperparameters=hyperparameters, origin=origin, chosen=chosen)
+
+    def _strata(self, index: int) -> list[float]:
+        """A Latin hypercube: along every axis each trial of the design has a stratum of its own."""
+        within, places = generator(self.seed, index), []
+        for axis in axes(self.space):
+            order = list(range(self.num_initial))
+            generator(self.seed, "initial design", *axis.path).shuffle(order)
+            places.append((order[index - 1] + within.random()) / self.num_initial)
+        return places
 
     def _question(
         self, index: int, results: Sequence[Result], pending: Sequence[dict[str, Any]]
     ) -> "GaussianProcessQuestion":
-        observed = _most_telling(list(zip(results, _tempered([result.cost for result in results]), strict=True)))
+        axes_ = tuple(axes(self.space))
+        told, num_fitted = told_of(results)
         random_generator = generator(self.seed, index)
         chosen, choice = self.acquisition_function, self.acquisition_function
         if chosen == "gp_hedge":
             chosen = random_generator.choice(("EI", "LCB", "PI"))
             choice = f"gp_hedge chose {chosen}"
-        axes_ = tuple(axes(self.space))
         return GaussianProcessQuestion(
             space=self.space,
             axes=axes_,
             request={
-                "dimensions": [_dimension(axis.range) for axis in axes_],
-                "points": [_point(axes_, result.hyperparameters) for result, _ in observed],
-                "costs": [cost for _, cost in observed],
+                "axes": list(_dimensions(axes_)),
+                "points": [_point(axes_, result.hyperparameters) for result in told],
+                "costs": [result.cost for result in told],
+                "num_fitted": num_fitted,
                 "pending": [_point(axes_, hyperparameters) for hyperparameters in pending],
                 "acquisition_function": chosen,
                 "seed": random_generator.randrange(2**31),
+                **self._fidelities(told, len(pending)),
             },
             origin=f"Gaussian process, {choice}, {len(results)} observed, {len(pending)} pending",
             chosen=Origin(
@@ -93,6 +133,18 @@ class Bayesian:
             ),
         )
 
+    def _fidelities(self, told: Sequence[Result], num_pending: int) -> dict[str, list[float]]:
+        """How far trials had trained when they were observed: 0 is the lowest rung, 1 the highest, logarithmically."""
+        if self.units is None:
+            return {}
+        lowest, highest = self.units
+        span = math.log(highest / lowest) or 1.0
+        fidelities = [math.log(max(lowest, result.units or highest) / lowest) / span for result in told]
+        return {"fidelities": fidelities, "pending_fidelities": [0.0] * num_pending}
+
+
+DESIGNS = {"sobol": "Sobol", "lhs": "Latin hypercube", "random": "random"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GaussianProcessQuestion:
@@ -102,34 +154,61 @@ class GaussianProcessQuestion:
     axes: tuple[Axis, ...]
     request: dict[str, Any]
     origin: str
-    chosen: Origin  # without what the model predicts
+    chosen: Origin  # without what the model predicts; its mean is that of costs until the search turns it
 
     def proposal(self, reply: Mapping[str, Any]) -> Proposal:
         """Return what the point in the reply means. Raises ValueError when it is no point of the space."""
-        point = reply["point"]
-        values = {axis.path: _value(axis.range, place) for axis, place in zip(self.axes, point, strict=True)}
-        return Proposal(hyperparameters=fill(self.space, values), origin=self.origin, chosen=self.chosen)
+        values = {
+            axis.path: _value(axis.range, place)
+            for axis, place in zip(self.axes, reply["point"], strict=True)
+            if place is not None
+        }
+        predicted = {name: float(reply[name]) for name in ("mean", "std", "value")}
+        if not all(map(math.isfinite, predicted.values())):
+            raise ValueError(f"the model predicts {predicted}")
+        chosen = msgspec.structs.replace(self.chosen, **predicted)
+        return Proposal(hyperparameters=fill(self.space, values), origin=self.origin, chosen=chosen)
 
 
-def _tempered(costs: Sequence[float | None]) -> list[float]:
-    """Return costs fit for a model: nothing counts as the worst seen, and the worst not as more than it must.
+def told_of(results: Sequence[Result]) -> tuple[list[Result], int]:
+    """Return the results that a model learns from, and to how many of them, the first, its kernel is fitted.
 
-    One diverged trial with a loss of 1e9 would else make all the others look the same. Nothing is cut that lies
-    within five times the distance from the best to the median.
+    Both follow from the results alone. The first ones stay the same for a while, so that a fit serves many questions.
     """
-    seen = sorted(cost for cost in costs if cost is not None)
-    best, median = seen[0], seen[len(seen) // 2]
-    worst = min(seen[-1], median + 5 * (median - best)) if median > best else seen[-1]
-    return [worst if cost is None else min(cost, worst) for cost in costs]
+    if len(results) > MAX_OBSERVATIONS:
+        num_older = len(results) // STEP * STEP
+        return _most_telling(results[:num_older]) + list(results[num_older:]), NUM_TELLING
+    num_fitted = len(results)
+    if num_fitted > FITTED_EACH:
+        scheduled = FITTED_EACH
+        while (following := int(scheduled * REFIT_AFTER)) <= num_fitted:
+            scheduled = following
+        num_fitted = scheduled
+    while all(result.cost is None for result in results[:num_fitted]):
+        num_fitted += 1
+    return list(results), num_fitted
 
 
-def _most_telling(observed: list[tuple[Result, float]]) -> list[tuple[Result, float]]:
-    """Keep at most MAX_OBSERVATIONS: the newest, and the best of the others."""
-    if len(observed) <= MAX_OBSERVATIONS:
-        return observed
-    num_newest = MAX_OBSERVATIONS // 2
-    best = sorted(observed[:-num_newest], key=lambda pair: pair[1])[: MAX_OBSERVATIONS - num_newest]
-    return best + observed[-num_newest:]
+def _most_telling(results: Sequence[Result]) -> list[Result]:
+    """Return the newest, and the best of the others, in their order."""
+    num_newest = NUM_TELLING // 2
+    older = list(enumerate(results[:-num_newest]))
+    best = sorted(older, key=lambda pair: math.inf if pair[1].cost is None else pair[1].cost)[
+        : NUM_TELLING - num_newest
+    ]
+    return [result for _, result in sorted(best, key=lambda pair: pair[0])] + list(results[-num_newest:])
+
+
+def _dimensions(axes_: Sequence[Axis]) -> Iterator[dict[str, Any]]:
+    numbers = {axis.path: number for number, axis in enumerate(axes_)}
+    for axis in axes_:
+        dimension = _dimension(axis.range)
+        if condition := axis.condition:
+            number = numbers[condition.path]
+            choice = axes_[number].range
+            assert isinstance(choice, Categorical)
+            dimension["condition"] = [number, choice.vals.index(condition.option)]
+        yield dimension
 
 
 def _dimension(range_: Range) -> dict[str, Any]:
@@ -142,8 +221,9 @@ def _dimension(range_: Range) -> dict[str, Any]:
             return {"type": "real", "low": range_.minval, "high": range_.maxval}
 
 
-def _point(axes_: Sequence[Axis], hyperparameters: Mapping[str, Any]) -> list[float]:
-    return [_place(axis.range, _at(hyperparameters, axis.path)) for axis in axes_]
+def _point(axes_: Sequence[Axis], hyperparameters: Mapping[str, Any]) -> list[float | None]:
+    values = values_of(axes_, hyperparameters)
+    return [_place(axis.range, values[axis.path]) if axis.path in values else None for axis in axes_]
 
 
 def _place(range_: Range, value: Any) -> float:
@@ -168,10 +248,3 @@ def _value(range_: Range, place: float) -> Any:
             return min(range_.maxval, max(range_.minval, float(place)))
         case Log():
             return power(range_, min(range_.maxval, max(range_.minval, float(place))))
-
-
-def _at(hyperparameters: Mapping[str, Any], path: Sequence[str]) -> Any:
-    value: Any = hyperparameters
-    for name in path:
-        value = value[name]
-    return value

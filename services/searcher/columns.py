@@ -143,8 +143,9 @@ def _encoded(axis: Axis, places_M: Array) -> Array:
 def _decoded(axis: Axis, cells_MC: Array) -> Array:
     if axis.is_number:
         return _numbers(axis, cells_MC[:, 0])
-    chosen: Array = cells_MC.argmax(1) if axis.num_values > 2 else cells_MC[:, 0] > ABSENT
-    return np.minimum(chosen, axis.num_values - 1)
+    chosen = cells_MC.argmax(1) if axis.num_values > 2 else (cells_MC[:, 0] > ABSENT).astype(int)
+    positions: Array = np.minimum(chosen, axis.num_values - 1).astype(float)
+    return positions
 
 
 def _numbers(axis: Axis, units_M: Array) -> Array:

@@ -5,8 +5,10 @@ the next decision sees them folded. A search that has reached its goal, or the e
 more: its trials are stopped and closed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
 
 from services.searcher import grounds
 from services.searcher.method import Proposal, Question
@@ -40,15 +42,12 @@ MAX_REQUESTS = 500
 CANCELED_BY_HAND = "canceled by a user"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What came of a Question about trial `index`: a proposal, or the reason why there can be none."""
+#: Which trial a Question is about, and the sequence that settled what its answer follows from.
+About = tuple[int, int]
 
-    index: int
-    outcome: Proposal | str
-
-
-Answers = Mapping[ExperimentId, Answer]
+#: What came of Questions: a proposal, or the reason why there can be none.
+Outcomes = Mapping[About, Proposal | str]
+Answers = Mapping[ExperimentId, Outcomes]
 
 
 def decide(state: State, answers: Answers) -> list[Decision]:
@@ -58,23 +57,24 @@ def decide(state: State, answers: Answers) -> list[Decision]:
         if unreadable := state.unreadable.get(experiment_id):
             decisions.append(_give_up(unreadable))
         elif search := state.searches.get(experiment_id):
-            decisions += _decide_search(search, answers.get(experiment_id))
+            decisions += _decide_search(search, answers.get(experiment_id, {}))
     return decisions
 
 
-def question(search: Search, answers: Answers) -> tuple[int, Question] | None:
-    """Return what must be computed before the search can go on, with the index of the trial it is about.
+def question(search: Search, answers: Answers) -> tuple[About, Question] | None:
+    """Return what must be computed before the search can go on, and which trial it is about.
 
-    Ask only when `decide` wants nothing for this search.
+    Ask only when `decide` wants nothing for this search. There may be a question before there is room for its trial.
     """
-    index = search.num_requested + 1
-    if not _places(search) or _usable(answers.get(search.experiment_id), index):
+    if search.is_paused or search.ending or search.canceled_seq is not None:
         return None
-    proposed = _propose(search, index)
-    return None if isinstance(proposed, Proposal) else (index, proposed)
+    for index, outcome in _upcoming(search, answers.get(search.experiment_id, {})):
+        if not isinstance(outcome, Proposal | str):
+            return (index, search.knowledge.settled[index].seq), outcome
+    return None
 
 
-def _decide_search(search: Search, answer: Answer | None) -> list[Decision]:
+def _decide_search(search: Search, outcomes: Outcomes) -> list[Decision]:
     if search.canceled_seq is not None:
         return list(_canceled_trials(search, search.canceled_seq)) if search.open else [_stop(search)]
     if search.exited:
@@ -83,10 +83,10 @@ def _decide_search(search: Search, answer: Answer | None) -> list[Decision]:
         return list(_ended_trials(search, search.ending)) if search.open else [_end(search, None)]
     if told := list(_trials_canceled_by_hand(search)) or list(_judgements(search)):
         return told
-    failure = _failure(search, answer)
+    failure = _failure(search, outcomes)
     if not search.open and (failure or search.num_requested >= search.num_trials):
         return [_end(search, failure)]
-    return [] if failure else list(_requests(search, answer))
+    return [] if failure else list(_requests(search, outcomes))
 
 
 def _exited_trials(search: Search) -> Iterator[tuple[Trial, Exit]]:
@@ -244,13 +244,10 @@ def _close(
     return _decision(event, *causes)
 
 
-def _requests(search: Search, answer: Answer | None) -> Iterator[Decision]:
-    for index, bracket in enumerate(_places(search), start=search.num_requested + 1):
-        usable = _usable(answer, index)
-        proposed = usable.outcome if usable else _propose(search, index)
-        if not isinstance(proposed, Proposal):
-            return
-        yield _request(search, index, proposed, bracket)
+def _requests(search: Search, outcomes: Outcomes) -> Iterator[Decision]:
+    for bracket, (index, outcome) in zip(search.places(MAX_REQUESTS), _upcoming(search, outcomes), strict=False):
+        if isinstance(outcome, Proposal):
+            yield _request(search, index, outcome, bracket)
 
 
 def _request(search: Search, index: int, proposal: Proposal, bracket: int | None) -> Decision:
@@ -266,7 +263,7 @@ def _request(search: Search, index: int, proposal: Proposal, bracket: int | None
         origin=proposal.origin,
         bracket=bracket,
         target=_first_target(search, bracket),
-        chosen=proposal.chosen,
+        chosen=_in_metrics(search, proposal.chosen),
         retry_of=retry.trial_id if retry else None,
     )
     return _decision(event, *sorted({search.submitted_seq, search.enabled_seq, *([retry.seq] if retry else [])}))
@@ -278,6 +275,11 @@ def _retry(search: Search, index: int) -> Retry | None:
     return search.retries[number] if number < len(search.retries) else None
 
 
+def _in_metrics(search: Search, chosen: Origin) -> Origin:
+    """A method predicts costs; what is told about it is the metric."""
+    return chosen if chosen.mean is None else msgspec.structs.replace(chosen, mean=search.cost(chosen.mean))
+
+
 def _first_target(search: Search, bracket: int | None) -> int | None:
     tournament = search.tournament
     if tournament is None or bracket is None or tournament.rule is Rule.TIME:
@@ -285,34 +287,40 @@ def _first_target(search: Search, bracket: int | None) -> int | None:
     return tournament.brackets[bracket].plan.units[0]
 
 
-def _places(search: Search) -> Sequence[int | None]:
-    """Return one entry for each trial that may be requested now: its bracket, if trials compete on rungs."""
-    if search.is_paused or search.ending or search.canceled_seq is not None:
-        return ()
-    if search.tournament:
-        return search.tournament.vacancies(MAX_REQUESTS)
-    method = search.method
-    num_left = search.num_trials - search.num_requested
-    return (None,) * min(num_left, method.num_concurrent - len(search.open), MAX_REQUESTS)
+def _upcoming(search: Search, outcomes: Outcomes) -> Iterator[tuple[int, Proposal | Question | str]]:
+    """Yield what is known of the next trials, up to the first that is no proposal yet."""
+    method, settled = search.method, search.knowledge.settled
+    open_trials = {trial.index: trial.hyperparameters for trial in search.open.values()} if method.learns else {}
+    ahead: dict[int, dict[str, Any]] = {}
+    for index in range(search.num_requested + 1, search.num_trials + 1):
+        outcome: Proposal | Question | str
+        if retry := _retry(search, index):
+            outcome = _once_more(retry)
+        elif not method.learns:
+            outcome = method.propose(index, (), ())
+        elif index not in settled:
+            return
+        else:
+            answer = outcomes.get((index, settled[index].seq))
+            outcome = answer or method.propose(index, *search.knowledge.of(index, open_trials, ahead))
+        yield index, outcome
+        if not isinstance(outcome, Proposal):
+            return
+        ahead[index] = outcome.hyperparameters
 
 
-def _propose(search: Search, index: int) -> Proposal | Question:
-    if retry := _retry(search, index):
-        origin = f"the configuration that trial {retry.trial_id} failed with, once more"
-        chosen = Origin(kind=OriginKind.GIVEN, design=retry.trial_id)
-        return Proposal(hyperparameters=retry.hyperparameters, origin=origin, chosen=chosen)
-    pending = [trial.hyperparameters for trial in search.open.values()] if search.method.learns else []
-    return search.method.propose(index, search.results, pending)
+def _once_more(retry: Retry) -> Proposal:
+    origin = f"the configuration that trial {retry.trial_id} failed with, once more"
+    chosen = Origin(kind=OriginKind.GIVEN, design=retry.trial_id)
+    return Proposal(hyperparameters=retry.hyperparameters, origin=origin, chosen=chosen)
 
 
-def _usable(answer: Answer | None, index: int) -> Answer | None:
-    return answer if answer is not None and answer.index == index else None
-
-
-def _failure(search: Search, answer: Answer | None) -> str | None:
+def _failure(search: Search, outcomes: Outcomes) -> str | None:
     """Return why the search method cannot go on, or None."""
-    usable = _usable(answer, search.num_requested + 1)
-    return usable.outcome if usable and isinstance(usable.outcome, str) else None
+    index = search.num_requested + 1
+    settled = search.knowledge.settled.get(index)
+    outcome = outcomes.get((index, settled.seq)) if settled and not search.retries else None
+    return outcome if isinstance(outcome, str) else None
 
 
 def _end(search: Search, failure: str | None) -> Decision:

@@ -29,11 +29,11 @@ class Landscape:
     """What is searched: the columns of the space, and those that are the same for every candidate, behind them."""
 
     columns: Columns
-    fixed_F: Array
+    fixed: Array
 
     def extended(self, rows: Array) -> Array:
         """Return rows of the space with the fixed columns behind them."""
-        return np.hstack([rows, np.tile(self.fixed_F, (len(rows), 1))])
+        return np.hstack([rows, np.tile(self.fixed, (len(rows), 1))])
 
 
 def maximise(

@@ -24,10 +24,17 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What came of a closed trial. `cost` is its metric turned so that less is better; None if it has none."""
+    """What came of trial `index`: when it was closed, or at a rung, when it had trained for some `units`.
 
+    `cost` is its metric turned so that less is better; None if it has none. One that is missing does not count: the
+    trial failed, and its failure is to be ignored.
+    """
+
+    index: int
     hyperparameters: dict[str, Any]
     cost: float | None
+    units: int | None = None
+    is_missing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

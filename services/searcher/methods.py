@@ -15,6 +15,7 @@ from shared.config import Experiment
 from shared.config.searcher import (
     AdaptiveASHASearch,
     AsyncHalvingSearch,
+    BayesianASHASearch,
     BayesianSearch,
     EarlyStoppingCommon,
     GridSearch,
@@ -50,7 +51,20 @@ def method_of(experiment: Experiment) -> SearchMethod:
                 num_trials=search.max_trials,
                 num_concurrent=search.max_concurrent_trials,
                 num_initial=min(search.initial_trials, search.max_trials),
+                initial_design=search.initial_design,
                 acquisition_function=search.acquisition_function,
+            )
+        case BayesianASHASearch() as search:
+            brackets = _brackets(search)
+            return Bayesian(
+                space=space,
+                seed=seed,
+                num_trials=sum(bracket.num_trials for bracket in brackets),
+                num_concurrent=sum(bracket.num_concurrent for bracket in brackets),
+                num_initial=min(search.initial_trials, search.max_trials),
+                initial_design=search.initial_design,
+                acquisition_function=search.acquisition_function,
+                units=(min(bracket.units[0] for bracket in brackets), brackets[0].units[-1]),
             )
         case AsyncHalvingSearch() | AdaptiveASHASearch() | HyperbandSearch() as search:
             return AsyncHalving(space=space, seed=seed, brackets=_brackets(search))
@@ -59,7 +73,7 @@ def method_of(experiment: Experiment) -> SearchMethod:
 def tournament_of(experiment: Experiment) -> Tournament | None:
     """Return the tournament of an experiment whose trials compete on rungs, before its first trial; else None."""
     search = experiment.searcher
-    if not isinstance(search, AsyncHalvingSearch | AdaptiveASHASearch | HyperbandSearch):
+    if not isinstance(search, AsyncHalvingSearch | AdaptiveASHASearch | BayesianASHASearch | HyperbandSearch):
         return None
     return tournament(_rule(search), search.divisor, _brackets(search))
 
@@ -70,7 +84,9 @@ def _rule(search: EarlyStoppingCommon) -> Rule:
     return Rule.STOP_ONCE if search.stop_once else Rule.PROMOTE
 
 
-def _brackets(search: AsyncHalvingSearch | AdaptiveASHASearch | HyperbandSearch) -> tuple[BracketPlan, ...]:
+def _brackets(
+    search: AsyncHalvingSearch | AdaptiveASHASearch | BayesianASHASearch | HyperbandSearch,
+) -> tuple[BracketPlan, ...]:
     if isinstance(search, AsyncHalvingSearch):
         one = bracket_plan(
             num_units=search.num_units,

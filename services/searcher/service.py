@@ -39,7 +39,7 @@ class Searcher:
     def _decide(self, now: datetime) -> list[Decision]:
         """Decide, ask what stands in the way of the searches that nothing was decided for, and call those settled."""
         state, suggestions = self.loop.state, self._suggestions
-        suggestions.keep(state.searches)
+        suggestions.keep(self._num_requested)
         decisions = decide(state, suggestions.answers)
         undecided = {decision.correlation for decision in decisions}
         for experiment_id in [due for due in state.due if due not in undecided]:
@@ -48,6 +48,10 @@ class Searcher:
                 suggestions.ask(experiment_id, *asked)
             del state.due[experiment_id]
         return decisions
+
+    def _num_requested(self, experiment_id: ExperimentId) -> int | None:
+        search = self.loop.state.searches.get(experiment_id)
+        return search.num_requested if search else None
 
     def _answered(self, experiment_id: ExperimentId) -> None:
         if experiment_id in self.loop.state.searches:

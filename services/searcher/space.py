@@ -6,7 +6,7 @@ for only the chosen option's are there.
 
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -80,17 +80,20 @@ def fill(space: Space, values: Mapping[Path, Any], path: Path = ()) -> dict[str,
     return filled
 
 
-def value_of(axis: Axis, hyperparameters: Mapping[str, Any], others: Mapping[Path, Any]) -> Any:
-    """Return an axis's value in a trial's hyperparameters, None if it is not there.
+def values_of(axes_: Iterable[Axis], hyperparameters: Mapping[str, Any]) -> dict[Path, Any]:
+    """Return the values of those axes that are there in a trial's hyperparameters.
 
-    `others` are the values of the axes before it. Raises KeyError when it should be there and is not.
+    Raises KeyError, TypeError when one that should be there is not.
     """
-    if axis.condition and others.get(axis.condition.path) != axis.condition.option:
-        return None
-    value: Any = hyperparameters
-    for name in axis.place:
-        value = value[name]
-    return value
+    values: dict[Path, Any] = {}
+    for axis in axes_:
+        condition = axis.condition
+        if condition is None or values.get(condition.path) == condition.option:
+            value: Any = hyperparameters
+            for name in axis.place:
+                value = value[name]
+            values[axis.path] = value
+    return values
 
 
 def value_at(range_: Range, unit: float) -> Any:

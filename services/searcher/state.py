@@ -9,9 +9,11 @@ say once the slots were taken back for any other reason than that the trial had 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from services.searcher.knowledge import Knowledge
 from services.searcher.method import Result, SearchMethod
 from services.searcher.methods import bracket_sizes, method_of, tournament_of
 from services.searcher.progress import Ending, Progress
@@ -21,6 +23,7 @@ from shared.config.limits import with_limits
 from shared.config.searcher import EarlyStoppingCommon
 from shared.errors import Rejected
 from shared.events import (
+    Event,
     ExperimentCanceled,
     ExperimentCompleted,
     ExperimentFailed,
@@ -47,6 +50,8 @@ from shared.ids import AgentId, ExperimentId, TrialId
 from shared.log import Recorded
 
 MAX_REASON = 500
+MAX_SETTLED = 500  # trials at a time; the next event goes on
+LOOKAHEAD_SHARE = 8  # for each so many concurrent trials one is proposed before there is room for it
 MAX_INTERRUPTIONS = 10  # in a row; then it is no accident any more
 
 
@@ -122,7 +127,7 @@ class Search:
     exited: dict[TrialId, None] = field(default_factory=dict)  # the open trials with an `exit`
     canceled: dict[TrialId, None] = field(default_factory=dict)  # the open trials that a user ended
     retries: list[Retry] = field(default_factory=list)  # the next trials, before the method is asked
-    results: list[Result] = field(default_factory=list)
+    knowledge: Knowledge = field(default_factory=Knowledge)  # if the method learns
     best: Best | None = None
     last_failure: str = ""
     tournament: Tournament | None = None  # if the trials compete on rungs
@@ -138,6 +143,47 @@ class Search:
         if self.tournament:
             return sum(bracket.plan.num_trials for bracket in self.tournament.brackets)
         return max(self.num_requested, self.method.num_trials)
+
+    def places(self, at_most: int) -> Sequence[int | None]:
+        """Return one entry for each trial that may be requested now: its bracket, if trials compete on rungs."""
+        if self.is_paused or self.ending or self.canceled_seq is not None:
+            return ()
+        if self.tournament:
+            return self.tournament.vacancies(at_most)
+        num_left = self.num_trials - self.num_requested
+        return (None,) * min(num_left, self.method.num_concurrent - len(self.open), at_most)
+
+    def look_ahead(self, seq: int) -> None:
+        """Settle from which results the next trials are proposed."""
+        method = self.method
+        if not method.learns or self.is_paused or self.ending or self.canceled_seq is not None:
+            return
+        num_ahead = len(self.places(MAX_SETTLED)) + method.num_concurrent // LOOKAHEAD_SHARE
+        last = min(self.num_trials, self.num_requested + num_ahead)
+        self.knowledge.settle(self.num_requested + 1, last, seq)
+
+    def learn(self, trial: Trial, cost: float | None, units: int | None = None, *, is_missing: bool = False) -> None:
+        """Keep what came of a trial, if the method learns from anything."""
+        if self.method.learns:
+            hyperparameters = trial.hyperparameters
+            result = Result(
+                index=trial.index, hyperparameters=hyperparameters, cost=cost, units=units, is_missing=is_missing
+            )
+            self.knowledge.results.append(result)
+
+    def reach(self, tournament: Tournament, trial: Trial, units: float, seq: int) -> None:
+        """A trial has trained this far: judge it by its newest cost, if it stands before a rung, and learn from it."""
+        before, cost = tournament.standings[trial.index], trial.newest_cost
+        tournament.reach(trial.index, units, math.inf if cost is None else cost, seq)
+        if tournament.standings[trial.index] != before:
+            self.learn(trial, cost, int(units))
+
+    def learn_end(self, trial: Trial, leaving: Leaving) -> None:
+        """Keep what came of a closed trial, unless a rung has told it."""
+        if leaving is Leaving.DONE and self.tournament and self.knowledge.knows(trial.index):
+            return
+        cost = self.cost(trial.best.metric) if leaving is Leaving.DONE and trial.best else None
+        self.learn(trial, cost, is_missing=leaving is Leaving.MISSING)
 
     def cost(self, metric: float) -> float:
         """Return the metric turned so that less is better."""
@@ -185,6 +231,13 @@ def evolve(state: State, recorded: Recorded) -> None:
             _closed(state, event, recorded.seq)
         case GPUAllocated() | GPUReleased() | MetricReported() | TrialExited() | TrialCanceled():
             _evolve_trial(state, event, recorded.seq)
+    _look_ahead(state, event, recorded.seq)
+
+
+def _look_ahead(state: State, event: Event | None, seq: int) -> None:
+    experiment_id = getattr(event, "experiment_id", None)
+    if search := state.searches.get(experiment_id) if experiment_id else None:
+        search.look_ahead(seq)
 
 
 def _submitted(state: State, event: ExperimentSubmitted, seq: int) -> None:
@@ -268,6 +321,7 @@ def _told(state: State, event: TrialRetried | TrialExtended | TrialStopped) -> N
 
 def _requested(state: State, search: Search, event: TrialRequested, seq: int) -> None:
     search.num_requested = event.index
+    search.knowledge.requested(event.index)
     search.open[event.trial_id] = Trial(
         trial_id=event.trial_id,
         index=event.index,
@@ -308,12 +362,9 @@ def _learn(search: Search, trial: Trial, event: TrialClosed, seq: int) -> None:
         search.tournament.leave(trial.index, seq, leaving)
     if leaving is Leaving.MISSING and event.end is TrialEnd.FAILED and search.config.searcher.on_failure == "retry":
         search.retries.append(Retry(trial_id=trial.trial_id, hyperparameters=trial.hyperparameters, seq=seq))
-    if leaving is Leaving.MISSING:
-        return
-    if search.method.learns:
-        cost = search.cost(event.metric) if leaving is Leaving.DONE and event.metric is not None else None
-        search.results.append(Result(hyperparameters=trial.hyperparameters, cost=cost))
-    if trial.canceled_seq is None:
+        search.knowledge.unsettle()
+    search.learn_end(trial, leaving)
+    if leaving is not Leaving.MISSING and trial.canceled_seq is None:
         _end_early(search, search.progress.closed(search.config.searcher, trial.index), seq)
 
 
@@ -376,7 +427,7 @@ def _compare(state: State, search: Search, trial: Trial, event: MetricReported, 
     units = _time(search, event)
     if search.tournament and units is not None:
         trial = replace(trial, has_told_time=True)
-        search.tournament.reach(trial.index, units, search.cost(metric), seq)
+        search.reach(search.tournament, trial, units, seq)
     if search.ending or (search.tournament and search.tournament.pending):
         state.due[search.experiment_id] = None
     return trial
@@ -403,8 +454,7 @@ def _arrive(state: State, search: Search, trial: Trial, seq: int) -> bool:
     standing = tournament.standings[trial.index]
     if standing.status is not Status.RUNNING:
         return False
-    cost = math.inf if trial.newest_cost is None else trial.newest_cost
-    tournament.reach(trial.index, tournament.units(standing), cost, seq)
+    search.reach(tournament, trial, tournament.units(standing), seq)
     state.due[search.experiment_id] = None
     return True
 
@@ -460,4 +510,9 @@ def check_invariants(state: State) -> None:
         if search.tournament:
             check_tournament(search.tournament)
             assert set(search.tournament.standings) == {trial.index for trial in search.open.values()}
-        assert search.method.learns or not search.results
+        assert search.method.learns or not search.knowledge.results
+        if search.method.learns:
+            num_places, settled = len(search.places(MAX_SETTLED)), search.knowledge.settled
+            upcoming = range(search.num_requested + 1, search.num_requested + num_places + 1)
+            assert set(upcoming) <= set(settled), "a trial could be requested, but not be proposed"
+            assert all(index > search.num_requested for index in settled)

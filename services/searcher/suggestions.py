@@ -10,10 +10,10 @@ import json
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-from services.searcher.decide import Answer
+from services.searcher.decide import About
 from services.searcher.method import Proposal, Question
 from shared.ids import ExperimentId
 
@@ -32,26 +32,33 @@ _log = logging.getLogger(__name__)
 
 
 class Suggestions:
-    """The questions asked and the answers so far, at most one of either for each experiment."""
+    """For each experiment a question at most, and the answers about trials that were not requested yet."""
 
     def __init__(self, announce: Callable[[ExperimentId], None], *, command: tuple[str, ...] = COMMAND) -> None:
-        self.answers: dict[ExperimentId, Answer] = {}
+        self.answers: dict[ExperimentId, dict[About, Proposal | str]] = {}
         self._announce = announce
         self._command = command
-        self._asked: dict[ExperimentId, tuple[int, Question]] = {}
+        self._asked: dict[ExperimentId, tuple[About, Question]] = {}
         self._wake = asyncio.Event()
 
-    def ask(self, experiment_id: ExperimentId, index: int, question: Question) -> None:
+    def ask(self, experiment_id: ExperimentId, about: About, question: Question) -> None:
         """Have a question answered, unless the same one is being answered; a newer one replaces an older one."""
-        if self._asked.get(experiment_id, (0,))[0] != index:
-            self._asked[experiment_id] = (index, question)
+        if self._asked.get(experiment_id, (None,))[0] != about:
+            self._asked[experiment_id] = (about, question)
             self._wake.set()
 
-    def keep(self, experiment_ids: Collection[ExperimentId]) -> None:
-        """Forget what was asked and answered about other experiments than these."""
-        for kept in (self.answers, self._asked):
-            for experiment_id in [known for known in kept if known not in experiment_ids]:
-                del kept[experiment_id]
+    def keep(self, num_requested: Callable[[ExperimentId], int | None]) -> None:
+        """Forget what was asked and answered about trials that were requested, and about experiments that are over."""
+        for experiment_id, answers in list(self.answers.items()):
+            number = num_requested(experiment_id)
+            kept = {} if number is None else {about: answers[about] for about in answers if about[0] > number}
+            self.answers[experiment_id] = kept
+            if not kept:
+                del self.answers[experiment_id]
+        for experiment_id, (about, _) in list(self._asked.items()):
+            number = num_requested(experiment_id)
+            if number is None or about[0] <= number:
+                del self._asked[experiment_id]
 
     async def run(self) -> None:
         """Answer for ever."""
@@ -69,11 +76,11 @@ class Suggestions:
                 return
             self._wake.clear()
             while self._asked:
-                experiment_id, (index, question) = next(iter(self._asked.items()))
+                experiment_id, (about, question) = next(iter(self._asked.items()))
                 outcome = await _outcome(process, question)
-                if self._asked.get(experiment_id, (0,))[0] == index:
+                if self._asked.get(experiment_id, (None,))[0] == about:
                     del self._asked[experiment_id]
-                    self.answers[experiment_id] = Answer(index=index, outcome=outcome)
+                    self.answers.setdefault(experiment_id, {})[about] = outcome
                     self._announce(experiment_id)
 
 

@@ -48,7 +48,8 @@ class Kernel:
     @property
     def theta(self) -> Array:
         """The logarithms of all, in the order lengths, amplitude, noise."""
-        return np.log(np.append(self.lengths_C, [self.amplitude, self.noise]))
+        theta: Array = np.log(np.append(self.lengths_C, [self.amplitude, self.noise]))
+        return theta
 
     def covariance(self, one_MC: Array, other_NC: Array) -> Array:
         """Return the covariances of the function at two sets of points."""

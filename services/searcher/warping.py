@@ -5,8 +5,9 @@ looks like a slope. How far below is chosen by evidence, with the plain cost amo
 process (E. Snelson, C. E. Rasmussen, Z. Ghahramani, Warped Gaussian Processes, 2003).
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,7 +16,8 @@ from services.searcher.surrogate import Array
 #: How far below the best cost the logarithm's zero lies, in units of the distance from the best to the median.
 OFFSETS = (0.01, 0.1, 1.0)
 
-MIN_WARPED = 6  # of so few costs nobody can tell a scale
+MIN_WARPED = 6  # of fewer costs nobody can tell a scale
+MAX_EXPONENT = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,11 +27,11 @@ class Warp:
     best: float
     unit: float
     offset: float | None
-    mean: float
-    deviation: float
+    mean: float = 0.0
+    deviation: float = 1.0
 
     def __call__(self, costs: Array) -> Array:
-        """Return costs on this scale."""
+        """Return costs, none of which is better than the best, on this scale."""
         return (self._scaled(costs) - self.mean) / self.deviation
 
     def back(self, value: float) -> float:
@@ -37,32 +39,30 @@ class Warp:
         scaled = value * self.deviation + self.mean
         if self.offset is None:
             return self.best + self.unit * scaled
-        return self.best + self.unit * (float(np.exp(min(scaled, 700.0))) - self.offset)
+        return self.best + self.unit * (math.exp(min(scaled, MAX_EXPONENT)) - self.offset)
 
     def log_slopes(self, costs: Array) -> float:
         """Return the sum of the logarithms of the scale's slope at costs: what makes scales comparable."""
-        constant = -len(costs) * float(np.log(self.unit * self.deviation))
+        constant = -len(costs) * math.log(self.unit * self.deviation)
         return constant if self.offset is None else constant - float(self._scaled(costs).sum())
 
     def _scaled(self, costs: Array) -> Array:
-        plain = np.maximum((costs - self.best) / self.unit, 0.0)
+        plain = (costs - self.best) / self.unit
         scaled: Array = plain if self.offset is None else np.log(plain + self.offset)
         return scaled
 
 
-def warps(costs: Array) -> list[Warp]:
-    """Return the scales worth comparing, the plain one first."""
+def warp_of(costs: Array, offset: float | None) -> Warp:
+    """Return the scale with this offset on which the costs have mean 0 and variance 1."""
     best, unit = float(costs.min()), float(np.median(costs) - costs.min())
-    if unit <= 0:
-        unit = float(costs.std()) or 1.0
-    offsets: tuple[float | None, ...] = (None, *OFFSETS) if len(costs) >= MIN_WARPED else (None,)
-    found = []
-    for offset in offsets:
-        raw = Warp(best=best, unit=unit, offset=offset, mean=0.0, deviation=1.0)
-        scaled = raw(costs)
-        deviation = float(scaled.std()) or 1.0
-        found.append(Warp(best=best, unit=unit, offset=offset, mean=float(scaled.mean()), deviation=deviation))
-    return found
+    raw = Warp(best=best, unit=unit if unit > 0 else float(costs.std()) or 1.0, offset=offset)
+    scaled = raw(costs)
+    return replace(raw, mean=float(scaled.mean()), deviation=float(scaled.std()) or 1.0)
+
+
+def offsets_for(num_costs: int) -> tuple[float | None, ...]:
+    """Return the offsets worth comparing, the plain scale's first."""
+    return (None, *OFFSETS) if num_costs >= MIN_WARPED else (None,)
 
 
 def tempered(costs: Sequence[float | None]) -> list[float]:

@@ -33,6 +33,7 @@ _UNION_BRANCHES: dict[str, type[BaseModel]] = {
     "<bayesian>": searcher.BayesianSearch,
     "<async_halving>": searcher.AsyncHalvingSearch,
     "<adaptive_asha>": searcher.AdaptiveASHASearch,
+    "<bayesian_asha>": searcher.BayesianASHASearch,
     "<hyperband>": searcher.HyperbandSearch,
     "<the short form>": deepspeed.DeepSpeedShort,
     "<const>": hyperparameters.Const,

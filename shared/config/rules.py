@@ -97,13 +97,15 @@ def _axis_length(hyperparameter: dict[str, Any]) -> int:
 
 
 def _bayesian_has_a_space(document: dict[str, Any]) -> Iterator[Problem]:
-    if _searcher(document).get("name") != "bayesian" or not isinstance(document.get("hyperparameters", {}), dict):
+    if _searcher(document).get("name") not in ("bayesian", "bayesian_asha") or not isinstance(
+        document.get("hyperparameters", {}), dict
+    ):
         return
     if not any(True for _ in _hyperparameters(document, (*_RANGES, "categorical"))):
         yield Problem(
             "hyperparameters",
             "hold nothing to search",
-            "a bayesian search needs at least one hyperparameter of type categorical, int, double or log",
+            "a search with a model needs at least one hyperparameter of type categorical, int, double or log",
         )
 
 
@@ -118,7 +120,7 @@ def _max_length_has_one_unit(document: dict[str, Any]) -> Iterator[Problem]:
 
 def _halving_has_one_measure(document: dict[str, Any]) -> Iterator[Problem]:
     search = _searcher(document)
-    if search.get("name") not in ("async_halving", "asha", "adaptive_asha", "hyperband"):
+    if search.get("name") not in ("async_halving", "asha", "adaptive_asha", "bayesian_asha", "hyperband"):
         return
     given = {key for key in ("max_length", "max_time", "time_metric", "stop_once") if search.get(key) is not None}
     if "max_length" in given:
@@ -138,7 +140,11 @@ def _halving_has_one_measure(document: dict[str, Any]) -> Iterator[Problem]:
 def _brackets_fit(document: dict[str, Any]) -> Iterator[Problem]:
     search = _searcher(document)
     rungs, max_trials = search.get("bracket_rungs"), search.get("max_trials")
-    if search.get("name") != "adaptive_asha" or not isinstance(rungs, list) or type(max_trials) is not int:
+    if (
+        search.get("name") not in ("adaptive_asha", "bayesian_asha")
+        or not isinstance(rungs, list)
+        or type(max_trials) is not int
+    ):
         return
     if len(rungs) > max_trials > 0:
         yield Problem("searcher.bracket_rungs", f"has {len(rungs)} brackets for {max_trials} trials")

@@ -88,14 +88,20 @@ class GridSearch(SearchCommon):
     max_concurrent_trials: Annotated[int, Field(ge=0)] = 16
 
 
-class BayesianSearch(SearchCommon):
+class ModelCommon(SearchCommon):
+    """What the searches with a model have in common: how they begin, and what they take for worth trying."""
+
+    initial_trials: NumTrials = 8
+    initial_design: Literal["sobol", "lhs", "random"] = "sobol"
+    acquisition_function: Literal["EI", "LCB", "PI", "gp_hedge"] = "EI"
+
+
+class BayesianSearch(ModelCommon):
     """A Gaussian process chooses each trial from the results of those before, after `initial_trials` spread ones."""
 
     name: Literal["bayesian"]
     max_trials: NumTrials
     max_concurrent_trials: Annotated[int, Field(ge=1)] = 2
-    initial_trials: NumTrials = 5
-    acquisition_function: Literal["EI", "LCB", "PI", "gp_hedge"] = "EI"
 
 
 class EarlyStoppingCommon(SearchCommon):
@@ -131,6 +137,16 @@ class AdaptiveASHASearch(EarlyStoppingCommon):
     name: Literal["adaptive_asha"]
     max_trials: NumTrials
     mode: Literal["aggressive", "standard", "conservative"] = "standard"
+    max_rungs: NumRungs = 5
+    bracket_rungs: Annotated[tuple[NumRungs, ...], Field(strict=False)] = ()
+
+
+class BayesianASHASearch(EarlyStoppingCommon, ModelCommon):
+    """A Gaussian process chooses the trials, and learns from every rung; the rungs decide how far they train."""
+
+    name: Literal["bayesian_asha"]
+    max_trials: NumTrials
+    mode: Literal["aggressive", "standard", "conservative"] = "aggressive"
     max_rungs: NumRungs = 5
     bracket_rungs: Annotated[tuple[NumRungs, ...], Field(strict=False)] = ()
 
@@ -172,6 +188,7 @@ Searcher = Annotated[
     | Annotated[BayesianSearch, Tag("<bayesian>")]
     | Annotated[AsyncHalvingSearch, Tag("<async_halving>")]
     | Annotated[AdaptiveASHASearch, Tag("<adaptive_asha>")]
+    | Annotated[BayesianASHASearch, Tag("<bayesian_asha>")]
     | Annotated[HyperbandSearch, Tag("<hyperband>")],
     Discriminator(_tag),
 ]

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from services.searcher.decide import Answer, question
+from services.searcher.decide import question
 from services.searcher.method import Proposal
 from services.searcher.state import MAX_INTERRUPTIONS, State
 from shared.events import (
@@ -287,11 +287,9 @@ def test_a_bayesian_search_waits_for_the_answer_to_its_question() -> None:
     assert names(world.run(2, loss=0.4)) == ["TrialClosed"]
     asked = question(world.state.searches[EXPERIMENT], {})
     assert asked is not None
-    assert asked[0] == 3
+    assert asked[0][0] == 3
     assert asked[1].request["costs"] == [0.5, 0.4]
-    world.answers[EXPERIMENT] = Answer(
-        index=3, outcome=Proposal(hyperparameters={"lr": 0.01}, origin="suggested", chosen=SUGGESTED)
-    )
+    world.answers[EXPERIMENT] = {asked[0]: Proposal(hyperparameters={"lr": 0.01}, origin="suggested", chosen=SUGGESTED)}
     (request,) = requests(world.settle())
     assert (request.index, request.hyperparameters, request.origin) == (3, {"lr": 0.01}, "suggested")
     assert request.chosen == SUGGESTED
@@ -311,16 +309,18 @@ def test_a_bayesian_search_whose_method_fails_ends_when_its_trials_have() -> Non
     world = World(submitted(BAYESIAN.replace("max_concurrent_trials: 1", "max_concurrent_trials: 2")))
     world.settle()
     world.run(1, loss=0.5)
-    world.answers[EXPERIMENT] = Answer(index=3, outcome="ValueError: no")
+    asked = question(world.state.searches[EXPERIMENT], {})
+    assert asked is not None
+    world.answers[EXPERIMENT] = {asked[0]: "ValueError: no"}
     assert world.settle() == []
     assert world.run(2, loss=0.4)[-1] == ExperimentFailed(
         experiment_id=EXPERIMENT, reason="the search stopped after 2 of 4 trials: ValueError: no"
     )
 
 
-def test_a_bayesian_search_without_any_result_goes_on_at_random() -> None:
+def test_a_bayesian_search_without_any_result_goes_on_with_its_design() -> None:
     world = World(submitted(BAYESIAN, more="max_restarts: 0"))
     world.settle()
     world.run(1, outcome=Outcome.FAILED)
     (request,) = requests(world.run(2, outcome=Outcome.FAILED))
-    assert request.origin == "random draw, no trial has a result yet"
+    assert request.origin == "initial design goes on, no trial has a result yet"

@@ -5,9 +5,10 @@ import json
 
 import pytest
 
-from services.searcher.bayesian import MAX_OBSERVATIONS, GaussianProcessQuestion
+from services.searcher.bayesian import MAX_OBSERVATIONS, NUM_TELLING, STEP, GaussianProcessQuestion, told_of
 from services.searcher.method import Proposal, Result, SearchMethod
 from services.searcher.methods import method_of
+from services.searcher.warping import tempered
 from shared.config import parse_experiment
 
 SPACE = """
@@ -66,7 +67,7 @@ def test_a_grid_search_visits_every_combination_in_order() -> None:
 
 
 def test_the_initial_design_has_one_trial_in_every_stratum_of_every_axis() -> None:
-    search = method("name: bayesian, max_trials: 20, initial_trials: 8")
+    search = method("name: bayesian, max_trials: 20, initial_trials: 8, initial_design: lhs")
     trials = [proposed(search, index) for index in range(1, 9)]
     assert sorted(trial.hyperparameters["width"] for trial in trials) == [1, 2, 3, 4, 5, 6, 7, 8]
     assert sorted(int(trial.hyperparameters["drop"] / 0.5 * 8) for trial in trials) == list(range(8))
@@ -81,12 +82,12 @@ def test_a_question_tells_costs_points_and_what_is_pending() -> None:
     search = method("name: bayesian, max_trials: 20, initial_trials: 3, acquisition_function: EI")
     first, second, third = (proposed(search, index) for index in (1, 2, 3))
     results = [
-        Result(hyperparameters=first.hyperparameters, cost=0.5),
-        Result(hyperparameters=second.hyperparameters, cost=None),
+        Result(index=1, hyperparameters=first.hyperparameters, cost=0.5),
+        Result(index=1, hyperparameters=second.hyperparameters, cost=None),
     ]
     question = asked(search, 4, results, third)
     assert question.origin == "Gaussian process, EI, 2 observed, 1 pending"
-    assert question.request["costs"] == [0.5, 0.5]
+    assert question.request["costs"] == [0.5, None]
     assert len(question.request["points"]) == 2
     assert len(question.request["pending"]) == 1
     assert question.request == asked(search, 4, results, third).request
@@ -96,10 +97,12 @@ def test_a_question_tells_costs_points_and_what_is_pending() -> None:
 def test_a_point_stands_for_the_hyperparameters_it_was_made_from() -> None:
     search = method("name: bayesian, max_trials: 20, initial_trials: 8")
     trials = [proposed(search, index) for index in range(1, 9)]
-    results = [Result(hyperparameters=trial.hyperparameters, cost=float(index)) for index, trial in enumerate(trials)]
+    results = [
+        Result(index=1, hyperparameters=trial.hyperparameters, cost=float(index)) for index, trial in enumerate(trials)
+    ]
     question = asked(search, 9, results)
     for trial, point in zip(trials, question.request["points"], strict=True):
-        again = question.proposal({"point": point}).hyperparameters
+        again = question.proposal({"point": point, "mean": 0.0, "std": 1.0, "value": 0.0}).hyperparameters
         assert json.dumps(again["opt"]) == json.dumps(trial.hyperparameters["opt"])
         assert again["width"] == trial.hyperparameters["width"]
         assert again["lr"] == pytest.approx(trial.hyperparameters["lr"])
@@ -108,31 +111,37 @@ def test_a_point_stands_for_the_hyperparameters_it_was_made_from() -> None:
 @pytest.mark.parametrize("point", [[], [0.1], [0.1, -2, 9, 1], ["a", "b", "c", "d"]])
 def test_a_reply_that_is_no_point_is_refused(point: list[object]) -> None:
     search = method("name: bayesian, max_trials: 20, initial_trials: 1")
-    question = asked(search, 2, [Result(hyperparameters=proposed(search, 1).hyperparameters, cost=1.0)])
+    question = asked(search, 2, [Result(index=1, hyperparameters=proposed(search, 1).hyperparameters, cost=1.0)])
     with pytest.raises((ValueError, LookupError)):
         question.proposal({"point": point})
 
 
 def test_one_diverged_trial_does_not_hide_the_differences_of_the_others() -> None:
-    search = method("name: bayesian, max_trials: 20, initial_trials: 5")
-    costs = [0.1, 0.2, 0.3, 0.4, 1e9, None]
-    results = [Result(hyperparameters=proposed(search, 1).hyperparameters, cost=cost) for cost in costs]
-    told = asked(search, 7, results).request["costs"]
-    assert told == pytest.approx([0.1, 0.2, 0.3, 0.4, 1.3, 1.3])
+    assert tempered([0.1, 0.2, 0.3, 0.4, 1e9, None]) == pytest.approx([0.1, 0.2, 0.3, 0.4, 1.3, 1.3])
 
 
-def test_a_long_search_tells_the_newest_and_the_best() -> None:
-    search = method("name: bayesian, max_trials: 1000, initial_trials: 1")
-    hyperparameters = proposed(search, 1).hyperparameters
-    results = [Result(hyperparameters=hyperparameters, cost=float(cost)) for cost in range(900)]
-    told = asked(search, 901, results).request["costs"]
-    half = MAX_OBSERVATIONS // 2
-    assert told == [float(cost) for cost in (*range(half), *range(900 - half, 900))]
+def test_a_long_search_tells_the_newest_and_the_best_and_refits_now_and_then() -> None:
+    results = [Result(index=number, hyperparameters={}, cost=float(number)) for number in range(1730)]
+    told, num_fitted = told_of(results)
+    half = NUM_TELLING // 2
+    older = 1730 // STEP * STEP
+    assert [result.index for result in told] == [*range(half), *range(older - half, older), *range(older, 1730)]
+    assert num_fitted == NUM_TELLING
+    assert told_of(results[:1701])[0][:NUM_TELLING] == told[:NUM_TELLING]
+    assert len(told_of(results[:MAX_OBSERVATIONS])[0]) == MAX_OBSERVATIONS
+
+
+def test_a_kernel_is_fitted_to_all_of_few_results_then_after_each_tenth_more() -> None:
+    results = [Result(index=number, hyperparameters={}, cost=1.0) for number in range(MAX_OBSERVATIONS)]
+    fitted = [told_of(results[:number])[1] for number in range(1, MAX_OBSERVATIONS + 1)]
+    assert fitted[:22] == [*range(1, 21), 20, 22]
+    assert all(0.9 * number < found <= number for number, found in enumerate(fitted, start=1))
+    assert len(set(fitted)) < 65
 
 
 def test_gp_hedge_lets_each_acquisition_function_choose_at_times() -> None:
     search = method("name: bayesian, max_trials: 100, initial_trials: 1, acquisition_function: gp_hedge")
-    results = [Result(hyperparameters=proposed(search, 1).hyperparameters, cost=1.0)]
+    results = [Result(index=1, hyperparameters=proposed(search, 1).hyperparameters, cost=1.0)]
     questions = [asked(search, index, results) for index in range(2, 40)]
     assert {question.request["acquisition_function"] for question in questions} == {"EI", "LCB", "PI"}
     first = questions[0]

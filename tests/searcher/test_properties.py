@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.searcher.decide import Answer, question
+from services.searcher.decide import question
 from services.searcher.method import Proposal
 from services.searcher.rungs import Status
 from services.searcher.state import State
@@ -126,9 +126,10 @@ def decide_all(world: World) -> None:
     """Decide and answer questions until nothing is needed."""
     world.settle()
     while (search := world.state.searches.get(EXPERIMENT)) and (asked := question(search, world.answers)):
-        index, _ = asked
+        about, _ = asked
+        index = about[0]
         proposal = Proposal(hyperparameters={"lr": 10.0**-index, "n": 1}, origin="suggested", chosen=SUGGESTED)
-        world.answers[EXPERIMENT] = Answer(index=index, outcome=proposal)
+        world.answers.setdefault(EXPERIMENT, {})[about] = proposal
         world.settle()
 
 

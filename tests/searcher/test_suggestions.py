@@ -58,10 +58,9 @@ async def running(command: tuple[str, ...]) -> AsyncIterator[tuple[Suggestions, 
 
 async def answer(answering: Suggestions, announced: list[ExperimentId], index: int = 1) -> Proposal | str:
     num_announced = len(announced)
-    answering.ask(ONE, index, Question())
+    answering.ask(ONE, (index, 1), Question())
     await eventually(lambda: len(announced) > num_announced)
-    assert answering.answers[ONE].index == index
-    return answering.answers[ONE].outcome
+    return answering.answers[ONE][index, 1]
 
 
 def is_running(pid: int) -> bool:
@@ -74,21 +73,22 @@ def is_running(pid: int) -> bool:
 
 async def test_the_real_process_answers() -> None:
     request = {
-        "dimensions": [{"type": "real", "low": 0, "high": 1}],
+        "axes": [{"type": "real", "low": 0, "high": 1}],
         "points": [[0.0], [1.0], [0.5]],
         "costs": [1.0, 1.0, 0.2],
+        "num_fitted": 3,
         "pending": [],
         "acquisition_function": "EI",
         "seed": 1,
     }
     async with running(COMMAND) as (answering, announced):
-        answering.ask(ONE, 4, Question(request))
-        answering.ask(TWO, 4, Question({"dimensions": []}))
+        answering.ask(ONE, (4, 1), Question(request))
+        answering.ask(TWO, (4, 1), Question({"axes": []}))
         await eventually(lambda: len(announced) == 2, timeout_s=30)
-    outcome = answering.answers[ONE].outcome
+    outcome = answering.answers[ONE][4, 1]
     assert isinstance(outcome, Proposal)
     assert 0 <= outcome.hyperparameters["point"][0] <= 1
-    assert "Error" in str(answering.answers[TWO].outcome)
+    assert "Error" in str(answering.answers[TWO][4, 1])
 
 
 async def test_one_process_answers_question_after_question_and_ends_with_the_service() -> None:
@@ -143,5 +143,5 @@ async def test_an_idle_process_is_stopped_and_started_again(monkeypatch: pytest.
 async def test_what_is_no_longer_open_is_forgotten() -> None:
     async with running(script()) as (answering, announced):
         await answer(answering, announced)
-        answering.keep({TWO})
+        answering.keep({ONE: 1}.get)
         assert answering.answers == {}
