@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.searcher.decide import Answer, decide, question
+from services.searcher.decide import About, decide, question
 from services.searcher.method import Proposal, Question
 from services.searcher.state import State, evolve
 from shared.config import Experiment
@@ -111,7 +111,8 @@ class VirtualCluster:
 
     def _settle(self) -> None:
         """Decide until nothing is needed, giving free slots to those that wait."""
-        answers: dict[ExperimentId, Answer] = {}
+        outcomes: dict[About, Proposal | str] = {}
+        answers = {EXPERIMENT: outcomes}
         while True:
             while decisions := decide(self.state, answers):
                 self._append(decisions)
@@ -121,7 +122,7 @@ class VirtualCluster:
             if not asked:
                 break
             assert self.compute is not None, "the method asks, and nobody answers"
-            answers[EXPERIMENT] = Answer(index=asked[0], outcome=self.compute(asked[1]))
+            outcomes[asked[0]] = self.compute(asked[1])
             self.state.due[EXPERIMENT] = None
         while self._queue and self._num_running < self.num_slots:
             self._allocate(self._queue.popleft())

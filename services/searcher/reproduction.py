@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from services.searcher.decide import Answer, decide, question
+from services.searcher.decide import About, decide, question
 from services.searcher.method import Proposal, Question
 from services.searcher.state import State, evolve
 from shared import codec, narrate, subjects
@@ -105,11 +105,17 @@ class Reproduction:
     def _decide(self, group: list[Recorded]) -> list[Decision]:
         """Decide again, with the answers that were there for the trials that the group requests."""
         self._state.due = {self.experiment_id: None}
-        answers: dict[ExperimentId, Answer] = {}
+        outcomes: dict[About, Proposal | str] = {}
+        answers = {self.experiment_id: outcomes}
         search = self._state.searches.get(self.experiment_id)
-        asked = question(search, answers) if search else None
-        if asked and (outcome := self._outcome(group, *asked)):
-            answers[self.experiment_id] = Answer(index=asked[0], outcome=outcome)
+        while search and (asked := question(search, answers)):
+            about, posed = asked
+            outcome = self._outcome(group, about[0], posed)
+            if outcome is None:
+                break
+            outcomes[about] = outcome
+            if isinstance(outcome, str):
+                break
         return decide(self._state, answers)
 
     def _outcome(self, group: list[Recorded], index: int, asked: Question) -> Proposal | str | None:
