@@ -161,9 +161,30 @@ def test_logs(platform: RunningPlatform, finished: dict[str, Any]) -> None:
 def test_why_begins_with_the_submission_and_ends_with_the_exit(
     platform: RunningPlatform, finished: dict[str, Any]
 ) -> None:
-    names = [event["name"] for event in _json(platform, "why", f"{finished['id']}-1")["chain"]]
+    told = _json(platform, "why", f"{finished['id']}-1")
+    names = [event["name"] for event in told["chain"]]
     wanted = ["ExperimentSubmitted", "TrialRequested", "GPUAllocated", "TrialStarted", "TrialExited"]
     assert [name for name in names if name in wanted] == wanted
+    topics = {one["topic"]: one["detail"] for one in told["explanations"]}
+    assert topics["hyperparameters"] == {"kind": "grid point", "number": 1, "of": 2}
+    assert topics["placement"]["rule"] == "one agent"
+
+
+def test_why_answers_for_trials_experiments_and_agents_in_a_hundred_columns(
+    platform: RunningPlatform, finished: dict[str, Any]
+) -> None:
+    for what, first in (
+        (f"{finished['id']}-1", f"trial {finished['id']}-1  COMPLETED"),
+        (finished["id"][:6], f"experiment {finished['id']}  COMPLETED"),
+        ("local", "agent local  UP"),
+    ):
+        lines = platform.tm("why", what).stdout.splitlines()
+        assert lines[0] == first
+        assert lines[1].startswith("It is ")
+        assert all(len(line) <= 100 for line in lines), lines
+        assert any(line.startswith("How it came there") for line in lines)
+    unknown = platform.tm("why", "nobody")
+    assert (unknown.returncode, "nobody" in unknown.stderr) == (1, True)
 
 
 def test_tap_reads_from_any_point_and_filters(platform: RunningPlatform, finished: dict[str, Any]) -> None:

@@ -29,7 +29,7 @@ COMMANDS = {
     "search": ("search", "Make a search's decisions again from the log"),
     "logs": ("trials", "Show what a trial wrote"),
     "metrics": ("metrics", "Write what a trial or an experiment reported to a file"),
-    "why": ("trials", "Show the events that led to where a trial is"),
+    "why": ("why", "Show why a trial, an experiment or an agent is as it is"),
     "diff": ("diff", "Show what changed between two moments"),
     "tap": ("tap", "Follow the event log"),
     "checkpoint": ("checkpoints", "List and download checkpoints"),

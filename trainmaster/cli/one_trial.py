@@ -25,7 +25,7 @@ def show_trial(client: Client, trial_id: str, data: str | None, *, as_json: bool
     for name, text in _facts(trial):
         click.echo(f"  {name:<10} {text}")
     last = client.as_of_seq
-    _print_attempts([event for event in client.why(trial_id) if last is None or event["seq"] <= last])
+    _print_attempts([event for event in client.why(trial_id)["chain"] if last is None or event["seq"] <= last])
     if last is None:
         _print_metrics(client.metrics(trial_id=trial_id, group="validation"))
     _print_checkpoints(client.checkpoints(trial_id=trial_id))

@@ -1,11 +1,11 @@
-"""tm logs, why."""
+"""tm logs."""
 
 from collections.abc import Iterable, Iterator
 
 import click
 
 from trainmaster.cli.options import data_option, json_option, platform_client, trial_id
-from trainmaster.cli.output import clock, print_json, print_json_line
+from trainmaster.cli.output import clock, print_json_line
 from trainmaster.client.shapes import LogItem
 
 
@@ -35,20 +35,3 @@ def texts(lines: Iterable[LogItem]) -> Iterator[str]:
             yield f"──── attempt {line['epoch']} ────"
         epoch = line["epoch"]
         yield f"{clock(line['time'])} [rank={line['rank']}] {line['text']}"
-
-
-@click.command()
-@click.argument("trial")
-@data_option
-@json_option
-def why(trial: str, data: str | None, *, as_json: bool) -> None:
-    """Show the events that led to where a trial is, from submission on."""
-    with platform_client(data) as client:
-        whole = trial_id(client, trial)
-        chain = client.why(whole)
-    if as_json:
-        print_json({"trial_id": whole, "chain": chain})
-        return
-    for event in chain:
-        causes = f"  (because of {', '.join(map(str, event['causes']))})" if event["causes"] else ""
-        click.echo(f"{event['seq']:>6}  {clock(event['time'])}  {event['writer']:<14} {event['text']}{causes}")

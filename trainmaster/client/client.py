@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
+from urllib.parse import quote
 
 import httpx
 
@@ -27,6 +28,7 @@ from trainmaster.client.shapes import (
     SetAsideList,
     Status,
     Trial,
+    Why,
 )
 
 TIMEOUT_S = 30.0
@@ -112,9 +114,9 @@ class Client:
         """Return one trial."""
         return cast("Trial", self._read(f"/trials/{trial_id}"))
 
-    def why(self, trial_id: str) -> list[EventItem]:
-        """Return the events that led to where a trial is, by sequence."""
-        return cast("list[EventItem]", self._json("GET", f"/trials/{trial_id}/why")["chain"])
+    def why(self, name: str, *, kind: str = "trials") -> Why:
+        """Return why something is as it is, with the events that led there; `kind` is trials, experiments or agents."""
+        return cast("Why", self._json("GET", f"/{kind}/{quote(name, safe='')}/why"))
 
     def checkpoints(self, *, experiment_id: str | None = None, trial_id: str | None = None) -> list[Checkpoint]:
         """Return the checkpoints of an experiment or of a trial."""

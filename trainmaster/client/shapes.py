@@ -196,6 +196,29 @@ class EventItem(TypedDict):
     event: dict[str, Any]
 
 
+class Explanation(TypedDict):
+    """Why one thing is so; without `seq` it is about now. `detail` is what was gone by, as structure."""
+
+    topic: str
+    question: str
+    text: str
+    seq: int | None
+    time: str | None
+    detail: dict[str, Any] | None
+
+
+class Why(TypedDict):
+    """Why a trial, an experiment or an agent (`kind`) is as it is; `head` answers in a sentence."""
+
+    kind: str
+    id: str
+    state: str
+    head: str
+    explanations: list[Explanation]
+    chain: list[EventItem]
+    trial_id: str | None
+
+
 class EventPage(TypedDict):
     """Events, oldest first."""
 
