@@ -49,9 +49,11 @@ class Course:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What an open experiment's trials took that ran to their end. `max_steps` where its length is in batches."""
+    """What an open experiment's trials took that ran to their end, and how fast one of them trained last. `max_steps`
+    where their length is in batches."""
 
     max_steps: int | None
+    step_s: float | None = None
     num_finished: int = 0
     total_s: float = 0.0
 
@@ -86,8 +88,12 @@ class Durations:
     def of_trial(self, trial_id: TrialId) -> Estimate:
         """Return how long a waiting trial will run."""
         course = self.courses.get(trial_id)
-        if course is None:
+        record = self.records.get(course.experiment_id) if course else None
+        if course is None or record is None:
             return Estimate(left_s=None, why="nothing is known of it")
+        if not record.num_finished and course.target is not None and record.step_s is not None:
+            left_s = max(0.0, course.target * record.step_s - course.ran_s)
+            return Estimate(left_s=left_s, why="the speed of its experiment's others")
         return self._by_others(course, course.ran_s)
 
     def _by_others(self, course: Course, ran_s: float) -> Estimate:
@@ -100,14 +106,21 @@ class Durations:
 
 
 def _by_speed(run: Run, course: Course, now: datetime) -> Estimate | None:
-    if course.target is None or run.first is None or run.newest is None:
+    step_s = _step_s(run)
+    if course.target is None or step_s is None or run.newest is None:
+        return None
+    step, at = run.newest
+    left_s = (course.target - step) * step_s - (now - at).total_seconds()
+    return Estimate(left_s=max(0.0, left_s), why=f"its speed, at step {step} of {course.target}")
+
+
+def _step_s(run: Run) -> float | None:
+    """How long a step takes, once two reports tell."""
+    if run.first is None or run.newest is None:
         return None
     (first_step, first_at), (step, at) = run.first, run.newest
     took_s = (at - first_at).total_seconds()
-    if step <= first_step or took_s <= 0:
-        return None
-    left_s = (course.target - step) * took_s / (step - first_step) - (now - at).total_seconds()
-    return Estimate(left_s=max(0.0, left_s), why=f"its speed, at step {step} of {course.target}")
+    return None if step <= first_step or took_s <= 0 else took_s / (step - first_step)
 
 
 @singledispatch
@@ -156,7 +169,10 @@ def _(event: GPUAllocated, known: Durations, now: datetime) -> None:
 def _(event: MetricReported, known: Durations, now: datetime) -> None:
     if run := known.runs.get(event.allocation_id):
         mark = (event.step, now)
-        known.runs[event.allocation_id] = replace(run, first=run.first or mark, newest=mark)
+        known.runs[event.allocation_id] = run = replace(run, first=run.first or mark, newest=mark)
+        record, step_s = known.records.get(event.experiment_id), _step_s(run)
+        if record is not None and step_s is not None:
+            known.records[event.experiment_id] = replace(record, step_s=step_s)
 
 
 @note.register

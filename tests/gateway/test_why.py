@@ -107,7 +107,7 @@ def test_a_stop_tells_the_rung_the_place_and_the_threshold() -> None:
         bracket=0, rung=1, num_rungs=3, units=100, place=3, num_entered=4, num_kept=1, metric=0.5, threshold=0.75
     )
     stopped = TrialStopped(experiment_id=story.EXPERIMENT, trial_id=TRIAL, rung=1, reason="…", judgement=judgement)
-    text = "place 3 of 4 that had come to rung 1 of 3 (100 units), with accuracy 0.5; the best 1 go on, down to 0.75"
+    text = "place 3 of 4 that had come to rung 1 of 3 (100 units), with accuracy 0.5; the best 1 goes on, down to 0.75"
     assert told(recorded(stopped)) == [("stop", text)]
 
 

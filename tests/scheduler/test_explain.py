@@ -222,6 +222,9 @@ def test_a_start_is_expected_from_the_speed_of_what_runs() -> None:
     at(world, 40, reported(decision, 30))
     start, why = start_of(world, BEGIN + timedelta(seconds=50))
     assert start == 110, "70 steps at one a second, from second 40"
+    at(world, 51, requested(3))
+    (_, third) = tell(world.state, matching(explain(world.state, BEGIN + timedelta(seconds=52)), ANYTHING))
+    assert third.expected_start == BEGIN + timedelta(seconds=210), "100 steps at the speed of the first"
     assert "go on as they do" in why
 
 

@@ -57,7 +57,8 @@ def lines(told: Why) -> Iterator[str]:
     chain = told["chain"]
     if chain:
         yield ""
-        yield f"How it came there ({len(chain)} events{', the newest shown' if len(chain) > MAX_CHAIN else ''})"
+        newest = f", the newest {MAX_CHAIN} shown" if len(chain) > MAX_CHAIN else ""
+        yield f"How it came there ({'1 event' if len(chain) == 1 else f'{len(chain)} events'}{newest})"
         for event in chain[-MAX_CHAIN:]:
             yield from _event(event)
 

@@ -9,6 +9,8 @@ from services.gateway.views import Explanation, Why
 from services.gateway.why import agent, experiment, reading, trial, words
 from shared.errors import Unavailable
 from shared.events import (
+    CheckpointDeleted,
+    CheckpointDeletionRequested,
     CheckpointSaved,
     CheckpointShardUploaded,
     ExperimentSubmitted,
@@ -25,7 +27,15 @@ MAX_AGENT_EVENTS = 200
 #: What happens over and over in a trial's life and explains nothing by itself.
 _TELEMETRY = frozenset(
     event.__name__
-    for event in (MetricReported, CheckpointSaved, CheckpointShardUploaded, RendezvousOpened, GangMemberExited)
+    for event in (
+        MetricReported,
+        CheckpointSaved,
+        CheckpointShardUploaded,
+        CheckpointDeletionRequested,
+        CheckpointDeleted,
+        RendezvousOpened,
+        GangMemberExited,
+    )
 )
 
 

@@ -172,7 +172,7 @@ def _(event: GPUAllocated, recorded: Recorded, told: Told) -> Answer | None:
     if event.fit is None:
         return None
     said = words.fit(event.fit, [member.agent_id for member in event.members])
-    return Answer("placement", f"Why there (attempt {event.epoch})", said, event.fit)
+    return Answer("placement", f"Why there, attempt {event.epoch}", said, event.fit)
 
 
 @_why.register
@@ -202,7 +202,7 @@ def _(event: TrialCanceled, recorded: Recorded, told: Told) -> Answer | None:
 @_why.register
 def _(event: TrialRetried, recorded: Recorded, told: Told) -> Answer | None:
     said = words.failure(event.failure) if event.failure else event.reason
-    return Answer("restart", f"Why it was restarted ({event.restarts})", said, event.failure)
+    return Answer("restart", f"Why it was restarted, restart {event.restarts}", said, event.failure)
 
 
 @_why.register

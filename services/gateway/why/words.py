@@ -48,7 +48,7 @@ def judgement(judged: Judgement, metric: str) -> str:
     if judged.rung == judged.num_rungs:
         return f"{stood}; it is the last rung"
     threshold = "" if judged.threshold is None else f", down to {judged.threshold:.6g}"
-    return f"{stood}; the best {judged.num_kept} go on{threshold}"
+    return f"{stood}; the best {judged.num_kept} {'goes' if judged.num_kept == 1 else 'go'} on{threshold}"
 
 
 def failure(failed: Failure) -> str:
@@ -81,7 +81,9 @@ def claim(asked: PreemptionRequested, claimed: Claim) -> str:
     """Say by whom and by which rule a trial was made to stop."""
     if claimed.share is not None or claimed.short:
         return _by_share(claimed)
-    whom = f"trial {asked.for_trial_id} (priority {claimed.for_priority}) needs {claimed.for_slots} slots"
+    whom = (
+        f"trial {asked.for_trial_id} (priority {claimed.for_priority}) needs {_counted(claimed.for_slots or 0, 'slot')}"
+    )
     rule = (
         f"this one has priority {claimed.priority}: the least important stop first, then the newest, as few as it takes"
         if claimed.priority != claimed.for_priority
