@@ -5,17 +5,20 @@ from collections.abc import Iterable
 import msgspec
 
 from services.gateway import views
-from services.gateway.decide import Pool
 from services.gateway.past import ReadModel, consistent
 from shared.queue import QueueQuestion
 
 _AGENTS = """
-SELECT a.*, s.number, s.kind, s.name, s.memory_bytes FROM agents a LEFT JOIN slots s ON s.agent_id = a.id
+SELECT a.*, s.number, s.kind, s.name, s.memory_bytes, w.state AS whole, w.ends_at AS whole_ends_at,
+       c.state AS single, c.ends_at AS single_ends_at
+FROM agents a LEFT JOIN slots s ON s.agent_id = a.id
+LEFT JOIN closures w ON w.agent_id = a.id AND w.slot = -1
+LEFT JOIN closures c ON c.agent_id = a.id AND c.slot = s.number
 ORDER BY a.id, s.number
 """
 _HELD = "SELECT trial_id, members FROM allocations WHERE released_at IS NULL"
 _WAITING = """
-SELECT t.id, t.experiment_id, e.name, t.slots, t.pool_id, t.waiting_since, e.state = 'PAUSED' AS is_paused
+SELECT t.id, t.experiment_id, e.name, t.slots, e.pool_id, t.waiting_since, e.state = 'PAUSED' AS is_paused
 FROM trials t JOIN experiments e ON e.id = t.experiment_id
 WHERE t.ended_at IS NULL AND t.state = 'WAITING' AND e.state IN ('ACTIVE', 'PAUSED')
   AND ($3::text IS NULL OR t.pool_id = $3) ORDER BY t.requested_seq LIMIT $1 OFFSET $2
@@ -50,13 +53,23 @@ async def agents(database: ReadModel) -> list[views.Agent]:
                 state=views.AgentState(row["state"]),
                 joined_at=row["joined_at"],
                 slots=[],
+                availability=views.Availability(row["whole"] or "ENABLED"),
+                ends_at=row["whole_ends_at"],
+                labels=msgspec.json.decode(row["labels"], type=dict[str, str]),
+                zero_slot_limit=row["zero_slot_limit"],
             ),
         )
         if row["number"] is not None:
             memory_bytes = None if row["memory_bytes"] is None else int(row["memory_bytes"])
             trial_id = held.get((agent.id, agent.incarnation, row["number"]))
             slot = views.SlotView(
-                number=row["number"], kind=row["kind"], name=row["name"], memory_bytes=memory_bytes, trial_id=trial_id
+                number=row["number"],
+                kind=row["kind"],
+                name=row["name"],
+                memory_bytes=memory_bytes,
+                trial_id=trial_id,
+                availability=views.Availability(row["single"] or "ENABLED"),
+                ends_at=row["single_ends_at"],
             )
             agent.slots.append(slot)
     return list(found.values())
@@ -87,16 +100,3 @@ def slot_kinds(known: Iterable[views.Agent], pool: str) -> set[str]:
     """Return what the slots of a pool's agents that are up are made of."""
     up = [agent for agent in known if agent.pool == pool and agent.state is views.AgentState.UP]
     return {slot.kind for agent in up for slot in agent.slots}
-
-
-def pools(known: list[views.Agent]) -> list[Pool]:
-    """Return the pools that agents ever joined, with what is up now."""
-    up = [agent for agent in known if agent.state is views.AgentState.UP]
-    return [
-        Pool(
-            name=name,
-            num_agents=sum(agent.pool == name for agent in up),
-            num_slots=sum(len(agent.slots) for agent in up if agent.pool == name),
-        )
-        for name in sorted({agent.pool for agent in known})
-    ]

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
@@ -21,11 +20,12 @@ from shared.events import (
     JobEvent,
     JobMaxSlotsSet,
     JobMoved,
+    JobPoolSet,
     JobPrioritySet,
     JobWeightSet,
     SearchLimitsSet,
 )
-from shared.ids import ExperimentId
+from shared.ids import ExperimentId, PoolId
 from shared.log import Recorded
 
 
@@ -35,15 +35,6 @@ class Intent(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     CANCEL = "cancel"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
-    """A resource pool as far as submission cares: the slots of its agents that are up."""
-
-    name: str
-    num_agents: int
-    num_slots: int
 
 
 #: The wishes that an experiment's state follows from.
@@ -100,6 +91,7 @@ def job_event(
     max_slots: int | None = None,
     ahead_of: str | None = None,
     behind: str | None = None,
+    pool: str | None = None,
 ) -> JobEvent:
     """Return the event that says what is changed about a job. Raises Rejected unless it is exactly one thing."""
     changes: list[JobEvent] = []
@@ -109,11 +101,13 @@ def job_event(
         changes.append(JobWeightSet(experiment_id=experiment_id, weight=weight))
     if max_slots is not None:
         changes.append(JobMaxSlotsSet(experiment_id=experiment_id, max_slots=max_slots))
+    if pool is not None:
+        changes.append(JobPoolSet(experiment_id=experiment_id, pool_id=PoolId(pool)))
     for beside, ahead in ((ahead_of, True), (behind, False)):
         if beside is not None:
             changes.append(JobMoved(experiment_id=experiment_id, beside_id=ExperimentId(beside), ahead=ahead))
     if len(changes) != 1:
-        message = f"give exactly one of priority, weight, max_slots, ahead_of, behind; found {len(changes)}"
+        message = f"give exactly one of priority, weight, max_slots, ahead_of, behind, pool; found {len(changes)}"
         raise Rejected(message, status=HTTPStatus.BAD_REQUEST)
     return changes[0]
 
@@ -156,23 +150,6 @@ def check_limits(change: SearchLimitsSet, state: ExperimentState, method: str) -
     limits = {"max_trials": change.max_trials, "max_concurrent_trials": change.max_concurrent_trials}
     if problems := tuple(limit_problems(method, limits)):
         raise Rejected("the search cannot be changed so", problems)
-
-
-def check_pool(pool: str, slots_per_trial: int, pools: list[Pool]) -> None:
-    """Raise Rejected when a trial asks for a pool that nobody knows, or for more slots than its agents have.
-
-    Without an agent the answer is not known yet: the experiment waits for one.
-    """
-    known = {found.name: found for found in pools}
-    found = known.get(pool)
-    if found is None and pool != "default":
-        names = ", ".join(sorted(known.keys() | {"default"}))
-        mistake = Problem("resources.resource_pool", f"there is no pool {pool}", f"known pools: {names}")
-        raise Rejected("the experiment asks for an unknown resource pool", (mistake,))
-    if found is not None and found.num_agents and slots_per_trial > found.num_slots:
-        message = f"each trial asks for {slots_per_trial} slots; pool {pool} has {found.num_slots}"
-        mend = f"use at most {found.num_slots}, or add agents first"
-        raise Rejected("the trials can never start", (Problem("resources.slots_per_trial", message, mend),))
 
 
 def check_deletion(checkpoint: Checkpoint, trial: Trial, needed_by: str | None) -> None:

@@ -126,8 +126,16 @@ async def _config(client: Client, experiment_id: ExperimentId) -> dict[str, Any]
     return submitted.event.config
 
 
-async def _append_change(client: Client, change: JobEvent) -> int:
-    before = await _last(client, subjects.aggregate_subject(subjects.GATEWAY, change.aggregate, change.experiment_id))
+async def administer(client: Client, change: Event) -> int:
+    """Append what an administrator sets and return its sequence. Raises Conflict when others keep changing it."""
+    try:
+        return await _append_change(client, change)
+    except Conflict:  # see change_job
+        return await _append_change(client, change)
+
+
+async def _append_change(client: Client, change: Event) -> int:
+    before = await _last(client, subjects.aggregate_subject(subjects.GATEWAY, change.aggregate, change.aggregate_id))
     return await _append(client, change, expected=before.seq if before else 0)
 
 

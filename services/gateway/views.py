@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from shared.events import Fitting, PolicyType, PoolPolicy
 from shared.queue import Ahead, Needs, PoolQueue, Reason
 
 
@@ -37,6 +38,14 @@ class AgentState(StrEnum):
     UP = "UP"
     LOST = "LOST"
     LEFT = "LEFT"
+
+
+class Availability(StrEnum):
+    """Whether an agent or a slot takes new work, as an administrator wants it; what runs on a draining one goes on."""
+
+    ENABLED = "ENABLED"
+    DRAINING = "DRAINING"
+    DISABLED = "DISABLED"
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +110,11 @@ class Experiment(View, frozen=True, kw_only=True):
     state: ExperimentState
     searcher: SearcherView
     slots_per_trial: int
+    workspace: str
+    pool: str
+    priority: int
+    weight: float
+    max_slots: int | None
     progress: float
     submitted_at: datetime
     ended_at: datetime | None
@@ -218,17 +232,19 @@ class CheckpointList(View, frozen=True, kw_only=True):
 
 
 class SlotView(View, frozen=True, kw_only=True):
-    """One unit of scheduling, and the trial that holds it."""
+    """One unit of scheduling, and the trial that holds it. It takes work when its agent does, too."""
 
     number: int
     kind: str
     name: str
     memory_bytes: int | None
     trial_id: str | None
+    availability: Availability = Availability.ENABLED
+    ends_at: datetime | None = None
 
 
 class Agent(View, frozen=True, kw_only=True):
-    """A machine that offers slots."""
+    """A machine that offers slots. What runs on a draining one must stop from `ends_at` on, if that is set."""
 
     id: str
     incarnation: str
@@ -237,12 +253,69 @@ class Agent(View, frozen=True, kw_only=True):
     state: AgentState
     joined_at: datetime
     slots: list[SlotView]
+    availability: Availability
+    ends_at: datetime | None
+    labels: dict[str, str]
+    zero_slot_limit: int
 
 
 class AgentList(View, frozen=True, kw_only=True):
     """All agents ever seen, by name."""
 
     items: list[Agent]
+
+
+class Policy(View, frozen=True, kw_only=True):
+    """How a pool is scheduled (see PoolConfigured); `default_priority` is for experiments that name none."""
+
+    type: PolicyType
+    preemption: bool
+    fitting: Fitting
+    heterogeneous_fits: bool
+    reserve_after_s: float | None
+    default_priority: int
+
+
+def policy(value: PoolPolicy) -> Policy:
+    """Return a policy with all its values."""
+    return Policy(**{name: getattr(value, name) for name in value.__struct_fields__})
+
+
+class Pool(View, frozen=True, kw_only=True):
+    """A resource pool: how it is scheduled (by a policy of its own if `is_configured`), its agents that are up with
+    their slots (`closed`: take no new work), its trials."""
+
+    id: str
+    is_configured: bool
+    policy: Policy
+    agents: int
+    slots: int
+    held: int
+    closed: int
+    waiting: int
+    running: int
+
+
+class PoolList(View, frozen=True, kw_only=True):
+    """All pools by name."""
+
+    items: list[Pool]
+
+
+class Limit(View, frozen=True, kw_only=True):
+    """What a workspace's experiments may have together: slots, of which they hold `held`, and the lowest priority
+    number. `workspace` null: each workspace."""
+
+    workspace: str | None
+    max_slots: int | None
+    best_priority: int | None
+    held: int | None
+
+
+class LimitList(View, frozen=True, kw_only=True):
+    """All limits by workspace, the one for all first."""
+
+    items: list[Limit]
 
 
 class QueueItem(View, frozen=True, kw_only=True):

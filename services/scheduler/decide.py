@@ -16,9 +16,10 @@ from datetime import datetime, timedelta
 from services.scheduler import closures, grounds
 from services.scheduler.policies import schedule
 from services.scheduler.pool import Machine, Placement, Plan, Pool, Request, WorkspaceUse
-from services.scheduler.state import DEFAULT_POLICY, Agent, Allocation, Claimant, Job, State, Trial
+from services.scheduler.state import Agent, Allocation, Claimant, Job, State, Trial
 from shared.decisions import Decision
 from shared.events import (
+    DEFAULT_POLICY,
     AgentLost,
     AgentRefused,
     DefaultPolicySet,

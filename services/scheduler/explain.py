@@ -16,8 +16,8 @@ from services.scheduler.fitting import Fleet
 from services.scheduler.forecast import MAX_WAITING, forecast
 from services.scheduler.policies import schedule
 from services.scheduler.pool import Placement, Plan, Pool, WorkspaceUse
-from services.scheduler.state import DEFAULT_POLICY, State, Trial
-from shared.events import Share
+from services.scheduler.state import State, Trial
+from shared.events import DEFAULT_POLICY, Share
 from shared.ids import ExperimentId, PoolId, TrialId
 from shared.queue import NUM_NAMED, Ahead, Needs, PoolQueue, QueueQuestion, Reason, ReasonKind, WaitingTrial
 

@@ -25,6 +25,7 @@ from services.scheduler.closures import Closures
 from services.scheduler.durations import Durations, note
 from services.scheduler.lanes import beside
 from shared.events import (
+    DEFAULT_POLICY,
     DEFAULT_PRIORITY,
     ZERO_SLOT_LIMIT,
     AgentDisabled,
@@ -72,8 +73,6 @@ from shared.log import Recorded
 
 #: Before any event.
 EPOCH = datetime.fromtimestamp(0, UTC)
-#: Until a scheduler says otherwise.
-DEFAULT_POLICY = PoolPolicy()
 #: For an experiment of a time when its file could not say.
 PREEMPTION_TIMEOUT_S = 60.0
 

@@ -3,8 +3,8 @@
 import asyncpg
 
 from services.tracker import projection
-from services.tracker.projection import At
 from services.tracker.set_aside import Aside, Unknown
+from services.tracker.statement import At, Statement, in_waves
 from shared import log
 from shared.events import (
     AgentLost,
@@ -40,7 +40,7 @@ class EventFold:
 
     async def write(self, connection: "asyncpg.Connection[asyncpg.Record]", messages: list[Message]) -> list[Aside]:
         """Write what the messages mean; return those that mean nothing to us."""
-        batch: list[projection.Statement] = []
+        batch: list[Statement] = []
         told: list[tuple[str, int, str]] = []
         whose: list[tuple[str, str, int, str]] = []
         asides: list[Aside] = []
@@ -52,7 +52,7 @@ class EventFold:
                 whose += _of_whole(recorded)
             except Exception as error:  # noqa: BLE001 # one message must not stop the rest; it is logged and kept
                 asides.append(Aside(message, error))
-        for sql, rows in projection.in_waves(batch):
+        for sql, rows in in_waves(batch):
             if len(rows) == 1:
                 await connection.execute(sql, *rows[0])
             else:
@@ -64,7 +64,7 @@ class EventFold:
         return asides
 
 
-def _statements(recorded: Recorded) -> list[projection.Statement]:
+def _statements(recorded: Recorded) -> list[Statement]:
     if recorded.event is None:
         name, version = recorded.envelope.name, recorded.envelope.version
         raise Unknown(f"{name} version {version} is an event type that this tracker does not know")

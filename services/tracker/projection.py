@@ -5,18 +5,13 @@ statement may be run again with the same values and changes nothing then. An eve
 Whatever changes a row says in its `seq` by which event, and the database keeps the old version (0004_history.sql).
 """
 
-from collections.abc import Iterable, Iterator
-from datetime import datetime
 from functools import singledispatch
-from typing import NamedTuple
 
 import msgspec
 
-from services.tracker import rows
+from services.tracker import administration, rows
+from services.tracker.statement import At, Statement
 from shared.events import (
-    AgentJoined,
-    AgentLeft,
-    AgentLost,
     CheckpointDeleted,
     CheckpointDeletionRequested,
     CheckpointRefused,
@@ -47,46 +42,17 @@ from shared.events import (
 from shared.events.checkpoint import CheckpointEvent
 
 
-class At(NamedTuple):
-    """Where and when an event stands on the log."""
-
-    seq: int
-    time: datetime
-
-
-class Statement(NamedTuple):
-    """One parameterised write; statements that share a key keep their order."""
-
-    sql: str
-    args: tuple[object, ...]
-    keys: tuple[str, ...]
-
-
 @singledispatch
 def statements(event: Event, at: At) -> list[Statement]:
     """Return the writes that an event means; none for an event that no table shows."""
-    return []
-
-
-def in_waves(batch: Iterable[Statement]) -> Iterator[tuple[str, list[tuple[object, ...]]]]:
-    """Group a batch so that each SQL runs few times, keeping the order of statements that share a key."""
-    waves: list[dict[str, list[tuple[object, ...]]]] = []
-    last: dict[str, tuple[int, str]] = {}  # key -> wave and SQL of its last statement
-    for sql, args, keys in batch:
-        before = [last[key] for key in keys if key in last]
-        wave = max((number if previous == sql else number + 1 for number, previous in before), default=0)
-        if wave == len(waves):
-            waves.append({})
-        waves[wave].setdefault(sql, []).append(args)
-        last |= dict.fromkeys(keys, (wave, sql))
-    for one in waves:
-        yield from one.items()
+    return administration.statements(event, at)
 
 
 _EXPERIMENT_SUBMITTED = """
 INSERT INTO experiments (id, name, description, labels, state, config, searcher, metric, smaller_is_better, max_trials,
-                         max_steps, slots_per_trial, pool_id, code_sha256, code_bytes, submitted_at, submitted_seq, seq)
-VALUES ($1, $2, $3, $4, 'ACTIVE', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16)
+                         max_steps, slots_per_trial, pool_id, code_sha256, code_bytes, submitted_at, submitted_seq, seq,
+                         workspace, priority, weight, max_slots)
+VALUES ($1, $2, $3, $4, 'ACTIVE', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17, $18, $19, $20)
 ON CONFLICT (id) DO NOTHING
 """
 
@@ -111,6 +77,10 @@ def _experiment_submitted(event: ExperimentSubmitted, at: At) -> list[Statement]
         event.code_bytes,
         at.time,
         at.seq,
+        rows.text(config.workspace),
+        config.resources.priority,
+        config.resources.weight,
+        config.resources.max_slots,
     )
     return [Statement(_EXPERIMENT_SUBMITTED, args, (event.experiment_id,))]
 
@@ -309,60 +279,6 @@ def _gpu_released(event: GPUReleased, at: At) -> list[Statement]:
         Statement(_RELEASED, (event.allocation_id, at.time, at.seq), keys),
         Statement(_TRIAL_RELEASED, (event.trial_id, event.allocation_id, at.time, at.seq), keys),
     ]
-
-
-_AGENT_JOINED = """
-INSERT INTO agents (id, incarnation, pool_id, address, state, joined_at, seq) VALUES ($1, $2, $3, $4, 'UP', $5, $6)
-ON CONFLICT (id) DO UPDATE SET incarnation = $2, pool_id = $3, address = $4, state = 'UP', joined_at = $5, seq = $6
-"""
-# History keeps what is changed: what goes says first by which event it went.
-_SLOTS_GO = "UPDATE slots SET seq = $2 WHERE agent_id = $1"
-_SLOTS_GONE = "DELETE FROM slots WHERE agent_id = $1"
-_SLOT_OFFERED = """
-INSERT INTO slots (agent_id, number, kind, name, device_uuid, memory_bytes, seq) VALUES ($1, $2, $3, $4, $5, $6, $7)
-ON CONFLICT (agent_id, number) DO NOTHING
-"""
-
-
-@statements.register
-def _agent_joined(event: AgentJoined, at: At) -> list[Statement]:
-    keys = (f"agent {event.agent_id}",)
-    joined = (event.agent_id, event.incarnation, event.pool_id, rows.text(event.address), at.time, at.seq)
-    offered = [
-        (
-            event.agent_id,
-            slot.number,
-            slot.kind.value,
-            rows.text(slot.name),
-            rows.text(slot.device_uuid),
-            slot.memory_bytes,
-            at.seq,
-        )
-        for slot in event.slots
-    ]
-    return [
-        Statement(_AGENT_JOINED, joined, keys),
-        Statement(_SLOTS_GO, (event.agent_id, at.seq), keys),
-        Statement(_SLOTS_GONE, (event.agent_id,), keys),
-        *(Statement(_SLOT_OFFERED, args, keys) for args in offered),
-    ]
-
-
-_AGENT_GONE = "UPDATE agents SET state = $3, seq = $4 WHERE id = $1 AND incarnation = $2"
-
-
-def _agent_gone(agent_id: str, incarnation: str, state: str, at: At) -> Statement:
-    return Statement(_AGENT_GONE, (agent_id, incarnation, state, at.seq), (f"agent {agent_id}",))
-
-
-@statements.register
-def _agent_left(event: AgentLeft, at: At) -> list[Statement]:
-    return [_agent_gone(event.agent_id, event.incarnation, "LEFT", at)]
-
-
-@statements.register
-def _agent_lost(event: AgentLost, at: At) -> list[Statement]:
-    return [_agent_gone(event.agent_id, event.incarnation, "LOST", at)]
 
 
 _TRIAL_STARTED = "UPDATE trials SET started_at = COALESCE(started_at, $3), seq = $4 WHERE id = $1 AND epoch = $2"

@@ -4,6 +4,8 @@ from typing import Any, overload
 
 import msgspec
 
+from shared.events import DEFAULT_PRIORITY
+
 
 @overload
 def text(value: str) -> str: ...
@@ -54,6 +56,9 @@ class Resources(msgspec.Struct, frozen=True):
 
     slots_per_trial: int = 1
     resource_pool: str = "default"
+    priority: int = DEFAULT_PRIORITY
+    weight: float = 1.0
+    max_slots: int | None = None
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +68,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     resources: Resources = Resources()
     description: str = ""
     labels: tuple[str, ...] = ()
+    workspace: str = ""
 
     @property
     def max_steps(self) -> int | None:

@@ -59,7 +59,7 @@ class Resources(Section):
 
     slots_per_trial: Annotated[int, Field(ge=1, le=MAX_SLOTS)] = 1
     resource_pool: Annotated[str, AfterValidator(_pool_name)] = "default"
-    priority: Annotated[int, Field(ge=1, le=99)] = 42  # lower is more important
+    priority: Annotated[int, Field(ge=1, le=99)] | None = None  # lower is more important; None: the pool's default, 42
     weight: Annotated[float, Field(ge=0, le=1e9)] = 1.0  # its part where a pool shares fairly
     max_slots: Annotated[int, Field(ge=1)] | None = None  # all its trials together
     preemptible: bool = True

@@ -1,6 +1,7 @@
 """The event catalogue: every type of fact, by name."""
 
 from shared.events.administration import (
+    DEFAULT_POLICY,
     DEFAULT_PRIORITY,
     AgentDisabled,
     AgentDrainRequested,
@@ -119,6 +120,7 @@ CATALOGUE: dict[str, type[Event]] = {
 
 __all__ = [
     "CATALOGUE",
+    "DEFAULT_POLICY",
     "DEFAULT_PRIORITY",
     "ZERO_SLOT_LIMIT",
     "AgentDisabled",

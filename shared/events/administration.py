@@ -39,6 +39,9 @@ class PoolPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     default_priority: int = DEFAULT_PRIORITY
 
 
+DEFAULT_POLICY = PoolPolicy()  # until somebody says otherwise
+
+
 class AgentIntent(Event, frozen=True, kw_only=True, omit_defaults=True):
     """What an administrator wants of an agent, or of some of its slots; it holds for every incarnation, until the
     opposite is said. Without `slots` the agent as a whole is meant, whatever becomes of its single slots."""

@@ -16,10 +16,10 @@ from nats.aio.client import Client
 from services.gateway.app import serve
 from services.gateway.settings import Settings
 from services.scheduler.service import Scheduler
-from services.scheduler.state import DEFAULT_POLICY
 from services.tracker.service import serve as serve_tracker
 from services.tracker.settings import Settings as TrackerSettings
 from shared import broker
+from shared.events import DEFAULT_POLICY
 from shared.settings import S3Settings
 from tests.support.eventually import eventually
 from tests.support.servers import NatsServer

@@ -5,10 +5,8 @@ import pytest
 from services.gateway import guard
 from services.gateway.decide import (
     Intent,
-    Pool,
     admit,
     check_job,
-    check_pool,
     check_precision,
     job_event,
     state_after,
@@ -25,10 +23,11 @@ from shared.events import (
     JobEvent,
     JobMaxSlotsSet,
     JobMoved,
+    JobPoolSet,
     JobPrioritySet,
     JobWeightSet,
 )
-from shared.ids import ExperimentId
+from shared.ids import ExperimentId, PoolId
 from shared.log import Recorded, envelope_of
 
 ID = ExperimentId("k3f9x2ab")
@@ -78,16 +77,6 @@ def test_each_wish_is_granted_in_its_states_only(state: ExperimentState, intent:
         assert refused.value.status == 409
 
 
-def test_a_pool_without_agents_may_get_some() -> None:
-    check_pool("default", 8, [])
-    check_pool("default", 8, [Pool(name="default", num_agents=0, num_slots=0)])
-    check_pool("default", 8, [Pool(name="default", num_agents=1, num_slots=8)])
-    with pytest.raises(Rejected, match="8 slots; pool default has 4"):
-        check_pool("default", 8, [Pool(name="default", num_agents=1, num_slots=4)])
-    with pytest.raises(Rejected, match="known pools: default, h200"):
-        check_pool("a100", 1, [Pool(name="h200", num_agents=1, num_slots=4)])
-
-
 @pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1", "[::1]:8080", "10.1.2.3:80", "gateway:8080"])
 def test_our_own_names_and_addresses_are_served(host: str) -> None:
     assert guard.complaint("GET", {"Host": host}, frozenset({"localhost", "gateway"})) is None
@@ -108,6 +97,7 @@ def test_one_thing_is_changed_about_a_job_at_a_time() -> None:
     assert job_event(ID, priority=3) == JobPrioritySet(experiment_id=ID, priority=3)
     assert job_event(ID, weight=2.0) == JobWeightSet(experiment_id=ID, weight=2.0)
     assert job_event(ID, max_slots=4) == JobMaxSlotsSet(experiment_id=ID, max_slots=4)
+    assert job_event(ID, pool="h200") == JobPoolSet(experiment_id=ID, pool_id=PoolId("h200"))
     assert job_event(ID, behind="other") == JobMoved(experiment_id=ID, beside_id=OTHER, ahead=False)
     with pytest.raises(Rejected, match="exactly one"):
         job_event(ID)

@@ -10,10 +10,9 @@ from nats.aio.client import Client
 
 from services.scheduler import answers
 from services.scheduler.service import Scheduler
-from services.scheduler.state import DEFAULT_POLICY
 from shared import broker, log, subjects
 from shared.errors import Unavailable
-from shared.events import Event
+from shared.events import DEFAULT_POLICY, Event
 from shared.log import envelope_of
 from shared.questions import ask
 from shared.queue import QueueAnswer, QueueQuestion, ReasonKind

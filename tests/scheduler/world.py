@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 from services.scheduler.decide import decide
-from services.scheduler.state import DEFAULT_POLICY, State, check_invariants, evolve
+from services.scheduler.state import State, check_invariants, evolve
 from shared.decisions import Decision
 from shared.events import (
+    DEFAULT_POLICY,
     AgentJoined,
     AgentLeft,
     DefaultPolicySet,

@@ -18,7 +18,9 @@ from tests.tracker.histories import BEGINNING, histories, messages
 from tests.tracker.test_projection import AT
 from tests.tracker.test_service import Database, reached
 
-TRACKED = ("experiments", "trials", "allocations", "agents", "slots", "checkpoints")
+TRACKED = (
+    "experiments", "trials", "allocations", "agents", "slots", "checkpoints", "closures", "pool_policies", "limits",
+)  # fmt: skip
 
 Rows = dict[str, list[str]]
 

@@ -6,18 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.tracker import rows
-from services.tracker.projection import At, Statement, in_waves, statements
+from services.tracker.projection import statements
 from services.tracker.service import MAX_BATCH_BYTES, in_batches
+from services.tracker.statement import At, Statement, in_waves
 from shared.events import CATALOGUE
 from shared.log import Message
 from tests.shared.samples import SAMPLES
 from tests.tracker import story
 
 AT = At(7, datetime(2026, 1, 1, tzinfo=UTC))
-JOB = {"JobPrioritySet", "JobWeightSet", "JobMaxSlotsSet", "JobMoved", "JobPoolSet"}  # the scheduler's to know
-ADMINISTRATION = {"AgentDrainRequested", "AgentDisabled", "AgentEnabled", "PoolConfigured", "LimitSet", "LimitCleared"}
-JOB |= ADMINISTRATION | {"DefaultPolicySet", "AgentRefused"}
-NOT_SHOWN = {"AuditSealed", "LeaderElected", "RendezvousOpened", "CheckpointShardUploaded", "GangMemberExited"} | JOB
+NOT_SHOWN = {"AuditSealed", "LeaderElected", "RendezvousOpened", "CheckpointShardUploaded", "GangMemberExited"}
 KEYS = st.lists(st.sampled_from("abc"), min_size=1, max_size=2, unique=True).map(tuple)
 BATCHES = st.lists(st.tuples(st.sampled_from(["A", "B", "C"]), KEYS))
 

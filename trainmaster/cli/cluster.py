@@ -1,4 +1,4 @@
-"""tm queue, agents."""
+"""tm queue."""
 
 import click
 
@@ -33,22 +33,3 @@ def queue(data: str | None, as_of: str | int | None, *, pool: str | None, as_jso
         for item in found
     )
     print_table(("#", "TRIAL", "EXPERIMENT", "SLOTS", "POOL", "WAITING SINCE", "EXPECTED", "WHY"), rows)
-
-
-@click.command()
-@as_of_option
-@data_option
-@json_option
-def agents(data: str | None, as_of: str | int | None, *, as_json: bool) -> None:
-    """List the agents and what runs in their slots."""
-    with platform_client(data, as_of) as client:
-        found = client.agents()
-    if as_json:
-        print_json(found)
-        return
-    rows = (
-        (agent["id"], agent["state"], agent["pool"], slot["number"], slot["kind"], slot["name"], slot["trial_id"])
-        for agent in found
-        for slot in agent["slots"]
-    )
-    print_table(("AGENT", "STATE", "POOL", "SLOT", "KIND", "NAME", "TRIAL"), rows)

@@ -142,6 +142,7 @@ def cancel(id_: str, data: str | None, *, as_json: bool) -> None:
 @click.option("--max-slots", type=click.IntRange(1), help="How many slots all its trials hold together, at most.")
 @click.option("--max-trials", type=click.IntRange(1), help="How many trials its search has in all.")
 @click.option("--max-concurrent-trials", type=click.IntRange(1), help="How many of them train at a time, at most.")
+@click.option("--pool", metavar="NAME", help="Another resource pool; what runs checkpoints and waits there.")
 @data_option
 @json_option
 def change(
@@ -153,8 +154,8 @@ def change(
     as_json: bool,
     **changes: float | None,
 ) -> None:
-    """Change an experiment while it waits or runs: its priority, weight or max_slots (one at a time), or its search's
-    max_trials and max_concurrent_trials."""
+    """Change an experiment while it waits or runs: its priority, weight, max_slots or pool (one at a time), or its
+    search's max_trials and max_concurrent_trials."""
     limits = {"max_trials": max_trials, "max_concurrent_trials": max_concurrent_trials}
     is_search = any(limit is not None for limit in limits.values())
     if is_search and any(value is not None for value in changes.values()):

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,10 @@ from trainmaster.client.shapes import (
     EventItem,
     EventPage,
     Experiment,
+    Limit,
     LogItem,
+    Policy,
+    Pool,
     QueueItem,
     Series,
     SetAsideList,
@@ -91,7 +94,7 @@ class Client:
         return cast("Experiment", self._json("POST", f"/experiments/{experiment_id}/cancel"))
 
     def change_job(self, experiment_id: str, **change: str | float | None) -> Experiment:
-        """Change an experiment's `priority`, `weight` or `max_slots`, or move it `ahead_of` or `behind` another."""
+        """Change an experiment's `priority`, `weight`, `max_slots`, `pool`, or place (`ahead_of`, `behind` another)."""
         query = {name: None if value is None else str(value) for name, value in change.items()}
         return cast("Experiment", self._json("POST", f"/experiments/{experiment_id}/queue", query=dict(query)))
 
@@ -164,6 +167,38 @@ class Client:
     def agents(self) -> list[Agent]:
         """Return all agents by name."""
         return cast("list[Agent]", self._read("/agents")["items"])
+
+    def close_agent(
+        self, agent_id: str, verb: str, *, slots: Sequence[int] = (), grace_s: float | None = None
+    ) -> Agent:
+        """`drain`, `disable` or `enable` an agent, or some of its slots."""
+        query: Query = {
+            "slots": ",".join(map(str, slots)) or None,
+            "grace_s": None if grace_s is None else str(grace_s),
+        }
+        return cast("Agent", self._json("POST", f"/agents/{agent_id}/{verb}", query=query))
+
+    def pools(self) -> list[Pool]:
+        """Return all resource pools by name."""
+        return cast("list[Pool]", self._json("GET", "/pools")["items"])
+
+    def configure_pool(self, pool_id: str, policy: Policy) -> Pool:
+        """Set how a pool is scheduled."""
+        query = {name: _word(value) for name, value in policy.items()}
+        return cast("Pool", self._json("PUT", f"/pools/{pool_id}", query=dict(query)))
+
+    def limits(self) -> list[Limit]:
+        """Return all limits by workspace, that of each workspace first."""
+        return cast("list[Limit]", self._json("GET", "/limits")["items"])
+
+    def set_limit(self, workspace: str | None, *, max_slots: int | None, best_priority: int | None) -> list[Limit]:
+        """Limit a workspace, or (None) each; return all limits."""
+        query: Query = {"workspace": workspace, "max_slots": max_slots, "best_priority": best_priority}
+        return cast("list[Limit]", self._json("PUT", "/limits", query=query)["items"])
+
+    def clear_limit(self, workspace: str | None) -> list[Limit]:
+        """Lift a limit; return those that are left."""
+        return cast("list[Limit]", self._json("DELETE", "/limits", query={"workspace": workspace})["items"])
 
     def queue(self, *, pool: str | None = None) -> Iterator[QueueItem]:
         """Yield the waiting trials, of one pool or of all, in the order they will be served."""
@@ -272,6 +307,11 @@ class Client:
 
 def _owner(experiment_id: str | None, trial_id: str | None) -> str:
     return f"/trials/{trial_id}" if trial_id else f"/experiments/{experiment_id}"
+
+
+def _word(value: object) -> str | None:
+    """Return a value as a query holds it."""
+    return None if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _given(query: Query | None) -> dict[str, str | int]:

@@ -43,6 +43,11 @@ class Experiment(TypedDict):
     state: str
     searcher: Searcher
     slots_per_trial: int
+    workspace: str
+    pool: str
+    priority: int
+    weight: float
+    max_slots: int | None
     progress: float
     submitted_at: str
     ended_at: str | None
@@ -119,17 +124,19 @@ class Series(TypedDict):
 
 
 class Slot(TypedDict):
-    """One unit of scheduling, and the trial that holds it."""
+    """One unit of scheduling, and the trial that holds it; `availability` is ENABLED, DRAINING or DISABLED."""
 
     number: int
     kind: str
     name: str
     memory_bytes: int | None
     trial_id: str | None
+    availability: str
+    ends_at: str | None
 
 
 class Agent(TypedDict):
-    """A machine that offers slots; `state` is UP, LOST or LEFT."""
+    """A machine that offers slots; `state` is UP, LOST or LEFT, `availability` ENABLED, DRAINING or DISABLED."""
 
     id: str
     incarnation: str
@@ -138,6 +145,44 @@ class Agent(TypedDict):
     state: str
     joined_at: str
     slots: list[Slot]
+    availability: str
+    ends_at: str | None
+    labels: dict[str, str]
+    zero_slot_limit: int
+
+
+class Policy(TypedDict):
+    """How a pool is scheduled; `type` is priority, fair_share or fifo, `fitting` best or worst."""
+
+    type: str
+    preemption: bool
+    fitting: str
+    heterogeneous_fits: bool
+    reserve_after_s: float | None
+    default_priority: int
+
+
+class Pool(TypedDict):
+    """A resource pool: its policy (its own if `is_configured`), its agents that are up, its trials."""
+
+    id: str
+    is_configured: bool
+    policy: Policy
+    agents: int
+    slots: int
+    held: int
+    closed: int
+    waiting: int
+    running: int
+
+
+class Limit(TypedDict):
+    """What a workspace (None: each) may have: slots, of which it holds `held`, and the lowest priority number."""
+
+    workspace: str | None
+    max_slots: int | None
+    best_priority: int | None
+    held: int | None
 
 
 class Ahead(TypedDict):

@@ -7,10 +7,12 @@ from typing import Annotated
 from aiohttp import web
 from msgspec import Meta
 
-from services.gateway import decide, intents, queries
+from services.gateway import administration, admission, cluster, decide, intents, queries
 from services.gateway.api import PREFIX, Call, NoQuery, PastQuery, Route, get, json_response, post
 from services.gateway.decide import Intent
+from services.gateway.past import ReadModel
 from services.gateway.views import CheckpointList, Experiment, ExperimentDetail, ExperimentPage, TrialPage
+from shared.events import JobEvent, JobMoved
 from shared.ids import ExperimentId
 
 MAX_CURSOR = 2**63 - 1
@@ -34,6 +36,7 @@ class JobQuery(NoQuery, frozen=True, kw_only=True):
     max_slots: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     ahead_of: Annotated[str, Meta(pattern="^[a-z0-9-]{1,63}$", description="another experiment")] | None = None
     behind: Annotated[str, Meta(pattern="^[a-z0-9-]{1,63}$", description="another experiment")] | None = None
+    pool: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,62}$", description="another resource pool")] | None = None
 
 
 class SearchQuery(NoQuery, frozen=True, kw_only=True):
@@ -96,7 +99,9 @@ async def change_job(call: Call[JobQuery]) -> web.StreamResponse:
         max_slots=asked.max_slots,
         ahead_of=asked.ahead_of,
         behind=asked.behind,
+        pool=asked.pool,
     )
+    await _check(call.parts.database, change)
     seq = await intents.change_job(call.parts.client, change)
     await call.parts.position.wait(seq)
     return json_response(await queries.experiment(call.parts.database, experiment_id), seq=seq)
@@ -111,6 +116,14 @@ async def change_search(call: Call[SearchQuery]) -> web.StreamResponse:
     seq = await intents.change_search(call.parts.client, change)
     await call.parts.position.wait(seq)
     return json_response(await queries.experiment(call.parts.database, experiment_id), seq=seq)
+
+
+async def _check(database: ReadModel, change: JobEvent) -> None:
+    subject = await administration.submitted(database, change.experiment_id)
+    beside = await administration.submitted(database, change.beside_id) if isinstance(change, JobMoved) else None
+    agents = await cluster.agents(database)
+    pools = administration.admission_pools(await administration.pools(database, agents), agents)
+    admission.check_change(change, subject, beside, pools, await administration.admission_limits(database))
 
 
 def _wish(intent: Intent, summary: str) -> Route:
@@ -135,10 +148,10 @@ ROUTES = (
         f"{PREFIX}/experiments/{{id}}/queue",
         change_job,
         Experiment,
-        "Change an experiment's priority, weight, max_slots or position in the queue",
+        "Change an experiment's priority, weight, max_slots, position in the queue or resource pool",
         query=JobQuery,
         status=HTTPStatus.OK,
-        problems=(400, 404, 409),
+        problems=(400, 404, 409, 422),
     ),
     post(
         f"{PREFIX}/experiments/{{id}}/search",

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import BodyPartReader, web
 
-from services.gateway import cluster, decide, intents, queries
+from services.gateway import administration, admission, cluster, decide, intents, queries
 from services.gateway.api import PREFIX, Call, NoQuery, json_response, post
 from services.gateway.views import (
     Experiment,
@@ -34,10 +34,10 @@ async def submit(call: Call[NoQuery]) -> web.StreamResponse:
         async with asyncio.timeout(UPLOAD_TIMEOUT_S):
             form = await _read_form(call.request)
         config = await intents.read_submission(_text(form["config"]), form["code"])
-        resources = config["resources"]
         agents = await cluster.agents(parts.database)
-        decide.check_pool(resources["resource_pool"], resources["slots_per_trial"], cluster.pools(agents))
-        decide.check_precision(config, cluster.slot_kinds(agents, resources["resource_pool"]))
+        pools = administration.admission_pools(await administration.pools(parts.database, agents), agents)
+        config = admission.admit(config, pools, await administration.admission_limits(parts.database))
+        decide.check_precision(config, cluster.slot_kinds(agents, config["resources"]["resource_pool"]))
         if (origin := config["resume_from"]) is not None:
             decide.check_resume_from(origin, await queries.find_checkpoint(parts.database, origin))
         seq, event = await intents.submit(parts.client, parts.store, config, form["code"])
@@ -93,7 +93,7 @@ def _wrong(path: str, message: str, status: int) -> Rejected:
 def _as_submitted(event: ExperimentSubmitted, seq: int) -> Experiment:
     """The experiment as it is in its first moment, for when the read model is behind."""
     config: dict[str, Any] = event.config
-    searcher = config["searcher"]
+    searcher, resources = config["searcher"], config["resources"]
     return Experiment(
         id=event.experiment_id,
         name=event.name,
@@ -106,7 +106,12 @@ def _as_submitted(event: ExperimentSubmitted, seq: int) -> Experiment:
             smaller_is_better=searcher["smaller_is_better"],
             max_trials=searcher.get("max_trials"),
         ),
-        slots_per_trial=config["resources"]["slots_per_trial"],
+        slots_per_trial=resources["slots_per_trial"],
+        workspace=config["workspace"],
+        pool=resources["resource_pool"],
+        priority=resources["priority"],
+        weight=resources["weight"],
+        max_slots=resources["max_slots"],
         progress=0.0,
         submitted_at=datetime.now(UTC),
         ended_at=None,
