@@ -2,12 +2,14 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import httpx
@@ -83,10 +85,10 @@ class Platform:
 
 
 @contextlib.contextmanager
-def platform(slots: str) -> Iterator[Platform]:
-    """Start a platform with the given slots; stop it, with everything it left, at the end."""
+def platform(slots: str, environment: Mapping[str, str] = MappingProxyType({})) -> Iterator[Platform]:
+    """Start a platform with the given slots and settings; stop it, with everything it left, at the end."""
     with tempfile.TemporaryDirectory(prefix="tm-bench-") as directory:
-        started = _tm("up", "--detach", "--data", directory, "--slots", slots, "--json")
+        started = _tm("up", "--detach", "--data", directory, "--slots", slots, "--json", environment=environment)
         try:
             running = Platform(json.loads(started)["url"], Path(directory))
             running.wait_until_warm()
@@ -95,9 +97,10 @@ def platform(slots: str) -> Iterator[Platform]:
             _tm("down", "--data", directory)
 
 
-def _tm(*words: str) -> str:
+def _tm(*words: str, environment: Mapping[str, str] = MappingProxyType({})) -> str:
     command = [sys.executable, "-m", "trainmaster.cli", *words]
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    env = os.environ | dict(environment)
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=env).stdout
 
 
 def _wait(condition: Callable[[], T | None], timeout_s: float) -> T:

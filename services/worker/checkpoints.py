@@ -70,9 +70,9 @@ async def upload(
         async with limit:
             name = path.relative_to(directory).as_posix()
             try:
-                size_bytes, sha256 = await asyncio.to_thread(_digest, path)
                 key = objectstore.checkpoint_key(checkpoint_id, name)
-                await patience.until_available(lambda: store.put_file(key, path))
+                storing = patience.until_available(lambda: store.put_file(key, path))
+                size_bytes, sha256 = await _with_digest(path, storing)
             except (Refused, NotFound) as error:  # no bucket is not found
                 raise BadCheckpoint(f"{name} is refused by the object store: {error}") from error
             except OSError as error:
@@ -163,6 +163,16 @@ async def _all(work: Sequence[Awaitable[T]]) -> tuple[T, ...]:
         if isinstance(result, BaseException):
             raise result
     return tuple(result for result in results if not isinstance(result, BaseException))
+
+
+async def _with_digest(path: Path, storing: Awaitable[None]) -> tuple[int, str]:
+    """Return a file's size and SHA-256, computed while it is stored."""
+    digest, stored = await asyncio.gather(asyncio.to_thread(_digest, path), storing, return_exceptions=True)
+    for result in (digest, stored):
+        if isinstance(result, BaseException):
+            raise result
+    assert not isinstance(digest, BaseException)
+    return digest
 
 
 def _check_name(name: str) -> None:

@@ -27,6 +27,7 @@ from shared.events import AgentJoined, AgentLeft, Slot, SlotKind
 from shared.ids import AllocationId
 from shared.log import Follower
 from shared.objectstore import ObjectStore
+from shared.pace import Pace
 
 LEAVE_GRACE_S = 15.0  # for trials to write a checkpoint and stop
 LEAVE_TIMEOUT_S = 30.0  # for that, for storing it, and for saying so
@@ -178,7 +179,8 @@ def make_facilities(
     """Make what all gangs share; `modules` is what the warm parent imports."""
     base_environment = launch.base_environment(os.environ)
     environment = launch.parent_environment(base_environment, slots[0].kind)
-    store = ObjectStore(settings.s3)
+    limit = settings.upload_bytes_per_s
+    store = ObjectStore(settings.s3, None if limit is None else Pace(limit))
     return Facilities(
         agent_id=settings.agent_id,
         address=settings.address,

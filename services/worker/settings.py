@@ -21,6 +21,7 @@ class Settings:
     address: str
     slots: str
     work_directory: Path
+    upload_bytes_per_s: float | None = None  # of checkpoints
 
     @classmethod
     def from_environment(cls) -> "Settings":
@@ -33,6 +34,7 @@ class Settings:
             address=_own_address(os.environ.get("TM_AGENT_ADDRESS", "127.0.0.1")),
             slots=os.environ.get("TM_SLOTS", "auto"),
             work_directory=Path(settings.required("TM_WORK_DIR")).absolute(),
+            upload_bytes_per_s=_upload_limit(os.environ.get("TM_UPLOAD_MB_S")),
         )
 
 
@@ -40,6 +42,18 @@ def _token(name: str, value: str) -> str:
     if not ids.is_token(value):
         raise SystemExit(f"{name} is {value!r}; it must be lower-case letters, digits and dashes, at most 63")
     return value
+
+
+def _upload_limit(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = 0.0
+    if not 0.001 <= limit <= 1e6:
+        raise SystemExit(f"TM_UPLOAD_MB_S is {text!r}; use a number of megabytes a second, 0.001 to 1000000")
+    return limit * 1e6
 
 
 def _own_address(address: str) -> str:

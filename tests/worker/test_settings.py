@@ -20,7 +20,7 @@ GIVEN = {
 def given(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in GIVEN.items():
         monkeypatch.setenv(name, value)
-    for name in ("TM_SLOTS", "TM_POOL", "TM_AGENT_ADDRESS"):
+    for name in ("TM_SLOTS", "TM_POOL", "TM_AGENT_ADDRESS", "TM_UPLOAD_MB_S"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -39,9 +39,17 @@ def test_the_rest_has_defaults() -> None:
         ("TM_POOL", "a.b", "TM_POOL is 'a.b'; it must be"),
         ("TM_AGENT_ADDRESS", "203.0.113.1", "no address of this machine"),
         ("TM_WORK_DIR", "", "TM_WORK_DIR is not set"),
+        ("TM_UPLOAD_MB_S", "0", "TM_UPLOAD_MB_S is '0'; use a number of megabytes"),
+        ("TM_UPLOAD_MB_S", "fast", "TM_UPLOAD_MB_S is 'fast'"),
     ],
 )
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, complaint: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit, match=complaint):
         Settings.from_environment()
+
+
+def test_uploads_may_be_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.from_environment().upload_bytes_per_s is None
+    monkeypatch.setenv("TM_UPLOAD_MB_S", "2.5")
+    assert Settings.from_environment().upload_bytes_per_s == 2_500_000

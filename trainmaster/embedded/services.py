@@ -49,7 +49,7 @@ def agent_program(
         "TM_SLOTS": slots,
         "TM_AGENT_ADDRESS": HOST,
         "TM_WORK_DIR": str(work_dir),
-    }
+    } | _passed_on("TM_UPLOAD_MB_S")
     return _python(f"worker-{agent_id}", "worker", env | s3_environment(ports, credentials))
 
 
