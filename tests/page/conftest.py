@@ -53,6 +53,15 @@ with tm.trial() as trial:
     trial.checkpoint(weights, trial.steps_completed)
 """
 
+SLOW = """
+import time
+import trainmaster as tm
+
+with tm.trial() as trial:
+    for step in trial.steps():
+        time.sleep(0.5)
+"""
+
 CRASHING = """
 import trainmaster as tm
 

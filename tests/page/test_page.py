@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.page.conftest import LEARNING, WAIT_MS, Complaints, Site
+from tests.page.conftest import LEARNING, SLOW, WAIT_MS, Complaints, Site
 from tests.support.eventually import eventually_sync
 from tests.support.platform import RunningPlatform
 
@@ -101,6 +101,50 @@ def test_a_trial_tells_why_it_came_about(page: Page, finished: str) -> None:
     timeline.get_by_role("link", name="GPUAllocated").first.click()
     expect(page.locator("h1")).to_have_text("Events")
     expect(page.locator("pre").first).to_contain_text(f'"trial_id": "{finished}-1"')
+
+
+def test_a_trial_tells_what_each_decision_went_by(page: Page, finished: str) -> None:
+    page.goto(f"/#/trials/{finished}-1")
+    why = page.get_by_role("region", name="Why")
+    expect(why.locator(".reason")).to_contain_text("It is COMPLETED")
+    origin = why.locator(".answer", has_text="Why these hyperparameters")
+    expect(origin).to_contain_text("drawn at random, draw 1 of 3")
+    placement = why.locator(".answer", has_text="Why there, attempt 1")
+    placement.get_by_text("what it went by").click()
+    expect(placement.locator("pre")).to_contain_text('"rule": "one agent"')
+
+
+def test_an_experiment_tells_where_it_stands_and_why_it_is_over(page: Page, crashed: str) -> None:
+    page.goto(f"/#/experiments/{crashed}")
+    why = page.get_by_role("region", name="Why")
+    expect(why.locator(".reason")).to_contain_text("It is FAILED: 0 trials completed, 3 failed")
+    expect(why.locator(".answer", has_text="3 trials FAILED")).to_contain_text("ZeroDivisionError")
+    expect(why.locator(".answer", has_text="Why it is over")).to_be_visible()
+    expect(why.locator(".answer", has_text="Where it came from")).to_contain_text("by local")
+
+
+def test_an_agent_tells_what_it_ran_and_for_whom(page: Page, finished: str) -> None:
+    page.goto("/#/cluster")
+    page.locator(".agent").first.get_by_role("heading").get_by_role("link").click()
+    expect(page.locator("h1")).to_contain_text("Agent local")
+    why = page.get_by_role("region", name="Why")
+    expect(why.locator(".reason")).to_contain_text("It is up")
+    expect(why.locator(".answer", has_text="When it joined")).to_contain_text("agent local joined pool default")
+    expect(why.locator(".answer", has_text="What it ran before").first).to_contain_text("of local, attempt")
+
+
+def test_the_queue_tells_what_a_trial_waits_for(page: Page, site: Site) -> None:
+    """Three trials on two slots: one waits, on the cluster's page and on its own, until it has its turn."""
+    experiment_id = site.submit("queued", SLOW)
+    page.goto("/#/cluster")
+    row = page.get_by_role("table", name="Queue").locator("tr", has_text="queued")
+    expect(row).to_contain_text("needs 1 slot; 0 of 2 are free")
+    row.get_by_role("link", name="trial 3").click()
+    why = page.get_by_role("region", name="Why")
+    expect(why.locator(".answer", has_text="Why it waits")).to_contain_text("in the queue of pool default")
+    expect(why.locator(".answer", has_text="When it will start")).to_be_visible()
+    site.client.cancel(experiment_id)
+    expect(why.locator(".reason")).to_contain_text("It is CANCELED")
 
 
 def test_a_crashed_trial_shows_its_traceback_first_and_in_its_output(page: Page, crashed: str) -> None:

@@ -1,5 +1,6 @@
 /** The page: a frame with the ways to go, and the page that the address names. */
 import { connect, watchConnection } from "./live.js";
+import { Agent } from "./pages/agent.js";
 import { Cluster } from "./pages/cluster.js";
 import { Events } from "./pages/events.js";
 import { Experiment } from "./pages/experiment.js";
@@ -9,6 +10,7 @@ import { usePlace } from "./router.js";
 import { Component, html, render, useEffect, useState } from "./view.js";
 
 const TITLES = { experiments: "Experiments", cluster: "Cluster", events: "Events" };
+const ROOMS = { trials: "experiments", agents: "cluster" }; // where one of them is found
 const PATIENCE_MS = 700; // a break shorter than this is nobody's business
 
 const WAYS = [
@@ -21,6 +23,7 @@ const WAYS = [
 function pageAt({ parts: [room = "experiments", id], query }) {
   if (room === "experiments") return id ? html`<${Experiment} key=${id} id=${id} />` : html`<${Experiments} />`;
   if (room === "trials" && id) return html`<${Trial} key=${id} id=${id} />`;
+  if (room === "agents" && id) return html`<${Agent} key=${id} id=${id} />`;
   if (room === "cluster") return html`<${Cluster} />`;
   if (room === "events") return html`<${Events} key="events" query=${query} />`;
   return html`<div class="notice"><h2>There is nothing at this address</h2><p><a href="#/">All experiments</a></p></div>`;
@@ -81,7 +84,7 @@ function App() {
     scrollTo(0, 0);
   }, [room, current.parts[1]]);
   return html`
-    <${Top} room=${room === "trials" ? "experiments" : room} state=${state} />
+    <${Top} room=${ROOMS[room] ?? room} state=${state} />
     ${state === "lost" && html`<div class="banner" role="alert">The server does not answer; reconnecting. What you see may be old.</div>`}
     <main id="main" tabindex="-1"><${Guard} key=${current.parts.join("/")}>${pageAt(current)}<//></main>
   `;

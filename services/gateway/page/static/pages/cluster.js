@@ -37,7 +37,7 @@ function Agent({ agent }) {
   const numHeld = agent.slots.filter(({ trial_id: id }) => id).length;
   const kinds = [...new Set(agent.slots.map(({ name, kind }) => name || kind))].join(", ");
   return html`<article class="agent ${agent.state.toLowerCase()}" aria-label=${`Agent ${agent.id}`}>
-    <header><h3>${agent.id}</h3> <${State} state=${agent.state} /></header>
+    <header><h3><a href=${link("agents", agent.id)}>${agent.id}</a></h3> <${State} state=${agent.state} /></header>
     <p class="soft small">pool ${agent.pool} · ${agent.address} · ${kinds} · ${numHeld} of ${agent.slots.length} in use · joined <${Age} at=${agent.joined_at} /></p>
     <ul class="slots">${agent.slots.map((slot) => html`<${Slot} key=${slot.number} agent=${agent} slot=${slot} />`)}</ul>
   </article>`;
@@ -82,12 +82,24 @@ const QUEUE_COLUMNS = [
   { name: "slots", title: "Slots", class: "number", cell: (row) => row.slots },
   { name: "pool", title: "Pool", cell: (row) => row.pool },
   { name: "since", title: "Waiting since", cell: (row) => html`<${Age} at=${row.waiting_since} />` },
+  {
+    name: "expected",
+    title: "Expected start",
+    cell: (row) =>
+      row.expected_start
+        ? html`<span title=${row.expected_why}><${Time} at=${row.expected_start} /></span>`
+        : html`<span class="soft" title=${row.expected_why}>not known</span>`,
+  },
   { name: "reason", title: "Why it waits", class: "text", cell: (row) => row.reason },
 ];
 
-function Queue({ items }) {
+function Queue({ items, num_waiting: total, position }) {
   if (items.length === 0) return html`<p class="soft">Nothing waits: every trial that was asked for has its slots.</p>`;
-  return html`<${Table} label="Queue" columns=${QUEUE_COLUMNS} rows=${items} rowKey=${(row) => row.trial_id} />`;
+  return html`
+    ${position === null && html`<p class="bad-text">The scheduler does not answer: order and reasons are not known.</p>`}
+    <${Table} label="Queue" columns=${QUEUE_COLUMNS} rows=${items} rowKey=${(row) => row.trial_id} />
+    ${total > items.length && html`<p class="soft">The first ${formatCount(items.length)} of ${formatCount(total)}; all: <code>tm queue</code></p>`}
+  `;
 }
 
 const SERVICE_COLUMNS = [
@@ -163,7 +175,7 @@ export function Cluster() {
     <section aria-labelledby="slots-title"><h2 id="slots-title">Slots</h2>
       <${Shown} resource=${agents} what="agents">${(data) => html`<${Agents} items=${data.items} />`}<//></section>
     <section aria-labelledby="queue-title"><h2 id="queue-title">Queue</h2>
-      <${Shown} resource=${queue} what="queue">${(data) => html`<${Queue} items=${data.items} />`}<//></section>
+      <${Shown} resource=${queue} what="queue">${(data) => html`<${Queue} ...${data} />`}<//></section>
     <section aria-labelledby="services-title"><h2 id="services-title">Services</h2>
       <${Shown} resource=${status} what="services' health">${(data) => html`<${Health} status=${data} refresh=${refresh} />`}<//>
       <${Shown} resource=${aside} what="messages set aside">${(data) => html`<${SetAside} ...${data} />`}<//></section>

@@ -2,6 +2,7 @@
 import { getAll, to } from "../api.js";
 import { Action } from "../components/action.js";
 import { Command } from "../components/command.js";
+import { Explained, movesTheQueue } from "../components/explained.js";
 import { MetricChart } from "../components/metric_chart.js";
 import { Shown } from "../components/notice.js";
 import { Fact, Progress, State } from "../components/state.js";
@@ -108,7 +109,7 @@ function Footer({ experiment }) {
   `;
 }
 
-function Whole({ experiment, trials, refresh }) {
+function Whole({ experiment, trials, why, refresh }) {
   useEffect(() => {
     document.title = `${experiment.name} · Trainmaster`;
   }, [experiment.name]);
@@ -117,6 +118,7 @@ function Whole({ experiment, trials, refresh }) {
     <${Facts} experiment=${experiment} />
     <${MetricChart} experiment=${experiment} trials=${trials.data?.items ?? []} />
     <${Shown} resource=${trials} what="trials">${(data) => html`<${TrialTable} experiment=${experiment} ...${data} />`}<//>
+    <${Explained} why=${why} command=${`tm why ${experiment.id}`} />
     <${Footer} experiment=${experiment} />
   `;
 }
@@ -129,10 +131,13 @@ export function Experiment({ id }) {
     (options) => getAll(to`/experiments/${id}/trials`, { ...options, cap: MOST_TRIALS }),
     isOurs,
   );
+  const isOpen = resource.data !== null && resource.data.ended_at === null;
+  const why = usePath(to`/experiments/${id}/why`, (event) => isOurs(event) || (isOpen && movesTheQueue(event)));
   const refresh = () => {
+    why.refresh();
     resource.refresh();
     trials.refresh();
   };
   return html`<${Shown} resource=${resource} what="experiment">${(experiment) =>
-    html`<${Whole} experiment=${experiment} trials=${trials} refresh=${refresh} />`}<//>`;
+    html`<${Whole} experiment=${experiment} trials=${trials} why=${why} refresh=${refresh} />`}<//>`;
 }

@@ -1,13 +1,13 @@
 /** One trial: what it was given, how it went, its charts, checkpoints, output and the chain of causes behind it. */
 import { to } from "../api.js";
 import { Attempts, Checkpoints } from "../components/trial_parts.js";
-import { Command } from "../components/command.js";
+import { Explained, movesTheQueue } from "../components/explained.js";
 import { Logs } from "../components/logs.js";
 import { Shown } from "../components/notice.js";
 import { Fact, State } from "../components/state.js";
 import { Age, Duration } from "../components/time.js";
 import { TrialCharts } from "../components/trial_charts.js";
-import { Timeline, attemptsOf } from "../components/why.js";
+import { attemptsOf } from "../components/why.js";
 import { flatten, formatCount, formatValue } from "../format.js";
 import { touchesTrial } from "../live.js";
 import { usePath } from "../resource.js";
@@ -68,19 +68,13 @@ function Hyperparameters({ trial }) {
   </section>`;
 }
 
-function Why({ why, trial }) {
-  return html`<section aria-labelledby="why-title">
-    <header class="bar"><h2 id="why-title">Why</h2><span class="soft">each fact and what caused it, oldest first</span><${Command} text=${`tm why ${trial.id}`} /></header>
-    <${Shown} resource=${why} what="chain of causes">${({ chain }) => html`<${Timeline} chain=${chain} />`}<//>
-  </section>`;
-}
-
 export function Trial({ id }) {
   const isOurs = (event) => touchesTrial(event, id);
   const resource = usePath(to`/trials/${id}`, isOurs);
   const experimentId = resource.data?.experiment_id ?? null;
   const experiment = usePath(experimentId && to`/experiments/${experimentId}`, isOurs).data;
-  const why = usePath(to`/trials/${id}/why`, isOurs);
+  const isWaiting = resource.data?.state === "WAITING";
+  const why = usePath(to`/trials/${id}/why`, (event) => isOurs(event) || (isWaiting && movesTheQueue(event)));
   return html`<${Shown} resource=${resource} what="trial">${(trial) => html`
     <${Header} trial=${trial} experiment=${experiment} />
     <${Mistake} trial=${trial} />
@@ -92,6 +86,6 @@ export function Trial({ id }) {
     <${TrialCharts} trial=${trial} />
     <${Checkpoints} trial=${trial} />
     <${Logs} trial=${trial} />
-    <${Why} why=${why} trial=${trial} />
+    <${Explained} why=${why} command=${`tm why ${id}`} />
   `}<//>`;
 }
