@@ -13,6 +13,7 @@ from services.worker.decide import Order, Start, decide
 from services.worker.facilities import Facilities
 from services.worker.gang import Gang
 from services.worker.logs import Logs
+from services.worker.memory import SNAPSHOT_EVENTS, Memory
 from services.worker.metrics import Metrics
 from services.worker.outbox import Outbox
 from services.worker.parent import Parent
@@ -21,7 +22,7 @@ from services.worker.slots import discover
 from services.worker.state import Standing, State, evolve
 from services.worker.workspace import Workspace
 from services.worker.zygote import TRAINING_MODULES
-from shared import broker, ids, runtime, subjects
+from shared import broker, ids, log, runtime, subjects
 from shared.decisions import Fold
 from shared.events import AgentJoined, AgentLeft, Slot, SlotKind
 from shared.ids import AllocationId
@@ -108,10 +109,19 @@ class Agent:
         _log.info("joined", extra={"incarnation": state.incarnation, "slots": len(self._slots)})
 
     async def _follow(self) -> None:
-        while True:
-            self._fold(await self._follower.next())
-            if self._follower.at_head:
-                await self._look()
+        stream = await log.stream_identity(self._client, subjects.EVENTS)
+        memory = Memory(self._settings.work_directory, stream)
+        self._fold.position = memory.restore(self._state)
+        self._follower = Follower(self._client, subjects.EVENTS, after=self._fold.position)
+        try:
+            while True:
+                self._fold(await self._follower.next())
+                memory.save(self._state, self._fold.position, after=SNAPSHOT_EVENTS)
+                if self._follower.at_head:
+                    await self._look()
+        except asyncio.CancelledError:  # not after a failure: it may have left half of an event folded
+            memory.save(self._state, self._fold.position)
+            raise
 
     async def _look(self) -> None:
         """Tell gangs what they must know now, and see to our standing."""

@@ -27,7 +27,7 @@ _LOCK = "lock"
 
 
 def lock(directory: Path) -> int:
-    """Return the descriptor of a lock that nobody else holds, and leave nothing of an earlier life in the directory.
+    """Return the descriptor of a lock that nobody else holds, and leave no folder of an earlier life in the directory.
 
     Every process of an agent inherits the descriptor: having the lock means that none of an earlier life still runs.
     Exits with a clear message when it cannot be had.
