@@ -13,7 +13,7 @@ import msgspec
 from services.scheduler import reasons
 from services.scheduler.decide import pool_view, workspace_uses
 from services.scheduler.fitting import Fleet
-from services.scheduler.forecast import MAX_WAITING, forecast
+from services.scheduler.forecast import MAX_WAITING, forecast, num_passes
 from services.scheduler.policies import schedule
 from services.scheduler.pool import Placement, Plan, Pool, WorkspaceUse
 from services.scheduler.state import State, Trial
@@ -180,6 +180,8 @@ def _expected_why(line: Explained, trial_id: TrialId, place: int, reason: Reason
         return _PAUSED
     if reason.kind in (ReasonKind.NEVER_FITS, ReasonKind.NO_AGENTS, ReasonKind.AGENTS_CLOSED):
         return "not as the pool is now"
+    if not num_passes(line.pool):
+        return "the pool is too large to be foreseen"
     if place >= MAX_WAITING:
         return f"only the first {MAX_WAITING} of a pool's queue are foreseen"
     if line.endless and line.endless[0] != trial_id:

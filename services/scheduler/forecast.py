@@ -22,15 +22,22 @@ def forecast(pool: Pool, queue: list[Request], left_s: Mapping[TrialId, float]) 
 
     `queue` is who waits, in the order of service; `left_s` how much longer a trial runs or will run, where known.
     """
+    if not num_passes(pool):
+        return {}
     running = [request for request in pool.requests if request.placement is not None]
     waiting = queue[:MAX_WAITING]
     future = _Future(pool=pool, left_s=dict(left_s), requests={r.trial_id: r for r in (*running, *waiting)})
     for request in running:
         future.note_end(request)
-    for _ in range(max(1, WORK // (len(pool.machines) + len(future.requests)))):
+    for _ in range(num_passes(pool)):
         if not future.go_on():
             break
     return future.starts_s
+
+
+def num_passes(pool: Pool) -> int:
+    """Return how many passes are looked ahead; none where a pool is so large that even the first would take long."""
+    return WORK // max(1, len(pool.machines) + min(len(pool.requests), MAX_WAITING))
 
 
 @dataclass(slots=True, kw_only=True)
