@@ -88,16 +88,15 @@ class Durations:
     def of_trial(self, trial_id: TrialId) -> Estimate:
         """Return how long a waiting trial will run."""
         course = self.courses.get(trial_id)
-        record = self.records.get(course.experiment_id) if course else None
-        if course is None or record is None:
+        if course is None:
             return Estimate(left_s=None, why="nothing is known of it")
-        if not record.num_finished and course.target is not None and record.step_s is not None:
-            left_s = max(0.0, course.target * record.step_s - course.ran_s)
-            return Estimate(left_s=left_s, why="the speed of its experiment's others")
         return self._by_others(course, course.ran_s)
 
     def _by_others(self, course: Course, ran_s: float) -> Estimate:
         record = self.records.get(course.experiment_id)
+        if record and not record.num_finished and course.target is not None and record.step_s is not None:
+            left_s = max(0.0, course.target * record.step_s - ran_s)
+            return Estimate(left_s=left_s, why="the speed of its experiment's others")
         if record is None or not record.num_finished:
             return Estimate(left_s=None, why=f"no trial of experiment {course.experiment_id} has finished yet")
         mean_s = record.total_s / record.num_finished
