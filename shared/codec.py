@@ -92,7 +92,7 @@ def encode(envelope: Envelope) -> bytes:
             causes=envelope.causes,
             position=envelope.position,
             traceparent=envelope.traceparent,
-            data=msgspec.Raw(_encoder.encode(event)),
+            data=msgspec.Raw(data(event)),
         )
     )
 
@@ -117,6 +117,11 @@ def decode(body: bytes) -> Envelope:
         traceparent=wire.traceparent,
         event=event,
     )
+
+
+def data(event: Event) -> bytes:
+    """Return an event's fields as they stand on the wire."""
+    return _encoder.encode(event)
 
 
 def fields(event: Event) -> dict[str, Any]:

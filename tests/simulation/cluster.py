@@ -3,8 +3,8 @@
 Each turn one thing happens: a service folds a little, decides on what it has folded (perhaps stale), crashes, or is
 rivalled by a second instance; an append or a report is held up, an acknowledgement lost; an agent hears of its
 allocations, reports, ends a trial, dies, comes back under a new incarnation or speaks from the grave; a user pauses,
-resumes or cancels. The oracle checks every event as it is stored. In the end the faults stop, and the experiment must
-end.
+resumes or cancels; an administrator closes and opens agents, sets policies and limits. The oracle checks every event
+as it is stored. In the end the faults stop, and the experiment must end.
 """
 
 import random
@@ -40,6 +40,8 @@ from shared.events import (
     TrialPreempted,
 )
 from shared.ids import AgentId, ExperimentId, PoolId, TrialId
+from shared.log import Recorded
+from tests.simulation import administration
 from tests.simulation.oracle import Oracle
 from tests.simulation.sim_log import Reply, SimulatedLog, SimulatedService
 
@@ -78,6 +80,7 @@ class SimulatedAgent:
 
     agent_id: AgentId
     num_slots: int
+    pool_id: PoolId = POOL
     lives: int = 0
     is_alive: bool = False
     position: int = 0
@@ -101,6 +104,7 @@ class Cluster:
         sizes = self.random.choice([[2], [1, 1], [2, 2], [4, 2, 1], [2, 2, 2]])
         self.agents = [SimulatedAgent(AgentId(f"agent{number}"), size) for number, size in enumerate(sizes)]
         slots = self.random.choice([1, max(sizes), *([2 * sizes[0]] if sizes.count(sizes[0]) > 1 else [])])
+        self.agents.append(SimulatedAgent(AgentId("spare"), slots, pool_id=administration.POOLS[1]))
         self.max_trials, max_concurrent = draw(1, 8), draw(1, 5)
         method = self.random.choice((METHODS[0], *METHODS))
         text = FILE.format(
@@ -119,7 +123,8 @@ class Cluster:
             num_brackets=len(tournament.brackets) if tournament else 1,
             parks=HALVING in method,
         )
-        self.log = SimulatedLog(self.oracle.watch)
+        self.rules = administration.Rules()
+        self.log = SimulatedLog(self._watch)
         self.config = experiment.model_dump(mode="json")
         self.silent_s: dict[AgentId, float] = {}
         self.schedulers = [self._scheduler("one"), self._scheduler("two")]
@@ -151,8 +156,9 @@ class Cluster:
                 self._revive,
                 self._haunt,
                 self._wish,
+                self._administer,
             ],
-            weights=[50, 40, 4, 2, 2, 1, 5, 2, 2],
+            weights=[50, 40, 4, 2, 2, 1, 5, 2, 2, 2],
         )[0]
         action()
 
@@ -244,6 +250,18 @@ class Cluster:
             self.is_canceled = wish is ExperimentCanceled
             self.log.say("gateway", wish(experiment_id=EXPERIMENT))
 
+    def _administer(self) -> None:
+        """An administrator closes and opens agents, sets policies and limits, moves the experiment."""
+        if not self.oracle.endings:
+            self.log.say("gateway", administration.wish(self.random, EXPERIMENT, self._sizes()))
+
+    def _sizes(self) -> list[tuple[AgentId, int]]:
+        return [(agent.agent_id, agent.num_slots) for agent in self.agents]
+
+    def _watch(self, recorded: Recorded) -> None:
+        self.oracle.watch(recorded)
+        self.rules.watch(recorded)
+
     def _wish_of_the_search(self) -> None:
         """A user ends one trial, or changes how many there are."""
         open_trials = sorted(self.oracle.requested.keys() - self.oracle.closed.keys())
@@ -260,6 +278,8 @@ class Cluster:
         while self.log.in_flight:
             self._arrive()
         self.silent_s.clear()
+        for event in administration.amends(EXPERIMENT, self._sizes()):
+            self.log.say("gateway", event)
         if not self.is_canceled:
             self.log.say("gateway", ExperimentResumed(experiment_id=EXPERIMENT))
         for agent in self.agents:
@@ -332,7 +352,12 @@ class Cluster:
         agent.running, agent.asked_to_stop, agent.reported = {}, set(), set()
         slots = tuple(Slot(number=number, kind=SlotKind.CPU, name="cpu") for number in range(agent.num_slots))
         joined = AgentJoined(
-            agent_id=agent.agent_id, incarnation=agent.incarnation, pool_id=POOL, address="127.0.0.1", slots=slots
+            agent_id=agent.agent_id,
+            incarnation=agent.incarnation,
+            pool_id=agent.pool_id,
+            address="127.0.0.1",
+            slots=slots,
+            succeeds=f"life{agent.lives - 1}",
         )
         self.log.say(f"worker-{agent.agent_id}", joined)
 

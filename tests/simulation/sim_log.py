@@ -37,20 +37,28 @@ class SimulatedLog:
             self.num_conflicts += 1
             return None
         for decision in decisions:
-            self._store(writer, decision.event, decision.causes, position, now)
+            self._store(writer, decision.event, decision.causes, position, now, decision.correlation)
         self._last[writer] = len(self.events)
         return len(self.events)
 
     def say(self, writer: str, event: Event) -> None:
         """Append what needs no expectation in a simulation: users' wishes and agents' reports."""
-        self._store(writer, event, (), None, self.now)
+        self._store(writer, event, (), None, self.now, "simulation")
 
-    def _store(self, writer: str, event: Event, causes: tuple[int, ...], position: int | None, time: datetime) -> None:
+    def _store(
+        self,
+        writer: str,
+        event: Event,
+        causes: tuple[int, ...],
+        position: int | None,
+        time: datetime,
+        correlation: str,
+    ) -> None:
         assert writer == event.rightful_writer, f"{writer} says {type(event).__name__}"
         assert all(0 < cause <= len(self.events) for cause in causes), f"{event} is caused by the future: {causes}"
         self.now += TICK
         envelope = envelope_of(
-            event, writer=writer, actor=writer, correlation="simulation", causes=causes, position=position, time=time
+            event, writer=writer, actor=writer, correlation=correlation, causes=causes, position=position, time=time
         )
         recorded = Recorded(seq=len(self.events) + 1, envelope=envelope)
         self.events.append(recorded)

@@ -40,6 +40,7 @@ COMMANDS = {
     "pools": ("pools", "List the resource pools; set how one is scheduled"),
     "limits": ("pools", "List what workspaces are limited to; change it"),
     "simulate": ("simulate", "Run the scheduler on a pool described in a file"),
+    "whatif": ("whatif", "Replay the log under another policy or on more agents"),
     "rebuild": ("rebuild", "Fold the read model again from the log"),
     "check": ("testing", "Check format, lint, types and import rules"),
     "test": ("testing", "Run the checks and all tests"),
