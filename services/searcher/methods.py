@@ -1,6 +1,8 @@
 """Which search method an experiment asks for, and whether its trials compete on rungs."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 from services.searcher.adaptive_asha import bracket_plans, split_concurrency, split_trials
 from services.searcher.async_halving import AsyncHalving, bracket_plan
@@ -25,8 +27,30 @@ from shared.config.searcher import (
 )
 
 
+MAX_REMEMBERED = 1_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Same:
+    """An experiment that is equal to itself only: comparing configurations would take as long as reading one."""
+
+    experiment: Experiment
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.experiment is self.experiment
+
+    def __hash__(self) -> int:
+        return id(self.experiment)
+
+
 def method_of(experiment: Experiment) -> SearchMethod:
     """Return the search method of an experiment."""
+    return _method_of(_Same(experiment))
+
+
+@lru_cache(MAX_REMEMBERED)
+def _method_of(same: _Same) -> SearchMethod:
+    experiment = same.experiment
     space, seed = experiment.hyperparameters, experiment.seed
     match experiment.searcher:
         case SingleSearch():

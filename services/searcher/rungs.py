@@ -24,7 +24,7 @@ Deviation from the paper: max(1, …) in the stopping rules, as Determined has i
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import itemgetter
@@ -198,7 +198,7 @@ class Tournament:
         place = bisect_left(entries, cost, key=itemgetter(0))
         entries.insert(place, (cost, index))
         num_kept = max(1, int(len(entries) / self.divisor))
-        standing = replace(standing, verdict=_verdict(standing.rung, entries, place, num_kept))
+        standing = replace(standing, verdict=_verdict(standing.rung, entries, place, num_kept, _worst(entries, num_kept)))
         if standing.rung == len(rungs) - 1:
             return replace(standing, status=Status.DROPPED, reason=self._at_the_top(standing), seq=seq)
         if place >= num_kept:
@@ -218,7 +218,8 @@ class Tournament:
         num_kept = int(len(entries) / self.divisor)
         if level == len(rungs) - 1:
             if standing := self.standings.get(index):
-                reason, verdict = self._at_the_top(standing), _verdict(level, entries, place, num_kept)
+                reason = self._at_the_top(standing)
+                verdict = _verdict(level, entries, place, num_kept, _worst(entries, num_kept))
                 self._stand(index, replace(standing, status=Status.DROPPED, reason=reason, seq=seq, verdict=verdict))
             return
         if place >= num_kept:
@@ -232,7 +233,8 @@ class Tournament:
         if standing := self.standings.get(index):
             reason = f"place {place + 1} of {len(entries)} so far at rung {level + 1}"
             promotion = replace(standing, rung=level + 1, status=Status.PROMOTED, reason=reason, seq=seq)
-            self._stand(index, replace(promotion, verdict=_verdict(level, entries, place, num_kept)))
+            verdict = _verdict(level, entries, place, num_kept, _worst(entries, num_kept))
+            self._stand(index, replace(promotion, verdict=verdict))
         elif math.isinf(entries[place][0]):  # it failed, and would again
             self._enter_and_promote(index, number, level + 1, math.inf, seq)
         else:
@@ -248,11 +250,12 @@ class Tournament:
             if level < bracket.num_settled:
                 continue
             bracket.num_settled = level + 1
+            threshold = max((cost for cost, index in rung.entries if index in rung.promoted), default=None)
             for place, (_, index) in enumerate(rung.entries):
                 standing = self.standings.get(index)
                 if standing and standing.rung == level and standing.status is Status.PARKED:
                     reason = f"{self._stopped(standing)}: place {place + 1} of {len(rung.entries)}, {expected} went on"
-                    verdict = _verdict(level, rung.entries, place, expected, kept=rung.promoted)
+                    verdict = _verdict(level, rung.entries, place, expected, threshold)
                     self._stand(
                         index, replace(standing, status=Status.DROPPED, reason=reason, seq=seq, verdict=verdict)
                     )
@@ -275,18 +278,22 @@ class Tournament:
         return f"stopped at rung {standing.rung + 1} of {num_rungs}, {self.units(standing)} units"
 
 
+def _worst(entries: list[tuple[float, int]], num_kept: int) -> float | None:
+    """Return the cost of the last of the best so many; None of none."""
+    return entries[num_kept - 1][0] if num_kept else None
+
+
 def _verdict(
-    rung: int, entries: list[tuple[float, int]], place: int, num_kept: int, kept: Collection[int] | None = None
+    rung: int, entries: list[tuple[float, int]], place: int, num_kept: int, threshold: float | None
 ) -> Verdict:
-    """Return a judgement; `kept` are those who went on, if it is not simply the best `num_kept`."""
-    best = entries[:num_kept] if kept is None else [entry for entry in entries if entry[1] in kept]
+    """Return a judgement; `threshold` is the cost of the last of those who go on."""
     return Verdict(
         rung=rung,
         place=place,
         num_entered=len(entries),
         num_kept=num_kept,
         cost=entries[place][0],
-        threshold=best[-1][0] if best else None,
+        threshold=threshold,
     )
 
 

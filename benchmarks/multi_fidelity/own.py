@@ -1,0 +1,68 @@
+"""Our methods as contestants: the searcher's own state machine in a virtual cluster. JSON requests a line in, the
+improvements out."""
+
+import json
+import sys
+from typing import Any
+
+from benchmarks.multi_fidelity.problems import PROBLEMS, Curve, curve
+from benchmarks.multi_fidelity.race import MAX_EPOCHS, NUM_WORKERS, improvements
+from benchmarks.multi_fidelity.space import NUM_EPOCHS
+from benchmarks.virtual import VirtualCluster
+from services.searcher import suggestions
+from shared.config import Experiment, parse_experiment
+
+_MANY = 400  # about as many as halving trains with so many epochs
+SEARCHERS = {
+    "random": {"name": "random", "max_trials": MAX_EPOCHS // NUM_EPOCHS},
+    "adaptive_asha": {"name": "adaptive_asha", "max_trials": _MANY, "max_length": {"epochs": NUM_EPOCHS}},
+    "adaptive_asha_stopping": {
+        "name": "adaptive_asha",
+        "max_trials": _MANY,
+        "max_time": NUM_EPOCHS,
+        "time_metric": "epochs",
+    },
+    "bayesian_asha": {"name": "bayesian_asha", "max_trials": _MANY, "max_length": {"epochs": NUM_EPOCHS}},
+}
+
+
+def experiment(method: str, problem: str, seed: int) -> Experiment:
+    """Return the experiment as its file would say it."""
+    document = {
+        "entrypoint": "python train.py",
+        "searcher": {**SEARCHERS[method], "metric": "loss", "max_concurrent_trials": NUM_WORKERS},
+        "hyperparameters": {name: _hyperparameter(size) for name, size in PROBLEMS[problem].items()},
+        "reproducibility": {"experiment_seed": seed},
+    }
+    return parse_experiment(json.dumps(document))
+
+
+def _hyperparameter(size: int | None) -> dict[str, object]:
+    if size is None:
+        return {"type": "double", "minval": 0, "maxval": 1}
+    return {"type": "int", "minval": 0, "maxval": size - 1}
+
+
+def history(method: str, problem: str, seed: int, compute: Any) -> list[float]:
+    """Return the best loss so far after each epoch trained."""
+
+    def curves(hyperparameters: dict[str, Any]) -> Curve:
+        return curve(problem, hyperparameters)
+
+    cluster = VirtualCluster(experiment(method, problem, seed), NUM_WORKERS, NUM_EPOCHS, curves, compute=compute)
+    cluster.run(until=lambda running: len(running.history) >= MAX_EPOCHS)
+    return cluster.history
+
+
+def main() -> None:
+    """Answer requests until there are no more."""
+    with suggestions.computing() as compute:
+        for line in sys.stdin:
+            asked = json.loads(line)
+            found = history(asked["method"], asked["problem"], asked["seed"], compute)
+            sys.stdout.write(json.dumps(improvements(found)) + "\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
