@@ -5,13 +5,14 @@ searcher folds it, and with `keep` it is kept, so that it can be replayed.
 """
 
 import heapq
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.searcher.decide import About, decide, question
+from services.searcher.decide import About, Answers, decide, question
 from services.searcher.method import Proposal, Question
 from services.searcher.state import State, evolve
 from shared.config import Experiment
@@ -73,6 +74,7 @@ class VirtualCluster:
     num_events: int = 0
     now: float = 0.0
     history: list[float] = field(default_factory=list)
+    request_s: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))  # decisions that requested trials
     _trials: dict[TrialId, Training] = field(default_factory=dict)
     _queue: deque[Training] = field(default_factory=deque)
     _steps: list[tuple[float, int, Training]] = field(default_factory=list)
@@ -114,7 +116,7 @@ class VirtualCluster:
         outcomes: dict[About, Proposal | str] = {}
         answers = {EXPERIMENT: outcomes}
         while True:
-            while decisions := decide(self.state, answers):
+            while decisions := self._decided(answers):
                 self._append(decisions)
             self.state.due.clear()
             search = self.state.searches.get(EXPERIMENT)
@@ -126,6 +128,13 @@ class VirtualCluster:
             self.state.due[EXPERIMENT] = None
         while self._queue and self._num_running < self.num_slots:
             self._allocate(self._queue.popleft())
+
+    def _decided(self, answers: Answers) -> list[Decision]:
+        started_at = time.perf_counter()
+        decisions = decide(self.state, answers)
+        if any(isinstance(decision.event, TrialRequested) for decision in decisions):
+            self.request_s.append(time.perf_counter() - started_at)
+        return decisions
 
     def _append(self, decisions: list[Decision]) -> None:
         position = self.num_events
@@ -180,9 +189,9 @@ class VirtualCluster:
 
     def _say(self, event: Event, writer: str, position: int | None = None, causes: tuple[int, ...] = ()) -> None:
         self.num_events += 1
-        time = BEGIN + timedelta(seconds=self.now)
+        now = BEGIN + timedelta(seconds=self.now)
         envelope = envelope_of(
-            event, writer=writer, actor=writer, correlation=EXPERIMENT, causes=causes, position=position, time=time
+            event, writer=writer, actor=writer, correlation=EXPERIMENT, causes=causes, position=position, time=now
         )
         recorded = Recorded(seq=self.num_events, envelope=envelope)
         evolve(self.state, recorded)

@@ -66,7 +66,7 @@ def question(search: Search, answers: Answers) -> tuple[About, Question] | None:
 
     Ask only when `decide` wants nothing for this search. There may be a question before there is room for its trial.
     """
-    if search.is_paused or search.ending or search.canceled_seq is not None:
+    if not search.method.learns or search.is_paused or search.ending or search.canceled_seq is not None:
         return None
     for index, outcome in _upcoming(search, answers.get(search.experiment_id, {})):
         if not isinstance(outcome, Proposal | str):

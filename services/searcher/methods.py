@@ -26,7 +26,6 @@ from shared.config.searcher import (
     SingleSearch,
 )
 
-
 MAX_REMEMBERED = 1_000
 
 

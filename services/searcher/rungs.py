@@ -25,9 +25,13 @@ Deviation from the paper: max(1, …) in the stopping rules, as Determined has i
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from dataclasses import replace as replace_plan
 from enum import StrEnum
 from operator import itemgetter
+
+import msgspec
+from msgspec.structs import replace
 
 from services.searcher.method import BracketPlan
 
@@ -57,8 +61,7 @@ class Leaving(StrEnum):
     MISSING = "missing"  # the rung does not wait for it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What a judgement at `rung` went by: the trial's place among those entered, from 0, and how many of them go on.
     `threshold` is the cost of the last of those, None where there is none."""
 
@@ -70,8 +73,7 @@ class Verdict:
     threshold: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """Where an open trial stands; rungs are counted from 0. `reason` and `seq` say what put it there, `verdict` the
     newest judgement of it."""
 
@@ -188,7 +190,7 @@ class Tournament:
     def resize(self, sizes: Sequence[tuple[int, int]], seq: int) -> None:
         """Give each bracket another number of trials, no less than have entered, and of trials at a time."""
         for bracket, (num_trials, num_concurrent) in zip(self.brackets, sizes, strict=True):
-            bracket.plan = replace(bracket.plan, num_trials=num_trials, num_concurrent=num_concurrent)
+            bracket.plan = replace_plan(bracket.plan, num_trials=num_trials, num_concurrent=num_concurrent)
             bracket.num_settled = 0
             self._settle(bracket, seq)
 
@@ -198,7 +200,9 @@ class Tournament:
         place = bisect_left(entries, cost, key=itemgetter(0))
         entries.insert(place, (cost, index))
         num_kept = max(1, int(len(entries) / self.divisor))
-        standing = replace(standing, verdict=_verdict(standing.rung, entries, place, num_kept, _worst(entries, num_kept)))
+        standing = replace(
+            standing, verdict=_verdict(standing.rung, entries, place, num_kept, _worst(entries, num_kept))
+        )
         if standing.rung == len(rungs) - 1:
             return replace(standing, status=Status.DROPPED, reason=self._at_the_top(standing), seq=seq)
         if place >= num_kept:

@@ -10,8 +10,11 @@ say once the slots were taken back for any other reason than that the trial had 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from services.searcher.knowledge import Knowledge
 from services.searcher.method import Result, SearchMethod
@@ -55,8 +58,7 @@ LOOKAHEAD_SHARE = 8  # for each so many concurrent trials one is proposed before
 MAX_INTERRUPTIONS = 10  # in a row; then it is no accident any more
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Best:
+class Best(msgspec.Struct, frozen=True, kw_only=True):
     """The best validation so far, as it was reported."""
 
     trial_id: TrialId
@@ -64,8 +66,7 @@ class Best:
     step: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exit:
+class Exit(msgspec.Struct, frozen=True, kw_only=True):
     """A trial's processes ended by themselves, and nothing was decided about it yet."""
 
     has_completed: bool
@@ -78,13 +79,12 @@ class Exit:
     line: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """An open trial."""
 
     trial_id: TrialId
     index: int
-    hyperparameters: dict[str, Any]  # sampled from the user's space
+    hyperparameters: dict[str, Any]  # sampled from the user's space; empty where nothing depends on them
     restarts: int = 0
     epoch: int = 0
     is_void: bool = True  # nothing that agents may say about this epoch counts
@@ -143,6 +143,11 @@ class Search:
         if self.tournament:
             return sum(bracket.plan.num_trials for bracket in self.tournament.brackets)
         return max(self.num_requested, self.method.num_trials)
+
+    @property
+    def remembers_hyperparameters(self) -> bool:
+        """Whether anything can come to depend on an open trial's hyperparameters."""
+        return self.method.learns or self.config.searcher.on_failure == "retry"
 
     def places(self, at_most: int) -> Sequence[int | None]:
         """Return one entry for each trial that may be requested now: its bracket, if trials compete on rungs."""
@@ -325,7 +330,7 @@ def _requested(state: State, search: Search, event: TrialRequested, seq: int) ->
     search.open[event.trial_id] = Trial(
         trial_id=event.trial_id,
         index=event.index,
-        hyperparameters=event.hyperparameters,
+        hyperparameters=event.hyperparameters if search.remembers_hyperparameters else {},
         freed_seq=seq,
         retry_of=event.retry_of,
     )
