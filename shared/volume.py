@@ -18,13 +18,15 @@ class MetricPoint(msgspec.Struct, frozen=True, array_like=True):
     values: dict[str, float]
 
 
-class MetricBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """Training metrics that a trial reported since the last batch; a body of the METRICS stream."""
+class MetricBatch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Metrics of one group that came since the last batch; a body of the METRICS stream. What the script reports is
+    `training`, where its time goes `profiling`, what its processes use `system`."""
 
     trial_id: TrialId
     experiment_id: ExperimentId
     epoch: int
     points: tuple[MetricPoint, ...]
+    group: str = "training"
 
 
 class LogLine(msgspec.Struct, frozen=True, array_like=True):

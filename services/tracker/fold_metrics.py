@@ -15,8 +15,6 @@ from shared.log import Message
 from shared.series import Points, joined
 from shared.volume import MetricBatch, MetricPoint
 
-GROUP = "training"
-
 _STEPPED = """
 INSERT INTO training_steps (trial_id, step) SELECT * FROM unnest($1::text[], $2::bigint[])
 ON CONFLICT (trial_id) DO UPDATE SET step = GREATEST(training_steps.step, EXCLUDED.step)
@@ -52,7 +50,10 @@ class MetricFold:
 
 def reports(batch: MetricBatch) -> list[tuple[Key, Points]]:
     """Return a batch's points by attempt and name. Raises ValueError when a value is not finite."""
-    found = [(Key(batch.trial_id, GROUP, text(name), batch.epoch), points) for name, points in _by_name(batch.points)]
+    found = [
+        (Key(batch.trial_id, text(batch.group), text(name), batch.epoch), points)
+        for name, points in _by_name(batch.points)
+    ]
     for key, points in found:
         if not all(map(math.isfinite, points.values)):
             raise ValueError(f"{key.name} has values that are not finite")

@@ -34,9 +34,10 @@ class Progress(msgspec.Struct, frozen=True, tag_field="type", tag="progress"):
 
 
 class TrainingMetrics(msgspec.Struct, frozen=True, tag_field="type", tag="metrics"):
-    """Training metrics: (step, unix time in s, values)."""
+    """Training metrics, or where the time goes: (step, unix time in s, values)."""
 
     points: Annotated[list[tuple[Step, float, Metrics]], msgspec.Meta(max_length=MAX_POINTS)]
+    group: Literal["training", "profiling"] = "training"
 
 
 class Validation(msgspec.Struct, frozen=True, tag_field="type", tag="validation"):

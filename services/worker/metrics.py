@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 
+import msgspec
 from nats.aio.client import Client
 
 from services.worker import volume
@@ -34,11 +35,7 @@ class Metrics:
         if len(body) > MAX_BODY_BYTES and len(batch.points) > 1:
             middle = len(batch.points) // 2
             for points in (batch.points[:middle], batch.points[middle:]):
-                self.add(
-                    MetricBatch(
-                        trial_id=batch.trial_id, experiment_id=batch.experiment_id, epoch=batch.epoch, points=points
-                    )
-                )
+                self.add(msgspec.structs.replace(batch, points=points))
             return
         self._waiting.append((subjects.metrics_subject(self._agent_id, batch.trial_id), body))
         self._waiting_bytes += len(body)

@@ -29,6 +29,11 @@ class Ranks:
         """Whether any rank still runs."""
         return any(not process.exited.done() for process in self._processes.values())
 
+    @property
+    def group_ids(self) -> list[int]:
+        """The process groups that the ranks lead."""
+        return [process.pid for process in self._processes.values()]
+
     async def join(self, captures: Mapping[int, "asyncio.Task[None]"]) -> list[RankExit]:
         """Return how all ranks ended, in the order they did; the first failure ends the others.
 

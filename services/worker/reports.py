@@ -48,12 +48,13 @@ class Reports:
         self._say = say
         self._fail = fail
         self.byes: dict[int, Bye] = {}
+        self.step = 0  # the newest that a rank has said to be at
 
     async def handle(self, rank: int, frame: Frame) -> None:
         """Deal with one frame. Raises Malformed when this rank has no business to say it."""
         match frame:
             case Progress():
-                pass  # whoever watches over the ranks has seen it
+                self.step = max(self.step, frame.step)
             case TrainingMetrics() if rank == 0:
                 self._report_training(frame)
             case Validation() if rank == 0:
@@ -79,6 +80,7 @@ class Reports:
                     experiment_id=allocation.experiment_id,
                     epoch=allocation.epoch,
                     points=tuple(points),
+                    group=frame.group,
                 )
             )
 

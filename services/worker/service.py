@@ -20,6 +20,7 @@ from services.worker.parent import Parent
 from services.worker.settings import Settings
 from services.worker.slots import discover
 from services.worker.state import Standing, State, evolve
+from services.worker.telemetry import Machine
 from services.worker.workspace import Workspace
 from services.worker.zygote import TRAINING_MODULES
 from shared import broker, ids, log, runtime, subjects
@@ -63,6 +64,7 @@ class Agent:
         self._tasks = asyncio.TaskGroup()
         self._has_failed = False
         self._is_leaving = False
+        self._machine = Machine(settings.work_directory)
         self._gangs: dict[AllocationId, Gang] = {}
         self._told: dict[AllocationId, set[Order]] = {}
         self._no_gangs = asyncio.Event()
@@ -180,6 +182,7 @@ class Agent:
             "num_unknown": self._fold.num_unknown,
             "num_undecodable": self._fold.num_undecodable,
             "warm": self._facilities.parent.is_warm,
+            "machine": self._machine.read(),
         }
 
 

@@ -14,6 +14,7 @@ from services.worker.endings import Ending, RankExit, local_ending
 from services.worker.facilities import Facilities
 from services.worker.frames import Frame
 from services.worker.logs import RankLog
+from services.worker.meter import Meter
 from services.worker.parent import Process
 from services.worker.prepare import Prepared, prepare, welcome
 from services.worker.ranks import Ranks, end
@@ -103,10 +104,12 @@ class Share:
                 trial_socket = self._socket(path, prepared, reports, watch)
                 async with asyncio.TaskGroup() as tasks, trial_socket.serve(tasks):
                     ranks, captures = await self._launch(prepared, rendezvous, path, scratch, tasks)
+                    measuring = tasks.create_task(self._meter(ranks).run(lambda: reports.step), name="measure")
                     try:
                         await self._say_started(prepared)
                         exits, is_stored = await self._see_through(ranks, captures, trial_socket, watch, tasks)
                     finally:
+                        measuring.cancel()
                         await ranks.end()
         return local_ending(
             exits,
@@ -129,6 +132,9 @@ class Share:
             await reports.handle(rank, frame)
 
         return TrialSocket(path, welcome=greet, handle=handle, complain=self.log.say)
+
+    def _meter(self, ranks: Ranks) -> Meter:
+        return Meter(self._allocation, self._facilities, self._place.slots, ranks.group_ids)
 
     async def _launch(
         self, prepared: Prepared, rendezvous: Rendezvous, socket: Path, scratch: Path, tasks: asyncio.TaskGroup

@@ -59,9 +59,18 @@ class Cluster:
         self.directory = directory
         self.recorded: list[Recorded] = []
         self.lines: list[tuple[int, str, str]] = []  # rank, stream, text
-        self.points: list[messages.MetricPoint] = []
+        self._batches: list[messages.MetricBatch] = []
         self._expected: dict[tuple[str, str], int] = {}
         self._epoch = 0
+
+    @property
+    def points(self) -> list[messages.MetricPoint]:
+        """All training metrics so far."""
+        return [point for batch in self.batches("training") for point in batch.points]
+
+    def batches(self, group: str) -> list[messages.MetricBatch]:
+        """All metrics of a group so far."""
+        return [batch for batch in self._batches if batch.group == group]
 
     async def follow_events(self) -> None:
         """Collect what is on the log."""
@@ -79,7 +88,7 @@ class Cluster:
                     batch = messages.decode_logs(message.body)
                     self.lines += [(batch.rank, line.stream, line.text) for line in batch.lines]
                 else:
-                    self.points += messages.decode_metrics(message.body).points
+                    self._batches.append(messages.decode_metrics(message.body))
 
     async def say(self, writer: str, event: Event) -> int:
         """Append an event as one of the services."""

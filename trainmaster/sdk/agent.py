@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import NoReturn
 
@@ -70,6 +72,10 @@ class AgentSession:
         """Queue training metrics; batches leave every half second."""
         self._outbox.add_point(Point(step=step, time_s=time.time(), metrics=metrics))
 
+    def report_profile(self, step: int, figures: dict[str, float]) -> None:
+        """Queue figures of where the time goes."""
+        self._outbox.add_point(Point(step=step, time_s=time.time(), metrics={**figures}, group="profiling"))
+
     def report_validation(self, step: int, metrics: dict[str, Captured]) -> None:
         """Queue validation metrics, to be sent at once."""
         values = self._finite.fetch(step, metrics)
@@ -118,10 +124,15 @@ class AgentSession:
     def _send_all(self) -> None:
         while (due := self._outbox.take()) is not None:
             points, frames = due
-            for start in range(0, len(points), POINTS_PER_BATCH):
-                self._send({"type": "metrics", "points": self._batch(points[start : start + POINTS_PER_BATCH])})
+            for group, of_group in groupby(points, key=attrgetter("group")):
+                self._send_points(group, list(of_group))
             for frame in frames:
                 self._send(frame)
+
+    def _send_points(self, group: str, points: list[Point]) -> None:
+        for start in range(0, len(points), POINTS_PER_BATCH):
+            batch = self._batch(points[start : start + POINTS_PER_BATCH])
+            self._send({"type": "metrics", "points": batch} | ({} if group == "training" else {"group": group}))
 
     def _batch(self, points: list[Point]) -> list[tuple[int, float, dict[str, float]]]:
         batch = [(point.step, point.time_s, self._finite.fetch(point.step, point.metrics)) for point in points]

@@ -103,7 +103,7 @@ class Loader:
 
     def __iter__(self) -> Iterator[Any]:
         # A generator, so that the position is read at the first batch: only then has trial.steps resumed.
-        yield from DataLoader(
+        batches = DataLoader(
             self._dataset,
             batch_sampler=self._shuffle.micro_batches(self._trial.rank, self._position()),
             collate_fn=self._collate_fn,
@@ -111,6 +111,7 @@ class Loader:
             pin_memory=self._engine.device.type == "cuda",
             generator=torch.Generator().manual_seed(self._trial.seed + self._trial.rank),
         )
+        yield from self._trial.profile.waiting(iter(batches))
 
     def _position(self) -> int:
         """Return the record at which the next batch starts, in the stream that all ranks share."""

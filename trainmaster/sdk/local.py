@@ -33,6 +33,9 @@ class LocalSession:
             self._print_at = time.monotonic() + PRINT_INTERVAL_S
             self._show("training", step, metrics)
 
+    def report_profile(self, step: int, figures: dict[str, float]) -> None:
+        """Nobody here keeps it."""
+
     def report_validation(self, step: int, metrics: dict[str, Captured]) -> None:
         """Print validation metrics."""
         self._show("validation", step, metrics)

@@ -27,6 +27,7 @@ class Point:
     step: int
     time_s: float
     metrics: dict[str, Captured]
+    group: str = "training"
 
 
 class Outbox:

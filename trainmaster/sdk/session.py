@@ -33,6 +33,10 @@ class Session(Protocol):
         """Hand over training metrics. Never blocks."""
         ...
 
+    def report_profile(self, step: int, figures: dict[str, float]) -> None:
+        """Hand over where the time goes. Never blocks."""
+        ...
+
     def report_validation(self, step: int, metrics: dict[str, Captured]) -> None:
         """Hand over validation metrics. They are never lost."""
         ...

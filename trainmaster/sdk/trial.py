@@ -14,6 +14,7 @@ from trainmaster.sdk.checkpoint_policy import CheckpointPolicy
 from trainmaster.sdk.hyperparameters import Hyperparameters
 from trainmaster.sdk.local import LocalSession
 from trainmaster.sdk.merge import merge
+from trainmaster.sdk.profile import Profile
 from trainmaster.sdk.session import Session
 
 
@@ -78,6 +79,8 @@ class Trial:
         self._policy = CheckpointPolicy(assignment, rendezvous_store)
         self._known_records: tuple[int, int] | None = (0, 0)  # a step, and the records trained on up to it
 
+        self.profile = Profile()
+        """Where this rank's time goes; `steps` and tm.deepspeed's loader keep it."""
         self.id = assignment.trial_id
         self.experiment_id = assignment.experiment_id
         self.hyperparameters = Hyperparameters(merge(defaults, assignment.hyperparameters))
@@ -134,6 +137,7 @@ class Trial:
         """
         self._restore(resume)
         last_step = self.max_steps
+        self.profile.begin()
         try:
             while last_step is None or self.steps_completed < last_step:
                 if not self._agreement.begin(self.steps_completed + 1):
@@ -147,6 +151,8 @@ class Trial:
                 finally:  # a loop that breaks is through with its step, too
                     self.steps_completed = self.step
                 _check_accumulation(resume, self.step, optimizer_steps)
+                if self.is_chief and (figures := self.profile.step_ended(self.global_batch_size)):
+                    self._session.report_profile(self.step, figures)
                 if resume is not None and self._policy.is_due(self.step):
                     self.checkpoint(resume, self.step)
         finally:

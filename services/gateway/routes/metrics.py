@@ -10,7 +10,7 @@ from services.gateway.past import Database
 from services.gateway.series import MAX_STEP, Window
 from services.gateway.views import SeriesList
 
-Group = Literal["validation", "training"]
+Group = Literal["validation", "training", "profiling", "system"]
 MetricName = Annotated[str, Meta(pattern=r"^[^\x00]{1,256}$")]
 Step = Annotated[int, Meta(ge=0, le=MAX_STEP)]
 MaxPoints = Annotated[

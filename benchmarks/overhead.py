@@ -1,0 +1,48 @@
+"""What reporting costs a training loop: the same steps bare, and with everything that the platform keeps about them.
+
+One trial on a real platform trains in blocks of steps, by turns bare and inside `trial.steps` with a metric reported at
+every step: then its sign of life, its profile and its metrics travel through agent, log and tables meanwhile. Block
+stands beside block, so that what else the machine does meets both.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+import click
+
+from benchmarks.platform import platform
+from benchmarks.report import Row, show
+from trainmaster.cli.options import json_option
+
+SCRIPT = Path(__file__).parent / "scripts" / "overhead.py"
+
+
+@click.command()
+@click.option("--blocks", default=20, show_default=True, help="Pairs of blocks.")
+@json_option
+def main(blocks: int, *, as_json: bool) -> None:
+    """Measure and print the table."""
+    config = {
+        "name": "overhead",
+        "entrypoint": f"python {SCRIPT.name}",
+        "launcher": "torch",
+        "searcher": {"name": "single", "metric": "loss"},
+        "hyperparameters": {"blocks": blocks},
+    }
+    with platform("cpu:1") as running, tempfile.TemporaryDirectory() as directory:
+        (Path(directory) / SCRIPT.name).write_text(SCRIPT.read_text())
+        experiment_id = running.submit(config, Path(directory))
+        running.wait_for(experiment_id)
+        lines = running.log_lines(f"{experiment_id}-1")
+    pairs = [json.loads(line) for line in lines if line.startswith("{")]
+    rows = [
+        Row(what="a step, bare", unit="ms", values=tuple(pair["bare_ms"] for pair in pairs)),
+        Row(what="a step, reported", unit="ms", values=tuple(pair["reported_ms"] for pair in pairs)),
+        Row(what="the difference, of pairs", unit="%", values=tuple(_percent(**pair) for pair in pairs)),
+    ]
+    show("what reporting costs a training loop", rows, as_json=as_json)
+
+
+def _percent(bare_ms: float, reported_ms: float) -> float:
+    return 100 * (reported_ms / bare_ms - 1)

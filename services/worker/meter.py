@@ -1,0 +1,57 @@
+"""What one trial uses on this agent, reported now and then as metrics of the group `system`."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from services.worker import telemetry
+from services.worker.facilities import Facilities
+from services.worker.state import Allocation
+from services.worker.telemetry import Gpus
+from shared.events import Slot
+from shared.volume import MetricBatch, MetricPoint
+
+FIRST_S = 2.0  # what starts is no measure of what trains
+INTERVAL_S = 10.0
+
+
+class Meter:
+    """Reads what the ranks of an allocation use."""
+
+    def __init__(
+        self, allocation: Allocation, facilities: Facilities, slots: Sequence[Slot], group_ids: Sequence[int]
+    ) -> None:
+        self._allocation = allocation
+        self._facilities = facilities
+        self._group_ids = tuple(group_ids)
+        self._gpus = Gpus(slots)
+        # Of a gang over several agents each says its name: their values are not one series.
+        self._prefix = f"{facilities.agent_id} " if len(allocation.members) > 1 else ""
+
+    async def run(self, step: Callable[[], int]) -> None:
+        """Report for ever; `step` says where training is."""
+        before, before_at = await self._usage(), time.monotonic()
+        await asyncio.sleep(FIRST_S)
+        while True:
+            now, now_at = await self._usage(), time.monotonic()
+            cores = (now.cpu_s - before.cpu_s) / (now_at - before_at)
+            gpus = await asyncio.to_thread(self._gpus.read)
+            self._add(step(), {"cpu_cores": max(0.0, cores), "memory_bytes": float(now.memory_bytes)} | gpus)
+            before, before_at = now, now_at
+            await asyncio.sleep(INTERVAL_S)
+
+    async def _usage(self) -> telemetry.Usage:
+        return await asyncio.to_thread(telemetry.usage, self._group_ids)
+
+    def _add(self, step: int, values: dict[str, float]) -> None:
+        named = {f"{self._prefix}{name}": value for name, value in values.items()}
+        self._facilities.metrics.add(
+            MetricBatch(
+                trial_id=self._allocation.trial_id,
+                experiment_id=self._allocation.experiment_id,
+                epoch=self._allocation.epoch,
+                points=(MetricPoint(step=step, time=datetime.now(UTC), values=named),),
+                group="system",
+            )
+        )
