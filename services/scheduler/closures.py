@@ -65,3 +65,13 @@ def ended(closures: Closures, members: Iterable[GangMember], now: datetime) -> C
             if due:
                 return min(due, key=lambda closure: closure.seq)
     return None
+
+
+def will_end(closures: Closures, members: Iterable[GangMember], now: datetime) -> bool:
+    """Say whether a gang must stop later because of a closure that lets it go on now."""
+    return any(
+        closure.ends_at is not None and closure.ends_at > now
+        for member in members
+        for slot, closure in closures.get(member.agent_id, {}).items()
+        if slot == WHOLE or slot in member.slots
+    )

@@ -11,12 +11,13 @@ from datetime import datetime, timedelta
 import msgspec
 
 from services.scheduler import reasons
-from services.scheduler.decide import pool_view, workspace_uses
 from services.scheduler.fitting import Fleet
 from services.scheduler.forecast import MAX_WAITING, forecast, num_passes
 from services.scheduler.policies import schedule
 from services.scheduler.pool import Placement, Plan, Pool, WorkspaceUse
-from services.scheduler.state import State, Trial
+from services.scheduler.records import Trial
+from services.scheduler.state import State
+from services.scheduler.view import pool_view, workspace_uses
 from shared.events import DEFAULT_POLICY, Share
 from shared.ids import ExperimentId, PoolId, TrialId
 from shared.queue import NUM_NAMED, Ahead, Needs, PoolQueue, QueueQuestion, Reason, ReasonKind, WaitingTrial

@@ -5,8 +5,10 @@ start behind it is not foreseen. Nobody new comes, and nobody fails. What is ask
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
+
+from msgspec.structs import replace
 
 from services.scheduler.policies import schedule
 from services.scheduler.pool import Machine, Placement, Pool, Request

@@ -4,12 +4,17 @@ A policy is a function `schedule(pool) -> Plan`. It knows no log and no clock: t
 folded state, `tm simulate` makes one of a file, and both get their plans from the same code.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Concatenate, ParamSpec
+
+from msgspec import Struct
 
 from shared.events import DEFAULT_PRIORITY, ZERO_SLOT_LIMIT, Fitting, PolicyType, PoolPolicy, Share
 from shared.ids import AgentId, ExperimentId, TrialId
-from shared.queue import Reason, ReasonKind
+from shared.queue import Reason
+
+_Facts = ParamSpec("_Facts")
 
 MAX_PRIORITY = 99
 
@@ -45,8 +50,7 @@ def pool_policy(text: str) -> PoolPolicy:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class Machine(Struct, frozen=True, kw_only=True):
     """An agent as a policy sees it. One that is not open (disabled, draining) takes no new work; single slots that take
     none are in `num_closed`, not in `slots`."""
 
@@ -54,15 +58,15 @@ class Machine:
     slots: int
     free: int
     kind: str = ""
-    switch: str = ""  # agents with the same label are near each other; "" is near nobody
+    host: str = ""  # agents with the same label are near each other; "" is near nobody
+    switch: str = ""  # the same, not as near
     num_zero_slot: int = 0  # tasks without slots that it runs
     zero_slot_limit: int = ZERO_SLOT_LIMIT
     is_open: bool = True
     num_closed: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True):
     """A trial that waits, or (with a placement) holds its slots. A job is an experiment; its trials share the rest.
 
     `position` is the job's place in its lane, `number` the trial's place in its job.
@@ -79,6 +83,7 @@ class Request:
     workspace: str = ""
     preemptible: bool = True
     waited_s: float = 0.0
+    is_overdue: bool = False  # it has waited so long that agents are kept for it; the books tell
     placement: Placement | None = None
     is_stopping: bool = False  # it was asked to stop; its slots will fall free
 
@@ -88,14 +93,18 @@ class Request:
         return self.position, self.number, self.trial_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
-    """All that a policy decides from."""
+def is_overdue(policy: PoolPolicy, slots: int, waited_s: float) -> bool:
+    """Say whether a trial has waited so long that agents are kept for it."""
+    return policy.reserve_after_s is not None and slots > 0 and waited_s >= policy.reserve_after_s
+
+
+class Pool(Struct, frozen=True, kw_only=True):
+    """All that a policy decides from, as plain values; `books.py` has it indexed."""
 
     policy: PoolPolicy
     machines: tuple[Machine, ...]
     requests: tuple[Request, ...]
-    workspaces: Mapping[str, "WorkspaceUse"] = field(default_factory=dict)  # those that have a limit
+    workspaces: Mapping[str, "WorkspaceUse"] = {}  # those that have a limit
 
     def waiting(self) -> list[Request]:
         """The requests without slots, in order of position."""
@@ -104,11 +113,6 @@ class Pool:
     def running(self) -> list[Request]:
         """The requests that hold their slots, in order of position."""
         return sorted((request for request in self.requests if request.placement is not None), key=lambda r: r.order)
-
-    def is_overdue(self, request: Request) -> bool:
-        """Say whether a gang has waited so long that agents are kept for it."""
-        after_s = self.policy.reserve_after_s
-        return after_s is not None and request.slots > 0 and request.waited_s >= after_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,11 +123,16 @@ class Roomy:
     free: dict[AgentId, int]
 
 
+#: Whose reasons a pass is asked for: these trials', or (None) everyone's.
+Asked = Collection[TrialId] | None
+
+
 @dataclass(slots=True)
 class Plan:
     """What one pass wants done, and what it went by. `release` names for each trial that must stop whom it makes room
-    for; `queue` holds who waited, in the order served."""
+    for. Of those who wait, `waiting` and `queue` (in the order served) hold whom the pass was asked about."""
 
+    asked: Asked = None
     allocate: dict[TrialId, Placement] = field(default_factory=dict)
     release: dict[TrialId, TrialId | None] = field(default_factory=dict)
     waiting: dict[TrialId, Reason] = field(default_factory=dict)
@@ -136,6 +145,22 @@ class Plan:
         self.allocate[request.trial_id] = placement
         self.roomy[request.trial_id] = roomy
 
+    def wait(
+        self,
+        request: Request,
+        reason: Callable[Concatenate[Request, _Facts], Reason],
+        *facts: _Facts.args,
+        **more: _Facts.kwargs,
+    ) -> None:
+        """Let a request wait, and say why if somebody asked: reasons cost more than decisions."""
+        if self.asked is None or request.trial_id in self.asked:
+            self.waiting[request.trial_id] = reason(request, *facts, **more)
+
+    def note(self, request: Request, reason: Reason) -> None:
+        """Let a request wait for a reason that is known already."""
+        if self.asked is None or request.trial_id in self.asked:
+            self.waiting[request.trial_id] = reason
+
 
 @dataclass(slots=True, kw_only=True)
 class WorkspaceUse:
@@ -143,44 +168,6 @@ class WorkspaceUse:
 
     limit: int
     held: int
-
-
-@dataclass(slots=True, kw_only=True)
-class Quota:
-    """How many slots each job and each workspace holds, against `max_slots` and the limit that is set for it."""
-
-    held: dict[ExperimentId, int] = field(default_factory=dict)
-    workspaces: dict[str, WorkspaceUse] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, pool: Pool) -> "Quota":
-        """Count what is running."""
-        quota = cls(workspaces={workspace: replace(use) for workspace, use in pool.workspaces.items()})
-        for request in pool.requests:
-            if request.placement is not None:
-                quota.held[request.job_id] = quota.held.get(request.job_id, 0) + request.slots
-        return quota
-
-    def add(self, request: Request) -> None:
-        """Count one more that takes its place."""
-        self.held[request.job_id] = self.held.get(request.job_id, 0) + request.slots
-        if use := self.workspaces.get(request.workspace):
-            use.held += request.slots
-
-    def refusal(self, request: Request) -> Reason | None:
-        """Say why a request would exceed its job's limit or its workspace's, or None."""
-        held, limit = self.held.get(request.job_id, 0), request.max_slots
-        if limit is None or held + request.slots <= limit or request.slots == 0:
-            return self.workspace_refusal(request)
-        return Reason(kind=ReasonKind.QUOTA, slots=request.slots, job_id=request.job_id, held=held, limit=limit)
-
-    def workspace_refusal(self, request: Request) -> Reason | None:
-        """Say why a request would exceed its workspace's limit, or None."""
-        use = self.workspaces.get(request.workspace)
-        if use is None or use.held + request.slots <= use.limit or request.slots == 0:
-            return None
-        whose = f"workspace “{request.workspace}”" if request.workspace else "work without a workspace"
-        return Reason(kind=ReasonKind.LIMIT, slots=request.slots, held=use.held, limit=use.limit, whose=whose)
 
 
 def slots(number: int) -> str:

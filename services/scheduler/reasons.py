@@ -54,6 +54,18 @@ def over_share(request: Request, offered: int, held: int) -> Reason:
     return Reason(kind=ReasonKind.OVER_SHARE, slots=request.slots, job_id=request.job_id, held=held, limit=offered)
 
 
+def over_max_slots(request: Request, held: int) -> Reason:
+    """Its job holds as much as it may."""
+    kind, limit = ReasonKind.QUOTA, request.max_slots
+    return Reason(kind=kind, slots=request.slots, job_id=request.job_id, held=held, limit=limit)
+
+
+def over_limit(request: Request, held: int, limit: int) -> Reason:
+    """Its workspace holds as much as an administrator lets it."""
+    whose = f"workspace “{request.workspace}”" if request.workspace else "work without a workspace"
+    return Reason(kind=ReasonKind.LIMIT, slots=request.slots, held=held, limit=limit, whose=whose)
+
+
 def sentence(reason: Reason) -> str:
     """Return a reason in words."""
     said = _SENTENCES[reason.kind](reason)

@@ -1,7 +1,7 @@
 """A pool without a cluster: the real policies on values instead of events. `tm simulate` drives it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -187,7 +187,7 @@ class SimulatedPool:
         request = self._request(trial)
         if request.max_slots is not None and request.slots > request.max_slots:
             return f"needs {request.slots} slots; its job {request.job_id} may hold {request.max_slots} (max_slots)"
-        machines = (replace(machine, is_open=True) for machine in self._machines())
+        machines = (msgspec.structs.replace(machine, is_open=True) for machine in self._machines())
         fleet = Fleet(machines, self.policy)
         return None if fleet.can_ever_fit(request.slots) else sentence(never_fits(request, fleet))
 

@@ -16,18 +16,32 @@ Only what is open is kept: memory grows with what is queued and running, not wit
 any history; what an allocation's own agents say counts only while its epoch is the trial's newest.
 """
 
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import singledispatch
+from typing import TypeVar
+
+from msgspec.structs import replace
 
 from services.scheduler import closures
 from services.scheduler.closures import Closures
 from services.scheduler.durations import Durations, note
 from services.scheduler.lanes import beside
+from services.scheduler.records import (
+    EPOCH,
+    PREEMPTION_TIMEOUT_S,
+    Agent,
+    Allocation,
+    Claimant,
+    Experiment,
+    Job,
+    Limit,
+    Trial,
+)
 from shared.events import (
     DEFAULT_POLICY,
     DEFAULT_PRIORITY,
-    ZERO_SLOT_LIMIT,
     AgentDisabled,
     AgentDrainRequested,
     AgentEnabled,
@@ -59,6 +73,7 @@ from shared.events import (
     PoolConfigured,
     PoolPolicy,
     PreemptionRequested,
+    Slot,
     TrialClosed,
     TrialEvent,
     TrialExited,
@@ -71,119 +86,8 @@ from shared.events import (
 from shared.ids import AgentId, AllocationId, ExperimentId, PoolId, TrialId
 from shared.log import Recorded
 
-#: Before any event.
-EPOCH = datetime.fromtimestamp(0, UTC)
-#: For an experiment of a time when its file could not say.
-PREEMPTION_TIMEOUT_S = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Agent:
-    """One incarnation of an agent. A lost or left agent offers nothing and is forgotten."""
-
-    agent_id: AgentId
-    incarnation: str
-    pool_id: PoolId
-    slots: frozenset[int]
-    kind: str
-    joined_seq: int
-    switch: str = ""
-    zero_slot_limit: int = ZERO_SLOT_LIMIT
-    closed: frozenset[int] = frozenset()  # of its slots, those that take no new work
-    is_open: bool = True  # as a whole
-
-    @property
-    def open_slots(self) -> frozenset[int]:
-        """The slots that are not closed one by one."""
-        return self.slots - self.closed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimant:
-    """A process that joined under a name that another one has, or with slots that it may not have."""
-
-    agent_id: AgentId
-    pool_id: PoolId
-    incarnation: str
-    joined_seq: int
-    joined_at: datetime
-    is_other: bool  # another process, while the first may still be alive
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """A trial that is not closed."""
-
-    trial_id: TrialId
-    experiment_id: ExperimentId
-    pool_id: PoolId
-    slots: int
-    requested_seq: int
-    epoch: int = 0
-    allocation_id: AllocationId | None = None
-    waiting: bool = True
-    wanted_seq: int = 0  # the event that put it (back) into the queue
-    waiting_since: datetime = EPOCH  # when it was last put (back) into the queue
-    stopped_seq: int | None = None  # the search wants no more of it
-    is_interrupted: bool = False  # its machines failed it last time
-
-    @property
-    def place(self) -> int:
-        """Its place in the queue: that of its request, unless it may be the cause of what keeps going wrong."""
-        return self.wanted_seq if self.is_interrupted else self.requested_seq
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allocation:
-    """A gang's slots, held until GPUReleased."""
-
-    allocation_id: AllocationId
-    trial_id: TrialId
-    experiment_id: ExperimentId
-    pool_id: PoolId
-    epoch: int
-    members: tuple[GangMember, ...]
-    allocated_seq: int
-    preemption_seq: int | None = None
-    stops_for: TrialId | None = None  # it was asked to stop so that this one can start
-    exited: frozenset[AgentId] = frozenset()
-    exit_seqs: tuple[int, ...] = ()
-    lost: frozenset[AgentId] = frozenset()
-    lost_seq: int | None = None
-    outcome: Outcome | None = None  # what the chief said at the end
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """An experiment's place and rights in the queue; its trials share them. A lower `position` goes first in a lane."""
-
-    position: float
-    submitted_seq: int = 0
-    priority: int = DEFAULT_PRIORITY
-    weight: float = 1.0
-    max_slots: int | None = None
-    preemptible: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
-    """What a workspace's trials hold together at most, and the lowest priority number that counts for them."""
-
-    max_slots: int | None
-    best_priority: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Experiment:
-    """What the scheduler needs to know of an open experiment."""
-
-    preemption_timeout_s: float
-    job: Job
-    workspace: str = ""
-    pool_id: PoolId | None = None  # where somebody moved it
-    moved_seq: int = 0
-    paused_seq: int | None = None
-    canceled_seq: int | None = None
+_Key = TypeVar("_Key", AgentId, ExperimentId)
+_Item = TypeVar("_Item", AllocationId, TrialId)
 
 
 @dataclass(slots=True)
@@ -199,6 +103,9 @@ class State:
     free: dict[AgentId, set[int]] = field(default_factory=dict)
     freed_seq: dict[AgentId, int] = field(default_factory=dict)  # what last gave the agent a free slot
     unsettled: dict[AllocationId, None] = field(default_factory=dict)  # may need a release or a preemption
+    held_on: dict[AgentId, dict[AllocationId, None]] = field(default_factory=dict)  # gangs by the names of their agents
+    held_by: dict[ExperimentId, dict[AllocationId, None]] = field(default_factory=dict)
+    trials_of: dict[ExperimentId, dict[TrialId, None]] = field(default_factory=dict)
     durations: Durations = field(default_factory=Durations)
     closures: Closures = field(default_factory=dict)
     claimants: dict[str, Claimant] = field(default_factory=dict)  # agent/incarnation: who may have to be refused
@@ -217,6 +124,8 @@ class State:
 
     def best_priority(self, workspace: str) -> int:
         """Return the lowest priority number that counts for a workspace's experiments."""
+        if not self.limits:
+            return 0
         return max((limit.best_priority or 0 for limit in self._limits(workspace)), default=0)
 
     def _limits(self, workspace: str) -> list[Limit]:
@@ -229,6 +138,11 @@ def evolve(state: State, recorded: Recorded) -> None:
     state.time = recorded.envelope.time
     _fold(recorded.event, recorded.seq, state)
     note(recorded.event, state.durations, state.time)
+
+
+def concerns(event_type: type[Event]) -> bool:
+    """Say whether events of a type change anything that is decided from."""
+    return _fold.dispatch(event_type) is not _fold.dispatch(Event)
 
 
 @singledispatch
@@ -294,7 +208,7 @@ def _(event: JobPoolSet, seq: int, state: State) -> None:
     if event.experiment_id not in state.experiments:
         return
     _update_experiment(state, event.experiment_id, pool_id=event.pool_id, moved_seq=seq)
-    for trial in [trial for trial in state.trials.values() if trial.experiment_id == event.experiment_id]:
+    for trial in [state.trials[trial_id] for trial_id in state.trials_of.get(event.experiment_id, ())]:
         state.trials[trial.trial_id] = replace(trial, pool_id=event.pool_id)
         if trial.trial_id in state.waiting.get(trial.pool_id, {}):
             del state.waiting[trial.pool_id][trial.trial_id]
@@ -333,6 +247,7 @@ def _(event: TrialRequested, seq: int, state: State) -> None:
         slots=event.slots,
         requested_seq=seq,
     )
+    state.trials_of.setdefault(trial.experiment_id, {})[trial.trial_id] = None
     _enqueue(state, trial, seq)
 
 
@@ -359,6 +274,7 @@ def _(event: TrialClosed, seq: int, state: State) -> None:
     trial = state.trials.pop(event.trial_id, None)
     if trial is None:
         return
+    _drop(state.trials_of, trial.experiment_id, trial.trial_id)
     state.waiting.get(trial.pool_id, {}).pop(event.trial_id, None)
     if trial.allocation_id:
         state.unsettled[trial.allocation_id] = None
@@ -375,7 +291,9 @@ def _(event: GPUAllocated, seq: int, state: State) -> None:
         members=event.members,
         allocated_seq=seq,
     )
+    state.held_by.setdefault(event.experiment_id, {})[event.allocation_id] = None
     for member in event.members:
+        state.held_on.setdefault(member.agent_id, {})[event.allocation_id] = None
         if _is_current(state, member):
             state.free[member.agent_id] -= set(member.slots)
         else:
@@ -410,7 +328,9 @@ def _(event: GPUReleased, seq: int, state: State) -> None:
     state.unsettled.pop(event.allocation_id, None)
     if allocation is None:
         return
+    _drop(state.held_by, allocation.experiment_id, allocation.allocation_id)
     for member in allocation.members:
+        _drop(state.held_on, member.agent_id, allocation.allocation_id)
         if _is_current(state, member):
             state.free[member.agent_id] |= set(member.slots)
             state.freed_seq[member.agent_id] = seq
@@ -449,8 +369,9 @@ def _(event: AgentJoined, seq: int, state: State) -> None:
         incarnation=event.incarnation,
         pool_id=event.pool_id,
         slots=slots,
-        kind=event.slots[0].kind if event.slots else "none",
+        kinds=_kinds(event.slots),
         joined_seq=seq,
+        host=event.address,
         switch=event.labels.get("switch", ""),
         zero_slot_limit=event.zero_slot_limit,
         closed=closures.closed_slots(state.closures, event.agent_id, slots),
@@ -490,9 +411,7 @@ def _(event: AgentDrainRequested | AgentDisabled | AgentEnabled, seq: int, state
             is_open=closures.is_open(state.closures, event.agent_id),
         )
         state.freed_seq[event.agent_id] = seq
-    for allocation in state.allocations.values():
-        if any(member.agent_id == event.agent_id for member in allocation.members):
-            state.unsettled[allocation.allocation_id] = None
+    state.unsettled.update(state.held_on.get(event.agent_id, {}))
 
 
 @_fold.register
@@ -554,7 +473,7 @@ def _forget_agent(state: State, agent_id: AgentId, seq: int) -> None:
     if agent is None:
         return
     del state.free[agent_id], state.freed_seq[agent_id]
-    for allocation in list(state.allocations.values()):
+    for allocation in [state.allocations[allocation_id] for allocation_id in state.held_on.get(agent_id, ())]:
         for member in allocation.members:
             if (member.agent_id, member.incarnation) == (agent_id, agent.incarnation):
                 _lose_member(state, allocation.allocation_id, agent_id, seq)
@@ -564,6 +483,21 @@ def _lose_member(state: State, allocation_id: AllocationId, agent_id: AgentId, s
     allocation = state.allocations[allocation_id]
     if agent_id not in allocation.exited:
         _update_allocation(state, allocation_id, lost=allocation.lost | {agent_id}, lost_seq=allocation.lost_seq or seq)
+
+
+def _kinds(slots: Iterable[Slot]) -> dict[str, frozenset[int]]:
+    kinds: dict[str, set[int]] = {}
+    for slot in slots:
+        kinds.setdefault(str(slot.kind), set()).add(slot.number)
+    return {kind: frozenset(numbers) for kind, numbers in kinds.items()} or {"none": frozenset()}
+
+
+def _drop(index: dict[_Key, dict[_Item, None]], key: _Key, item: _Item) -> None:
+    """Take an item out of an index, and an empty entry with it."""
+    if items := index.get(key):
+        items.pop(item, None)
+        if not items:
+            del index[key]
 
 
 def _is_current(state: State, member: GangMember) -> bool:
@@ -579,7 +513,7 @@ def _enqueue(state: State, trial: Trial, seq: int) -> None:
 def _update_job(state: State, experiment_id: ExperimentId, **changes: float) -> None:
     experiment = state.experiments.get(experiment_id)
     if experiment:
-        job = replace(experiment.job, **changes)  # type: ignore[arg-type] # typed by callers
+        job = replace(experiment.job, **changes)
         state.experiments[experiment_id] = replace(experiment, job=job)
 
 
@@ -587,16 +521,14 @@ def _update_experiment(state: State, experiment_id: ExperimentId, **changes: int
     experiment = state.experiments.get(experiment_id)
     if experiment is None:
         return
-    state.experiments[experiment_id] = replace(experiment, **changes)  # type: ignore[arg-type] # typed by callers
-    for allocation in state.allocations.values():
-        if allocation.experiment_id == experiment_id:
-            state.unsettled[allocation.allocation_id] = None
+    state.experiments[experiment_id] = replace(experiment, **changes)
+    state.unsettled.update(state.held_by.get(experiment_id, {}))
 
 
 def _update_allocation(state: State, allocation_id: AllocationId, **changes: object) -> None:
     allocation = state.allocations.get(allocation_id)
     if allocation:
-        state.allocations[allocation_id] = replace(allocation, **changes)  # type: ignore[arg-type] # typed by callers
+        state.allocations[allocation_id] = replace(allocation, **changes)
         state.unsettled[allocation_id] = None
 
 
@@ -614,6 +546,11 @@ def check_invariants(state: State) -> None:
         assert state.free[agent_id] == agent.slots - set(taken), f"the free slots of {agent_id} are wrong"
         assert agent.closed == closures.closed_slots(state.closures, agent_id, agent.slots), f"{agent_id}'s closures"
         assert agent.is_open == closures.is_open(state.closures, agent_id), f"{agent_id}'s closures"
+    for allocation_id, allocation in state.allocations.items():
+        assert allocation_id in state.held_by[allocation.experiment_id], f"{allocation_id} is not found by experiment"
+        assert all(allocation_id in state.held_on[m.agent_id] for m in allocation.members), f"{allocation_id} by agent"
+    assert sum(map(len, state.held_by.values())) == len(state.allocations), "a gang that is gone is found"
+    assert sum(map(len, state.trials_of.values())) == len(state.trials), "trials are not found by experiment"
     for trial in state.trials.values():
         queued = trial.trial_id in state.waiting.get(trial.pool_id, {})
         assert queued == (trial.waiting and trial.allocation_id is None), f"{trial} is misplaced in the queue"

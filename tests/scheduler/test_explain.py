@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.scheduler.explain import explain, matching, tell
-from services.scheduler.state import evolve
 from shared.events import (
     Event,
     ExperimentPaused,
@@ -183,7 +182,7 @@ def at(world: World, second: float, *events: Event) -> None:
         world.events.append(event)
         time = BEGIN + timedelta(seconds=second)
         envelope = envelope_of(event, writer="test", actor="test", correlation="test", time=time)
-        evolve(world.state, Recorded(seq=len(world.events), envelope=envelope))
+        world.engine.fold(world.state, Recorded(seq=len(world.events), envelope=envelope))
 
 
 def reported(allocated: GPUAllocated, step: int) -> MetricReported:

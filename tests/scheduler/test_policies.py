@@ -1,11 +1,11 @@
 """What every policy promises, whatever the pool looks like."""
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from services.scheduler.fitting import Fleet
 from services.scheduler.policies import schedule

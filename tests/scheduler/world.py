@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 from services.scheduler.decide import decide
-from services.scheduler.state import State, check_invariants, evolve
+from services.scheduler.engine import Engine
+from services.scheduler.state import State, check_invariants
 from shared.decisions import Decision
 from shared.events import (
     DEFAULT_POLICY,
@@ -32,10 +33,14 @@ EXPERIMENT = ExperimentId("exp")
 
 
 class World(History[State]):
-    """A scheduler's state; `settle` lets it decide until nothing is needed."""
+    """A scheduler's state; `settle` lets it decide until nothing is needed.
+
+    Whatever the engine decides is held against the whole decision, made from nothing but the state.
+    """
 
     def __init__(self, *events: Event, policy: PoolPolicy = DEFAULT_POLICY) -> None:
-        super().__init__(State(), evolve, check_invariants)
+        self.engine = Engine()
+        super().__init__(State(), self.engine.fold, check_invariants)
         self.policy = policy
         self.waited = timedelta()  # since the newest event
         self.fold([] if policy == DEFAULT_POLICY else [DefaultPolicySet(scope="default", policy=policy)])
@@ -43,7 +48,9 @@ class World(History[State]):
 
     def decide(self, silent_s: Mapping[AgentId, float] | None = None) -> list[Decision]:
         now = self.state.time + self.waited
-        return decide(self.state, silent_s or {}, now=now, agent_timeout_s=10, policy=self.policy)
+        decided = self.engine.decide(self.state, silent_s or {}, now=now, agent_timeout_s=10, policy=self.policy)
+        assert decided == decide(self.state, silent_s or {}, now=now, agent_timeout_s=10, policy=self.policy)
+        return decided
 
     def settle(self, silent_s: Mapping[AgentId, float] | None = None) -> list[Event]:
         """Fold what the scheduler decides until it decides nothing; return it all."""

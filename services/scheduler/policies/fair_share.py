@@ -1,12 +1,15 @@
 """Fair share: a pool's slots divided among jobs by weight, max-min fair; after Determined's, its quirks mended.
 
 1. A job's demand is what its trials ask for, at most its max_slots. Gangs that the agents could never hold do not
-   count. Running trials that cannot be preempted are offered their slots beforehand.
+   count. Running trials that cannot be preempted are offered their slots beforehand. Those that were asked to stop
+   count as if they waited again already, lest the shares swing to and fro.
 2. Progressive filling: in rounds, jobs in order of (demand, position), each job that wants more is offered
    min(max(1, floor(S * w / W)), what is left, what it still wants); S is what was left when the round began, w its
    weight, W the weights of all jobs that want more.
-3. A gang counts whole: when a job's offer holds slots that none of its trials can use, the latest such job gives them
-   back and asks for no more, and the filling goes on; so two gangs never block each other with half an offer each.
+3. A gang counts whole: of the jobs whose offer is too small for any of their trials, the latest gives all of it back
+   and asks for no more, and the filling goes on; so two gangs never block each other with half an offer each. In the
+   end each offer is cut to what whole gangs can use, and what is over goes, gang by gang, to the job that has least for
+   its weight (Determined leaves it idle).
 4. A job that runs more than its offer stops its newest preemptible trials, and no more than needed; one that runs less
    starts its trials in order, as far as they fit the offer and the agents. What a preemption frees is given out by
    a later pass.
@@ -16,221 +19,203 @@
 Tasks without slots are served first come, first served. A job without weight (0) gets one slot a round at most.
 """
 
-from dataclasses import dataclass, field
-from math import floor
+from collections.abc import Iterator
 
 from services.scheduler import reasons
-from services.scheduler.fitting import Fleet
-from services.scheduler.pool import Plan, Pool, Quota, Request
-from shared.events import Share
-from shared.ids import ExperimentId, TrialId
+from services.scheduler.books import Books, Quota
+from services.scheduler.jobs import Job
+from services.scheduler.policies.shares import Claim, fill
+from services.scheduler.pool import Asked, Plan, Request
+from services.scheduler.waiting import ONE_LANE, Passed
+from shared.ids import ExperimentId
 from shared.queue import Reason
 
+#: By job and size: how many of these trials the workspace's limit lets start, and what it says to the others.
+_HeldBack = dict[tuple[ExperimentId, int], tuple[int, Reason]]
 
-def schedule(pool: Pool) -> Plan:
+
+def schedule(books: Books, asked: Asked, *, is_plain: bool) -> Plan:
     """Return the plan of one pass."""
-    held_back: dict[TrialId, Reason] = {}
-    waiting = pool.waiting()
+    held_back: _HeldBack = {}
     while True:
-        plan, fleet = Plan(), Fleet(pool.machines, pool.policy)
-        num_held_back = len(held_back)
-        _share(pool, waiting, plan, fleet, held_back)
-        if len(held_back) == num_held_back:
+        passing = _Pass(books, asked, held_back, is_plain=is_plain)
+        if not passing.share():
             break
-    for request in waiting:
-        if request.slots == 0:
-            _start_zero(request, plan, fleet)
-    return plan
+        books.close()
+    passing.start_tasks()
+    books.close()
+    return passing.plan
 
 
-def _share(pool: Pool, waiting: list[Request], plan: Plan, fleet: Fleet, held_back: dict[TrialId, Reason]) -> None:
-    """Divide the slots among all but those who are held back; note who turns out to be, too."""
-    quota = Quota.of(pool)
-    plan.waiting |= held_back
-    overdue = _first_overdue(pool, fleet)
-    jobs = _jobs(pool, plan, fleet, overdue)
-    _fill(jobs, _capacity(pool))
-    jobs.sort(key=lambda job: (overdue not in job.waiting, job.demand, job.position))
-    plan.shares = {job.job_id: job.share for job in jobs}
-    for job in jobs:
-        if not _stop_excess(job, plan):
-            _start(job, plan, fleet, overdue, quota, held_back)
-    plan.queue = _order(waiting, jobs, overdue)
+class _Pass:
+    """One division of the slots among all trials but those who are held back."""
 
+    def __init__(self, books: Books, asked: Asked, held_back: _HeldBack, *, is_plain: bool) -> None:
+        self.books, self.plan, self.quota = books, Plan(asked=asked), Quota(books)
+        self._is_plain = is_plain
+        self._held_back = held_back
+        self._crowded: set[int] = set()  # sizes that do not fit now
+        self._overdue = self._first_overdue()
 
-def _order(waiting: list[Request], jobs: list["_Job"], overdue: Request | None) -> list[Request]:
-    """The jobs in the order served; after them what could never start, then the tasks without slots."""
-    place = {job.job_id: number for number, job in enumerate(jobs)}
-    last = len(place)
-    return sorted(
-        waiting,
-        key=lambda request: (
-            last + 1 if request.slots == 0 else place.get(request.job_id, last),
-            request is not overdue,
-            request.order,
-        ),
-    )
+    def share(self) -> bool:
+        """Divide the slots; say whether more turned out to be held back."""
+        claims = {job.job_id: claim for job in self.books.jobs.values() if (claim := self._claim(job))}
+        fill(claims.values(), self.books.capacity())
+        allowed = {key: count for key, (count, _) in self._held_back.items()}
+        for claim in sorted(self._active(claims), key=self._turn):
+            if not self._stop_excess(claim):
+                self._start(claim)
+        if self.plan.release or self.plan.asked is None or self.plan.asked:
+            self.plan.shares = {job_id: claim.share for job_id, claim in claims.items()}
+            self._tell_order(claims)
+        return allowed != {key: count for key, (count, _) in self._held_back.items()}
 
+    def start_tasks(self) -> None:
+        """Start tasks without slots, first come, first served."""
+        passed = self._passed()
+        for request in self.books.queue.walk(ONE_LANE, with_slots=False, passed=passed, asked=self.plan.asked):
+            if not self.books.fleet.can_ever_fit(0):
+                self.plan.wait(request, reasons.never_fits, self.books.fleet)
+                passed.everyone = True
+            elif placement := self.books.fleet.fit(0):
+                self.plan.start(request, placement, self.books.fleet.roomy(0))
+                self.books.fleet.take(placement)
+            else:
+                self.plan.wait(request, reasons.no_room, self.books.fleet)
+                passed.everyone = True
 
-@dataclass(slots=True, kw_only=True)
-class _Job:
-    """A job's requests in order, and what it is offered."""
+    def _first_overdue(self) -> Request | None:
+        """Return the first gang that waited too long and could start, if others ended."""
+        passed = self._passed()
+        for request in self.books.queue.walk(ONE_LANE, with_slots=True, passed=passed, asked=()):
+            if not request.is_overdue:
+                return None  # those that are stand first
+            if not self.books.fleet.can_ever_fit(request.slots):
+                passed.sizes.add(request.slots)
+            elif self.quota.refusal(request):
+                passed.lines.add((request.job_id, request.slots))
+            else:
+                return request
+        return None
 
-    job_id: ExperimentId
-    position: tuple[float, int, str]
-    weight: float
-    limit: int | None
-    running: list[Request] = field(default_factory=list)
-    waiting: list[Request] = field(default_factory=list)
-    firm: int = 0  # offered beforehand
-    offered: int = 0
+    def _passed(self) -> Passed:
+        return Passed(is_plain=self._is_plain)
 
-    @property
-    def held(self) -> int:
-        """The slots of its running trials."""
-        return sum(request.slots for request in self.running)
+    def _claim(self, job: Job) -> Claim | None:
+        """Return what a job wants; None if that is nothing."""
+        fits = self.books.fleet.can_ever_fit
+        waiting = {
+            size: min(count, self._held_back.get((job.job_id, size), (count,))[0])
+            for size, count in job.waiting.items()
+            if size and fits(size)
+        }
+        if not waiting and not job.held:
+            return None
+        is_overdue = self._overdue is not None and self._overdue.job_id == job.job_id
+        firm = job.firm if self.books.policy.preemption else job.held - job.num_stopping
+        firm += self._overdue.slots if self._overdue is not None and is_overdue else 0
+        queue = self.books.queue
+        return Claim(job, waiting, firm, lambda passed: queue.walk_job(job.job_id, passed=passed, asked=()))
 
-    @property
-    def demand(self) -> int:
-        """The slots it wants in all."""
-        wanted = sum(request.slots for request in (*self.running, *self.waiting))
-        return max(self.firm, wanted if self.limit is None else min(wanted, self.limit))
+    def _active(self, claims: dict[ExperimentId, Claim]) -> list[Claim]:
+        """Return the jobs that may start or must stop trials, and those that somebody asked about."""
+        if self.plan.asked is None:
+            return list(claims.values())
+        asked = self.books.queue.jobs_of(self.plan.asked)
+        return [claim for job_id, claim in claims.items() if claim.offered != claim.held or job_id in asked]
 
-    @property
-    def share(self) -> Share:
-        """How it fares, in plain numbers."""
-        return Share(
-            experiment_id=self.job_id, weight=self.weight, offered=self.offered, held=self.held, demand=self.demand
-        )
+    def _turn(self, claim: Claim) -> tuple[bool, int, tuple[float, ExperimentId]]:
+        is_overdue = self._overdue is not None and self._overdue.job_id == claim.job.job_id
+        return not is_overdue, claim.demand, claim.place
 
-    @property
-    def usable(self) -> int:
-        """How much of its offer whole gangs can use: those that run first, then those that wait, in order."""
-        used = 0
-        for request in (*self.running, *self.waiting):
-            if used + request.slots <= self.offered:
-                used += request.slots
-        return max(used, self.firm)
+    def _stop_excess(self, claim: Claim) -> bool:
+        """Stop the newest until the job is within its offer; say whether it was beyond."""
+        excess = claim.held - claim.offered
+        if excess <= 0:
+            return False
+        victims = []
+        for request in reversed(claim.running()):
+            if excess > 0 and request.preemptible:
+                victims.append(request)
+                excess -= request.slots
+        for request in reversed(victims):  # whoever is not needed after all, the oldest first
+            if excess + request.slots <= 0:
+                excess += request.slots
+                victims.remove(request)
+        self.plan.release |= {request.trial_id: None for request in victims}
+        for request in self._walk_job(claim, Passed(is_plain=self._is_plain, everyone=True)):
+            self.plan.wait(request, reasons.over_share, claim.offered, claim.held)
+        return True
 
+    def _start(self, claim: Claim) -> None:
+        room, passed, started = claim.offered - claim.held, self._passed(), dict[int, int]()
+        for request in self._walk_job(claim, passed):
+            size = request.slots
+            if self._is_held_back(request, started.get(size, 0)):
+                passed.lines.add((request.job_id, size))
+            elif size > room:
+                self.plan.wait(request, reasons.over_share, claim.offered, claim.held)
+                passed.sizes.add(size)
+            elif refusal := self.quota.job_refusal(request):
+                self.plan.note(request, refusal)
+                passed.lines.add((request.job_id, size))
+            elif refusal := self.quota.workspace_refusal(request):
+                self._held_back[request.job_id, size] = (started.get(size, 0), refusal)
+                self.plan.note(request, refusal)
+                passed.lines.add((request.job_id, size))
+            elif self._place(request):
+                started[size] = started.get(size, 0) + 1
+                room -= size
+            elif self._overdue is not None and request.trial_id == self._overdue.trial_id:
+                self._keep(request)
+                room -= size
+            else:
+                self.plan.wait(request, reasons.no_room, self.books.fleet)
+                if size in self._crowded:
+                    passed.sizes.add(size)
 
-def _first_overdue(pool: Pool, fleet: Fleet) -> Request | None:
-    quota = Quota.of(pool)
-    for request in pool.waiting():
-        if pool.is_overdue(request) and fleet.can_ever_fit(request.slots) and quota.refusal(request) is None:
-            return request
-    return None
+    def _is_held_back(self, request: Request, num_started: int) -> bool:
+        allowed, reason = self._held_back.get((request.job_id, request.slots), (num_started + 1, None))
+        if reason is None or num_started < allowed:
+            return False
+        self.plan.note(request, reason)
+        return True
 
-
-def _jobs(pool: Pool, plan: Plan, fleet: Fleet, overdue: Request | None) -> list[_Job]:
-    jobs: dict[str, _Job] = {}
-    for request in sorted(pool.requests, key=lambda request: request.order):
-        if request.slots == 0:
-            continue
-        if request.placement is None and not fleet.can_ever_fit(request.slots):
-            plan.waiting[request.trial_id] = reasons.never_fits(request, fleet)
-            continue
-        if request.trial_id in plan.waiting:
-            continue
-        fresh = _Job(job_id=request.job_id, position=request.order, weight=request.weight, limit=request.max_slots)
-        job = jobs.setdefault(request.job_id, fresh)
-        if request.is_stopping:  # it is no demand any more, but holds its slots yet
-            job.limit = None if job.limit is None else max(0, job.limit - request.slots)
-            continue
-        (job.waiting if request.placement is None else job.running).append(request)
-        is_firm = not (request.preemptible and pool.policy.preemption)
-        if request is overdue or (request.placement is not None and is_firm):
-            job.firm += request.slots
-    return list(jobs.values())
-
-
-def _capacity(pool: Pool) -> int:
-    """The open slots, and what still runs on the others."""
-    is_open = {machine.agent_id for machine in pool.machines if machine.is_open}
-    elsewhere = sum(
-        request.slots - sum(slots for agent_id, slots in request.placement.items() if agent_id in is_open)
-        for request in pool.requests
-        if request.placement is not None and not request.is_stopping
-    )
-    return elsewhere + sum(machine.slots for machine in pool.machines if machine.is_open)
-
-
-def _fill(jobs: list[_Job], capacity: int) -> None:
-    for job in jobs:
-        job.offered = job.firm
-    left = capacity - sum(job.firm for job in jobs)
-    while True:
-        left = _rounds(jobs, left)
-        stuck = [job for job in jobs if job.usable < job.offered]
-        if not stuck:
-            return
-        latest = max(stuck, key=lambda job: job.position)
-        left += latest.offered - latest.usable
-        latest.offered = latest.limit = latest.usable
-
-
-def _rounds(jobs: list[_Job], left: int) -> int:
-    while left > 0 and (hungry := [job for job in jobs if job.offered < job.demand]):
-        total_weight, at_start = sum(job.weight for job in hungry), left
-        for job in sorted(hungry, key=lambda job: (job.demand, job.position)):
-            part = floor(at_start * job.weight / total_weight) if total_weight else 0
-            offer = min(max(1, part), left, job.demand - job.offered)
-            job.offered += offer
-            left -= offer
-    return left
-
-
-def _stop_excess(job: _Job, plan: Plan) -> bool:
-    """Stop the newest until the job is within its offer; say whether it was beyond."""
-    excess = job.held - job.offered
-    if excess <= 0:
-        return False
-    victims = []
-    for request in reversed(job.running):
-        if excess > 0 and request.preemptible:
-            victims.append(request)
-            excess -= request.slots
-    for request in reversed(victims):  # whoever is not needed after all, the oldest first
-        if excess + request.slots <= 0:
-            excess += request.slots
-            victims.remove(request)
-    plan.release |= {request.trial_id: None for request in victims}
-    _wait(job, plan)
-    return True
-
-
-def _start(
-    job: _Job, plan: Plan, fleet: Fleet, overdue: Request | None, quota: Quota, held_back: dict[TrialId, Reason]
-) -> None:
-    room = job.offered - job.held
-    for request in sorted(job.waiting, key=lambda request: (request is not overdue, request.order)):
-        if request.slots > room:
-            plan.waiting[request.trial_id] = reasons.over_share(request, job.offered, job.held)
-        elif refusal := quota.workspace_refusal(request):
-            held_back[request.trial_id] = refusal
-        elif placement := fleet.fit(request.slots):
-            plan.start(request, placement, fleet.roomy(request.slots))
-            fleet.take(placement)
-            quota.add(request)
-            room -= request.slots
-        elif request is overdue:
-            kept = fleet.reservation(request.slots)
-            plan.waiting[request.trial_id] = reasons.reserved(request, fleet, kept)
-            fleet.hold(kept)
-            room -= request.slots
-        else:
-            plan.waiting[request.trial_id] = reasons.no_room(request, fleet)
-
-
-def _wait(job: _Job, plan: Plan) -> None:
-    for request in job.waiting:
-        plan.waiting[request.trial_id] = reasons.over_share(request, job.offered, job.held)
-
-
-def _start_zero(request: Request, plan: Plan, fleet: Fleet) -> None:
-    if not fleet.can_ever_fit(0):
-        plan.waiting[request.trial_id] = reasons.never_fits(request, fleet)
-    elif placement := fleet.fit(0):
-        plan.start(request, placement, fleet.roomy(0))
+    def _place(self, request: Request) -> bool:
+        """Give a request its place if there is one; say whether there was."""
+        fleet = self.books.fleet
+        is_crowded = request.slots in self._crowded and not self._is_plain
+        placement = None if is_crowded else fleet.fit(request.slots)
+        if placement is None:
+            if fleet.stays_unfit(request.slots):
+                self._crowded.add(request.slots)
+            return False
+        self.plan.start(request, placement, fleet.roomy(request.slots))
         fleet.take(placement)
-    else:
-        plan.waiting[request.trial_id] = reasons.no_room(request, fleet)
+        self.quota.add(request)
+        return True
+
+    def _keep(self, request: Request) -> None:
+        kept = self.books.fleet.reservation(request.slots)
+        self.plan.wait(request, reasons.reserved, self.books.fleet, kept)
+        self.books.fleet.hold(kept)
+
+    def _walk_job(self, claim: Claim, passed: Passed) -> Iterator[Request]:
+        """Yield a job's trials that the agents could hold, in order, without those passed over by then."""
+        job_id, fits = claim.job.job_id, self.books.fleet.can_ever_fit
+        for request in self.books.queue.walk_job(job_id, passed=passed, asked=self.plan.asked):
+            if fits(request.slots):
+                yield request
+            else:
+                passed.sizes.add(request.slots)
+
+    def _tell_order(self, claims: dict[ExperimentId, Claim]) -> None:
+        """List who waits: the jobs in the order served; after them what could never start, then tasks without slots."""
+        place = {claim.job.job_id: number for number, claim in enumerate(sorted(claims.values(), key=self._turn))}
+        last = len(place)
+        waiting = self.books.queue.in_order(self.plan.asked)
+        for request in waiting:
+            if request.slots and not self.books.fleet.can_ever_fit(request.slots):
+                self.plan.wait(request, reasons.never_fits, self.books.fleet)
+        waiting.sort(key=lambda request: last + 1 if request.slots == 0 else place.get(request.job_id, last))
+        self.plan.queue = waiting

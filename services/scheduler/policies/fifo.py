@@ -4,33 +4,37 @@ could never hold, and trials of a job that has reached its max_slots. Tasks with
 """
 
 from services.scheduler import reasons
-from services.scheduler.fitting import Fleet
-from services.scheduler.pool import Plan, Pool, Quota, Request
+from services.scheduler.books import Books, Quota
+from services.scheduler.pool import Asked, Plan, Request
+from services.scheduler.waiting import ONE_LANE, Passed
 
 
-def schedule(pool: Pool) -> Plan:
+def schedule(books: Books, asked: Asked, *, is_plain: bool) -> Plan:
     """Return the plan of one pass."""
-    plan, fleet, quota = Plan(), Fleet(pool.machines, pool.policy), Quota.of(pool)
-    waiting = pool.waiting()
-    plan.queue = waiting
-    for queue in ([r for r in waiting if r.slots], [r for r in waiting if not r.slots]):
-        _serve(queue, plan, fleet, quota)
+    plan, quota = Plan(asked=asked), Quota(books)
+    for with_slots in (True, False):
+        _serve(books, plan, quota, Passed(is_plain=is_plain), with_slots=with_slots)
+    books.close()
+    plan.queue = books.queue.in_order(asked)
     return plan
 
 
-def _serve(queue: list[Request], plan: Plan, fleet: Fleet, quota: Quota) -> None:
+def _serve(books: Books, plan: Plan, quota: Quota, passed: Passed, *, with_slots: bool) -> None:
     head: Request | None = None
-    for request in queue:
-        if not fleet.can_ever_fit(request.slots):
-            plan.waiting[request.trial_id] = reasons.never_fits(request, fleet)
+    for request in books.queue.walk(ONE_LANE, with_slots=with_slots, passed=passed, asked=plan.asked):
+        if not books.fleet.can_ever_fit(request.slots):
+            plan.wait(request, reasons.never_fits, books.fleet)
+            passed.sizes.add(request.slots)
         elif refusal := quota.refusal(request):
-            plan.waiting[request.trial_id] = refusal
+            plan.note(request, refusal)
+            passed.lines.add((request.job_id, request.slots))
         elif head is not None:
-            plan.waiting[request.trial_id] = reasons.behind(request, head)
-        elif placement := fleet.fit(request.slots):
-            plan.start(request, placement, fleet.roomy(request.slots))
-            fleet.take(placement)
+            plan.wait(request, reasons.behind, head)
+        elif placement := books.fleet.fit(request.slots):
+            plan.start(request, placement, books.fleet.roomy(request.slots))
+            books.fleet.take(placement)
             quota.add(request)
         else:
-            plan.waiting[request.trial_id] = reasons.no_room(request, fleet)
+            plan.wait(request, reasons.no_room, books.fleet)
             head = request
+            passed.everyone = True
