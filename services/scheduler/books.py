@@ -47,7 +47,14 @@ class Books:
             if request.placement is not None:
                 books.hold(request)
             else:
-                books.want(request, is_overdue=is_overdue(pool.policy, request.slots, request.waited_s))
+                books.want(
+                    request.job_id,
+                    request.trial_id,
+                    request.slots,
+                    request.number,
+                    preemptible=request.preemptible,
+                    is_overdue=is_overdue(pool.policy, request.slots, request.waited_s),
+                )
         return books
 
     @property
@@ -93,18 +100,13 @@ class Books:
                 self.hold(job.retold(request))
             self._unfiled[job_id] = None
 
-    def want(self, request: Request, *, is_overdue: bool) -> None:
-        """Let a trial of a known job wait."""
+    def want(
+        self, job_id: ExperimentId, trial_id: TrialId, slots: int, number: int, *, preemptible: bool, is_overdue: bool
+    ) -> None:
+        """Let a trial of a known job wait. See Request."""
         self.version += 1
-        self.queue.add(
-            self.jobs[request.job_id],
-            request.trial_id,
-            request.slots,
-            request.number,
-            preemptible=request.preemptible,
-            is_overdue=is_overdue,
-        )
-        self._unfiled[request.job_id] = None
+        self.queue.add(self.jobs[job_id], trial_id, slots, number, preemptible=preemptible, is_overdue=is_overdue)
+        self._unfiled[job_id] = None
 
     def unwant(self, trial_id: TrialId) -> None:
         """Let a trial wait no more, if it does."""

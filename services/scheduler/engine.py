@@ -17,6 +17,7 @@ from heapq import heappop, heappush
 
 from services.scheduler import closures, orders, view
 from services.scheduler.books import Books
+from services.scheduler.jobs import Terms
 from services.scheduler.policies import look
 from services.scheduler.pool import WorkspaceUse, is_overdue
 from services.scheduler.records import EPOCH, Allocation
@@ -83,6 +84,7 @@ class Engine:
         self._is_plain = is_plain
         self._state: State | None = None  # of which the books are
         self._now = EPOCH
+        self._terms: dict[ExperimentId, Terms] = {}  # as found while the books are brought up to date
         self._touched = _Touched()
         self._start_anew()
 
@@ -90,7 +92,7 @@ class Engine:
         self._books: dict[PoolId, Books] = {}
         self._quiet: dict[PoolId, int] = {}  # at which version of its books nothing was to be done in a pool
         self._machines: dict[AgentId, tuple[PoolId, tuple[AgentId, ...]]] = {}
-        self._waiting: dict[TrialId, tuple[PoolId, datetime]] = {}
+        self._waiting: dict[TrialId, PoolId] = {}
         self._held: dict[AllocationId, _Held] = {}
         self._unsettled: dict[AllocationId, None] = {}  # those to look at whatever happens
         self._held_in: dict[str, int] = {}  # slots by workspace
@@ -172,8 +174,9 @@ class Engine:
                 allocations=dict.fromkeys(state.allocations),
                 agents=dict.fromkeys(state.agents),
             )
-        self._state, self._now = state, now
-        self._widen(state, touched)
+        else:
+            self._widen(state, touched)
+        self._state, self._now, self._terms = state, now, {}
         for agent_id in touched.agents:
             self._see_agent(state, agent_id)
         for allocation_id in (
@@ -201,6 +204,11 @@ class Engine:
             touched.agents.update(
                 dict.fromkeys(member.agent_id for member in (allocation.members if allocation else ()))
             )
+
+    def _terms_of(self, state: State, experiment_id: ExperimentId) -> Terms:
+        if experiment_id not in self._terms:
+            self._terms[experiment_id] = view.terms(state, experiment_id)
+        return self._terms[experiment_id]
 
     def _books_of(self, state: State, pool_id: PoolId) -> Books:
         if pool_id not in self._books:
@@ -244,25 +252,34 @@ class Engine:
         if held.workspace is not None:
             self._held_in[held.workspace] = self._held_in.get(held.workspace, 0) + held.num_slots
         books, request = self._books_of(state, allocation.pool_id), view.running_request(state, allocation, now)
-        books.set_job(allocation.experiment_id, view.terms(state, allocation.experiment_id))
+        books.set_job(allocation.experiment_id, self._terms_of(state, allocation.experiment_id))
         if books.running.get(allocation.trial_id) != request:
             books.hold(request)
 
     def _see_trial(self, state: State, trial_id: TrialId, now: datetime) -> None:
         trial, known = state.trials.get(trial_id), self._waiting.pop(trial_id, None)
         if known is not None:
-            self._books[known[0]].unwant(trial_id)
+            self._books[known].unwant(trial_id)
         if trial is None or not trial.waiting or trial.allocation_id is not None or not view.is_runnable(state, trial):
             return
-        self._waiting[trial_id] = (trial.pool_id, trial.waiting_since)
-        self._held_in.setdefault(state.experiments[trial.experiment_id].workspace, 0)
-        books, request = self._books_of(state, trial.pool_id), view.waiting_request(state, trial, now)
-        books.set_job(trial.experiment_id, view.terms(state, trial.experiment_id))
-        is_due = is_overdue(books.policy, trial.slots, request.waited_s)
-        books.want(request, is_overdue=is_due)
-        if books.policy.reserve_after_s is not None and trial.slots and not is_due:
-            due = trial.waiting_since + timedelta(seconds=books.policy.reserve_after_s)
-            heappush(self._due, (due, trial_id))
+        experiment = state.experiments[trial.experiment_id]
+        self._waiting[trial_id] = trial.pool_id
+        self._held_in.setdefault(experiment.workspace, 0)
+        books = self._books_of(state, trial.pool_id)
+        books.set_job(trial.experiment_id, self._terms_of(state, trial.experiment_id))
+        is_due = False
+        if (after_s := books.policy.reserve_after_s) is not None and trial.slots:
+            is_due = is_overdue(books.policy, trial.slots, (now - trial.waiting_since).total_seconds())
+            if not is_due:
+                heappush(self._due, (trial.waiting_since + timedelta(seconds=after_s), trial_id))
+        books.want(
+            trial.experiment_id,
+            trial_id,
+            trial.slots,
+            trial.place,
+            preemptible=experiment.job.preemptible,
+            is_overdue=is_due,
+        )
 
     def _see_overdue(self, state: State, now: datetime) -> None:
         """Move those ahead who have by now waited too long."""

@@ -245,8 +245,11 @@ def _may_stop(victim: Rank, request: Request) -> bool:
 def _ways(parts: list[tuple[Rank, int]], missing: int) -> list[tuple[int, tuple[Rank, ...]]]:
     """Return (lane reached, whom to stop, the most important first): with the least reach, for each number of victims
     that is enough and spares somebody more important than a smaller number does."""
-    if missing <= 0:
+    if missing <= 0 or not parts:
         return []
+    if len(parts) == 1:
+        ((rank, slots),) = parts
+        return [(rank[0], (rank,))] if slots >= missing else []
     parts.sort(reverse=True)
     freed = 0
     for rank, slots in parts:

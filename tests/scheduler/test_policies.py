@@ -246,7 +246,7 @@ def test_with_a_reservation_no_gang_starves_beside_a_stream_of_its_equals(
         running = pool.running()
         if any(request.trial_id == "gang" for request in running):
             return
-        gone = data.draw(st.sampled_from(running))
+        gone = running[0] if number % 2 else data.draw(st.sampled_from(running))  # nobody runs for ever
         left = [request for request in pool.requests if request.trial_id != gone.trial_id]
         free = {m.agent_id: replace(m, free=m.free + (gone.placement or {}).get(m.agent_id, 0)) for m in pool.machines}
         pool = replace(pool, machines=tuple(free.values()), requests=(*left, _small(1000 + number)))

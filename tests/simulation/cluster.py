@@ -14,6 +14,7 @@ from typing import Any
 
 from services.scheduler import decide as scheduler_decide
 from services.scheduler import state as scheduler_state
+from services.scheduler.engine import Engine
 from services.searcher import decide as searcher_decide
 from services.searcher import state as searcher_state
 from services.searcher.methods import tournament_of
@@ -370,13 +371,23 @@ class Cluster:
         )
 
     def _scheduler(self, instance: str) -> SimulatedService[scheduler_state.State]:
+        engine = Engine()
+
         def decide(state: scheduler_state.State, now: datetime) -> list[Decision]:
-            return scheduler_decide.decide(state, self.silent_s, now=now, agent_timeout_s=10)
+            decided = engine.decide(state, self.silent_s, now=now, agent_timeout_s=10)
+            whole = scheduler_decide.decide(state, self.silent_s, now=now, agent_timeout_s=10)
+            assert decided == whole, "the engine overlooked something"
+            return decided
 
         return SimulatedService(
-            self.log, "scheduler", instance, scheduler_state.State, scheduler_state.evolve, decide,
+            self.log,
+            "scheduler",
+            instance,
+            scheduler_state.State,
+            engine.fold,
+            decide,
             scheduler_state.check_invariants,
-        )  # fmt: skip
+        )
 
     def _searcher(self, instance: str) -> SimulatedService[searcher_state.State]:
         def decide(state: searcher_state.State, now: datetime) -> list[Decision]:

@@ -1,6 +1,7 @@
 """A scheduler with a large fleet and a long queue, made of events as the log would make it: for benchmarks."""
 
 import random
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -47,6 +48,7 @@ class Fleet:
     sizes: dict[ExperimentId, int] = field(default_factory=dict)  # of the jobs' trials
     num_requested: int = 0
     num_agents: int = 0
+    last_fold_s: float = 0.0  # how long folding the newest event took
 
     def __post_init__(self) -> None:
         """Say how the pool is scheduled."""
@@ -62,7 +64,9 @@ class Fleet:
         for event in events:
             self.seq += 1
             envelope = envelope_of(event, writer="bench", actor="bench", correlation="bench", time=self.now())
-            self.engine.fold(self.state, Recorded(seq=self.seq, envelope=envelope))
+            recorded, started = Recorded(seq=self.seq, envelope=envelope), time.perf_counter()
+            self.engine.fold(self.state, recorded)
+            self.last_fold_s = time.perf_counter() - started
             if isinstance(event, GPUAllocated):
                 self.running[event.allocation_id] = event
 
@@ -76,10 +80,14 @@ class Fleet:
     def settle(self) -> None:
         """Let the scheduler decide until nothing is needed; those asked to stop have stopped at once."""
         while decided := self.decide():
-            self.fold(*decided)
-            for event in decided:
-                if isinstance(event, PreemptionRequested):
-                    self.end(self.running[event.allocation_id], is_preempted=True)
+            self.carry_out(decided)
+
+    def carry_out(self, decided: list[Event]) -> None:
+        """Let what was decided happen."""
+        self.fold(*decided)
+        for event in decided:
+            if isinstance(event, PreemptionRequested):
+                self.end(self.running[event.allocation_id], is_preempted=True)
 
     def end(self, gang: GPUAllocated, *, is_preempted: bool = False) -> None:
         """Let a gang's ranks exit."""
