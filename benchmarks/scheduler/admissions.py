@@ -34,7 +34,7 @@ from tests.support.servers import new_nats_server
 
 GANGS = 5_000
 RUNS = 3
-AGENTS, SLOTS = 64, 8
+AGENTS, SLOTS = 500, 8
 SIZES = (1, 1, 1, 2, 2, 4, 4, 8, 8, 16, 32)
 POOL = PoolId("default")
 
