@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from queue import Empty, SimpleQueue
@@ -31,12 +31,27 @@ def run_all(cells: Iterable[Cell], store: Store, *, num_processes: int) -> None:
             done.result()
 
 
+def measure(requests: Iterable[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Ask one request after another, each in a process of its own; yield requests and replies."""
+    for request in requests:
+        child = _start(_program(request["method"]))
+        try:
+            yield request, _ask(child, request)
+        finally:
+            child.kill()
+            child.wait()
+
+
+def _program(method: str) -> str:
+    return "benchmarks.search.peer" if method in PEERS else "benchmarks.search.own"
+
+
 def _work_off(waiting: SimpleQueue[Cell], store: Store) -> None:
     children: dict[str, subprocess.Popen[str]] = {}
     try:
         while True:
             cell = waiting.get_nowait()
-            program = "benchmarks.search.peer" if cell.method in PEERS else "benchmarks.search.own"
+            program = _program(cell.method)
             if program not in children:
                 children[program] = _start(program)
             store.add(cell, _ask(children[program], asdict(cell)))

@@ -2,13 +2,14 @@
 
 import json
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.search.contest import Contestant, run
-from benchmarks.search.problems import PROBLEMS
+from benchmarks.search.contest import run
+from benchmarks.search.problems import PROBLEMS, Problem, evaluate
 
 Path = tuple[str, ...]
 
@@ -20,12 +21,17 @@ class Optuna:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        samplers = {
-            "optuna_tpe": optuna.samplers.TPESampler,
-            "optuna_gp": optuna.samplers.GPSampler,
-        }
         self._space = space
-        self._study = optuna.create_study(sampler=samplers[sampler](seed=seed))
+        self._study = optuna.create_study(sampler=_sampler(sampler, seed))
+
+    def load(self, problem: Problem, num_observed: int, num_pending: int) -> None:
+        """Let trials drawn at random be observed, and others be pending."""
+        sampler, self._study.sampler = self._study.sampler, _sampler("optuna_random", 0)
+        for number in range(num_observed + num_pending):
+            trial, hyperparameters = self.ask()
+            if number < num_observed:
+                self.tell(trial, evaluate(problem, hyperparameters))
+        self._study.sampler = sampler
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
         trial = self._study.ask()
@@ -53,6 +59,17 @@ class Optuna:
         return self._fill(trial, spec, f"{name}.")
 
 
+def _sampler(name: str, seed: int) -> Any:
+    import optuna
+
+    samplers = {
+        "optuna_random": optuna.samplers.RandomSampler,
+        "optuna_tpe": optuna.samplers.TPESampler,
+        "optuna_gp": optuna.samplers.GPSampler,
+    }
+    return samplers[name](seed=seed)
+
+
 class ScikitOptimize:
     """scikit-optimize's Optimizer with its defaults; pending trials are told as lies, the mean of the costs seen.
 
@@ -65,6 +82,14 @@ class ScikitOptimize:
         self._told: list[tuple[list[Any], float]] = []
         self._pending: list[list[Any]] = []
         self._optimizer = self._fresh()
+
+    def load(self, problem: Problem, num_observed: int, num_pending: int) -> None:
+        """Let trials drawn at random be observed, and others be pending."""
+        points = self._optimizer.space.rvs(num_observed + num_pending, random_state=0)
+        for point in points[:num_observed]:
+            values = dict(zip(self._dimensions, point, strict=True))
+            self._told.append((point, evaluate(problem, self._fill(self._space, (), values))))
+        self._pending = points[num_observed:]
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
         optimizer = self._optimizer
@@ -131,9 +156,22 @@ def _dimensions(space: dict[str, Any], path: Path) -> Iterator[tuple[Path, Any]]
                 yield from _dimensions(spec, within)
 
 
-def contestant(method: str, space: dict[str, Any], seed: int) -> Contestant:
+def contestant(method: str, space: dict[str, Any], seed: int) -> Optuna | ScikitOptimize:
     """Return a peer's method on a space."""
     return ScikitOptimize(space, seed) if method == "skopt" else Optuna(method, space, seed)
+
+
+def latency(asked: dict[str, Any]) -> list[float]:
+    """Return how long suggestions take beside observed and pending trials, one after another."""
+    problem, took = PROBLEMS[asked["problem"]], []
+    peer = contestant(asked["method"], problem.space, asked["seed"])
+    peer.load(problem, asked["num_observed"], asked["num_pending"])
+    for _ in range(asked["repeats"]):
+        started_at = time.perf_counter()
+        token, hyperparameters = peer.ask()
+        took.append(time.perf_counter() - started_at)
+        peer.tell(token, evaluate(problem, hyperparameters))
+    return took
 
 
 def main() -> None:
@@ -142,6 +180,10 @@ def main() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         problem = PROBLEMS[asked["problem"]]
+        if "num_observed" in asked:
+            sys.stdout.write(json.dumps({"took_s": latency(asked)}) + "\n")
+            sys.stdout.flush()
+            continue
         course = run(
             contestant(asked["method"], problem.space, asked["seed"]),
             problem,

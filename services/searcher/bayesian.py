@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from services.searcher.given import fits, given_values
 from services.searcher.method import Proposal, Result
 from services.searcher.sobol import sobol
 from services.searcher.space import (
@@ -32,9 +33,9 @@ from services.searcher.space import (
     power,
     sample,
     value_at,
-    values_of,
 )
 from shared.config.hyperparameters import Categorical, Double, Int, Log
+from shared.config.searcher import Observation
 from shared.events import Origin, OriginKind
 
 #: A model of more would take longer than its suggestions are worth.
@@ -58,6 +59,8 @@ class Bayesian:
     num_initial: int
     initial_design: str
     acquisition_function: str
+    warm_start: tuple[Observation, ...] = ()
+    smaller_is_better: bool = True
     units: tuple[int, int] | None = None
     learns: bool = True
 
@@ -66,8 +69,9 @@ class Bayesian:
     ) -> "Proposal | GaussianProcessQuestion":
         """Return the trial of the initial design, else what to ask the Gaussian process."""
         results = [result for result in results if not result.is_missing]
-        if index > self.num_initial and any(result.cost is not None for result in results):
-            return self._question(index, results, pending)
+        warm = self._warm()
+        if warm or (index > self.num_initial and any(result.cost is not None for result in results)):
+            return self._question(index, warm, results, pending)
         return self._initial(index, len(results), len(pending))
 
     def _initial(self, index: int, num_observed: int, num_pending: int) -> Proposal:
@@ -100,10 +104,11 @@ class Bayesian:
         return places
 
     def _question(
-        self, index: int, results: Sequence[Result], pending: Sequence[dict[str, Any]]
+        self, index: int, warm: list[Result], results: Sequence[Result], pending: Sequence[dict[str, Any]]
     ) -> "GaussianProcessQuestion":
         axes_ = tuple(axes(self.space))
         told, num_fitted = told_of(results)
+        told, num_fitted = warm + told, len(warm) + num_fitted
         random_generator = generator(self.seed, index)
         chosen, choice = self.acquisition_function, self.acquisition_function
         if chosen == "gp_hedge":
@@ -120,9 +125,10 @@ class Bayesian:
                 "pending": [_point(axes_, hyperparameters) for hyperparameters in pending],
                 "acquisition_function": chosen,
                 "seed": random_generator.randrange(2**31),
-                **self._fidelities(told, len(pending)),
+                **self._context(told, len(warm), len(pending)),
             },
-            origin=f"Gaussian process, {choice}, {len(results)} observed, {len(pending)} pending",
+            origin=f"Gaussian process, {choice}, {len(results)} observed, {len(pending)} pending"
+            + (f", {len(warm)} from other experiments" if warm else ""),
             chosen=Origin(
                 kind=OriginKind.MODEL,
                 model="Gaussian process",
@@ -133,14 +139,37 @@ class Bayesian:
             ),
         )
 
-    def _fidelities(self, told: Sequence[Result], num_pending: int) -> dict[str, list[float]]:
-        """How far trials had trained when they were observed: 0 is the lowest rung, 1 the highest, logarithmically."""
-        if self.units is None:
-            return {}
-        lowest, highest = self.units
-        span = math.log(highest / lowest) or 1.0
-        fidelities = [math.log(max(lowest, result.units or highest) / lowest) / span for result in told]
-        return {"fidelities": fidelities, "pending_fidelities": [0.0] * num_pending}
+    def _warm(self) -> list[Result]:
+        """What other experiments tell about this space."""
+        sign = 1.0 if self.smaller_is_better else -1.0
+        return [
+            Result(index=0, hyperparameters=known.hyperparameters, cost=sign * known.metric)
+            for known in self.warm_start
+            if fits(self.space, known.hyperparameters)
+        ]
+
+    def _context(self, told: Sequence[Result], num_warm: int, num_pending: int) -> dict[str, list[Any]]:
+        """What else the model knows of observations: from another experiment (1) or not; and how far they had trained:
+        0 is the lowest rung, 1 the highest, logarithmically. What it proposes is of this experiment, and goes far."""
+        context: list[list[float]] = [[] for _ in told]
+        here: list[float] = []
+        if num_warm:
+            here.append(0.0)
+            for number, row in enumerate(context):
+                row.append(float(number < num_warm))
+        pending = list(here)
+        if self.units is not None:
+            here.append(1.0)
+            pending.append(0.0)
+            for row, result in zip(context, told, strict=True):
+                row.append(_fidelity(self.units, result.units))
+        return {"context": context, "pending_context": [pending] * num_pending, "proposed_context": here}
+
+
+def _fidelity(span: tuple[int, int], units: int | None) -> float:
+    lowest, highest = span
+    within = min(highest, max(lowest, highest if units is None else units))
+    return math.log(within / lowest) / math.log(highest / lowest) if highest > lowest else 1.0
 
 
 DESIGNS = {"sobol": "Sobol", "lhs": "Latin hypercube", "random": "random"}
@@ -184,7 +213,7 @@ def told_of(results: Sequence[Result]) -> tuple[list[Result], int]:
         while (following := int(scheduled * REFIT_AFTER)) <= num_fitted:
             scheduled = following
         num_fitted = scheduled
-    while all(result.cost is None for result in results[:num_fitted]):
+    while num_fitted < len(results) and all(result.cost is None for result in results[:num_fitted]):
         num_fitted += 1
     return list(results), num_fitted
 
@@ -222,7 +251,8 @@ def _dimension(range_: Range) -> dict[str, Any]:
 
 
 def _point(axes_: Sequence[Axis], hyperparameters: Mapping[str, Any]) -> list[float | None]:
-    values = values_of(axes_, hyperparameters)
+    """Of another experiment's hyperparameters only those are there that both spaces have."""
+    values = given_values(axes_, hyperparameters, {})
     return [_place(axis.range, values[axis.path]) if axis.path in values else None for axis in axes_]
 
 

@@ -54,9 +54,9 @@ def _suggest(request: dict[str, Any]) -> dict[str, Any]:
     columns = Columns(request["axes"])
     points = columns.encode(request["points"])
     pending = columns.encode(request["pending"])
-    fixed = np.array([1.0] if "fidelities" in request else [])
-    told = np.hstack([points, _column(request, "fidelities", len(points))])
-    waiting = np.hstack([pending, _column(request, "pending_fidelities", len(pending))])
+    fixed = np.array(request["proposed_context"])
+    told = np.hstack([points, _context(request["context"], fixed)])
+    waiting = np.hstack([pending, _context(request["pending_context"], fixed)])
     found = _fit(told[: request["num_fitted"]], request["costs"][: request["num_fitted"]])
     costs = np.array(tempered(request["costs"]))
     warp = warp_of(costs, found.offset)
@@ -80,11 +80,9 @@ def _reply(point: Point, value: float, posterior: Posterior, warp: Warp, landsca
     return {"point": point, "mean": warp.back(mean), "std": spread, "value": value}
 
 
-def _column(request: dict[str, Any], name: str, num_rows: int) -> Array:
-    """The fidelity is one more column, where there is one."""
-    if "fidelities" not in request:
-        return np.empty((num_rows, 0))
-    return np.array(request[name], dtype=float).reshape(num_rows, 1)
+def _context(rows: list[list[float]], proposed: Array) -> Array:
+    """What is known of points besides where they lie is more columns, behind theirs."""
+    return np.array(rows, dtype=float).reshape(len(rows), len(proposed))
 
 
 def _fit(points: Array, costs: list[float | None]) -> Fit:

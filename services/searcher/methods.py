@@ -7,6 +7,7 @@ from functools import lru_cache
 from services.searcher.adaptive_asha import bracket_plans, split_concurrency, split_trials
 from services.searcher.async_halving import AsyncHalving, bracket_plan
 from services.searcher.bayesian import Bayesian
+from services.searcher.given import GivenFirst
 from services.searcher.grid import Grid
 from services.searcher.hyperband import hyperband_plans
 from services.searcher.method import BracketPlan, SearchMethod
@@ -14,6 +15,7 @@ from services.searcher.random_search import Random
 from services.searcher.rungs import Rule, Tournament, tournament
 from services.searcher.single import Single
 from shared.config import Experiment
+from shared.config.hyperparameters import num_grid_points
 from shared.config.searcher import (
     AdaptiveASHASearch,
     AsyncHalvingSearch,
@@ -22,6 +24,8 @@ from shared.config.searcher import (
     EarlyStoppingCommon,
     GridSearch,
     HyperbandSearch,
+    ModelCommon,
+    Observation,
     RandomSearch,
     SingleSearch,
 )
@@ -44,12 +48,22 @@ class _Same:
 
 def method_of(experiment: Experiment) -> SearchMethod:
     """Return the search method of an experiment."""
-    return _method_of(_Same(experiment))
+    return _remembered(_Same(experiment))
 
 
 @lru_cache(MAX_REMEMBERED)
-def _method_of(same: _Same) -> SearchMethod:
+def _remembered(same: _Same) -> SearchMethod:
     experiment = same.experiment
+    method, given = _method_of(experiment), experiment.searcher.points_to_evaluate
+    if not given:
+        return method
+    in_addition = isinstance(experiment.searcher, GridSearch)
+    return GivenFirst(
+        method=method, given=given, space=experiment.hyperparameters, seed=experiment.seed, in_addition=in_addition
+    )
+
+
+def _method_of(experiment: Experiment) -> SearchMethod:
     space, seed = experiment.hyperparameters, experiment.seed
     match experiment.searcher:
         case SingleSearch():
@@ -64,7 +78,7 @@ def _method_of(same: _Same) -> SearchMethod:
         case GridSearch() as search:
             return Grid(
                 space=space,
-                num_trials=experiment.num_trials,
+                num_trials=num_grid_points(space),
                 num_concurrent=search.max_concurrent_trials or experiment.num_trials,
             )
         case BayesianSearch() as search:
@@ -76,6 +90,8 @@ def _method_of(same: _Same) -> SearchMethod:
                 num_initial=min(search.initial_trials, search.max_trials),
                 initial_design=search.initial_design,
                 acquisition_function=search.acquisition_function,
+                warm_start=_observations(search),
+                smaller_is_better=search.smaller_is_better,
             )
         case BayesianASHASearch() as search:
             brackets = _brackets(search)
@@ -87,10 +103,16 @@ def _method_of(same: _Same) -> SearchMethod:
                 num_initial=min(search.initial_trials, search.max_trials),
                 initial_design=search.initial_design,
                 acquisition_function=search.acquisition_function,
+                warm_start=_observations(search),
+                smaller_is_better=search.smaller_is_better,
                 units=(min(bracket.units[0] for bracket in brackets), brackets[0].units[-1]),
             )
         case AsyncHalvingSearch() | AdaptiveASHASearch() | HyperbandSearch() as search:
             return AsyncHalving(space=space, seed=seed, brackets=_brackets(search))
+
+
+def _observations(search: ModelCommon) -> tuple[Observation, ...]:
+    return search.warm_start.observations if search.warm_start else ()
 
 
 def tournament_of(experiment: Experiment) -> Tournament | None:

@@ -6,7 +6,7 @@ for only the chosen option's are there.
 
 import math
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -78,22 +78,6 @@ def fill(space: Space, values: Mapping[Path, Any], path: Path = ()) -> dict[str,
             case _:
                 filled[name] = values[within]
     return filled
-
-
-def values_of(axes_: Iterable[Axis], hyperparameters: Mapping[str, Any]) -> dict[Path, Any]:
-    """Return the values of those axes that are there in a trial's hyperparameters.
-
-    Raises KeyError, TypeError when one that should be there is not.
-    """
-    values: dict[Path, Any] = {}
-    for axis in axes_:
-        condition = axis.condition
-        if condition is None or values.get(condition.path) == condition.option:
-            value: Any = hyperparameters
-            for name in axis.place:
-                value = value[name]
-            values[axis.path] = value
-    return values
 
 
 def value_at(range_: Range, unit: float) -> Any:

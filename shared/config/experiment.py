@@ -129,7 +129,7 @@ class Experiment(Section):
             case SingleSearch():
                 return 1
             case GridSearch():
-                return num_grid_points(self.hyperparameters)
+                return num_grid_points(self.hyperparameters) + len(self.searcher.points_to_evaluate)
             case searcher:
                 return searcher.max_trials
 

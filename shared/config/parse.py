@@ -1,5 +1,6 @@
 """The doors of this package: text or a stored configuration in, an Experiment or every mistake out."""
 
+from collections.abc import Iterator
 from copy import copy
 from typing import Any
 
@@ -9,6 +10,7 @@ from pydantic.fields import FieldInfo
 from shared.config import deepspeed, experiment, hyperparameters, searcher
 from shared.config.document import read_document
 from shared.config.experiment import Experiment
+from shared.config.given import misfits
 from shared.config.problems import MAX_PROBLEMS, Catalogue, problems_of
 from shared.config.rules import broken_rules
 from shared.errors import Problem, Rejected
@@ -56,7 +58,14 @@ _AnySearch = create_model("_AnySearch", __base__=searcher.SearchCommon, **_any_s
 _NAMED: dict[str, type[BaseModel]] = {**_SECTIONS, "searcher": searcher.BayesianSearch}
 _HALVING = (searcher.AsyncHalvingSearch, searcher.AdaptiveASHASearch)
 _CATALOGUE = Catalogue(
-    models={"": Experiment, "searcher": _AnySearch, "max_length": searcher.MaxLength, **_SECTIONS, **_UNION_BRANCHES},
+    models={
+        "": Experiment,
+        "searcher": _AnySearch,
+        "max_length": searcher.MaxLength,
+        "warm_start": searcher.WarmStart,
+        **_SECTIONS,
+        **_UNION_BRANCHES,
+    },
     homes={key: f"{section}.{key}" for section, model in _NAMED.items() for key in model.model_fields}
     | {key: f"searcher.{key}" for model in _HALVING for key in model.model_fields}
     | {key: key for key in Experiment.model_fields},
@@ -75,9 +84,16 @@ def parse_experiment(text: str) -> Experiment:
         problems += problems_of(error, _CATALOGUE)
         problems += _search_of_unknown_method(error, document)
     problems += broken_rules(document)
+    if parsed is not None:
+        problems += _misfits(parsed)
     if problems or parsed is None:
         raise Rejected(_title(len(problems)), _first(problems))
     return parsed
+
+
+def _misfits(parsed: Experiment) -> Iterator[Problem]:
+    for number, point in enumerate(parsed.searcher.points_to_evaluate):
+        yield from misfits(parsed.hyperparameters, point, ("searcher", "points_to_evaluate", number))
 
 
 def load_experiment(config: dict[str, Any]) -> Experiment:

@@ -109,6 +109,12 @@ def _bayesian_has_a_space(document: dict[str, Any]) -> Iterator[Problem]:
         )
 
 
+def _single_has_one_point(document: dict[str, Any]) -> Iterator[Problem]:
+    points = _searcher(document).get("points_to_evaluate")
+    if _searcher(document).get("name") == "single" and isinstance(points, list) and len(points) > 1:
+        yield Problem("searcher.points_to_evaluate", f"has {len(points)} configurations for one trial")
+
+
 def _max_length_has_one_unit(document: dict[str, Any]) -> Iterator[Problem]:
     length = _searcher(document).get("max_length")
     if isinstance(length, dict) and set(length) <= set(MaxLength.model_fields):
@@ -183,6 +189,7 @@ _RULES: tuple[Callable[[dict[str, Any]], Iterator[Problem]], ...] = (
     _choices_leave_room_for_their_name,
     _grid_has_counts,
     _bayesian_has_a_space,
+    _single_has_one_point,
     _max_length_has_one_unit,
     _halving_has_one_measure,
     _brackets_fit,

@@ -3,12 +3,13 @@
 import math
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, JsonValue, Tag, model_validator
 
 from shared.config.section import Section
 
 MAX_TRIALS = 100_000
 MAX_RUNGS = 30
+MAX_POINTS = 1000
 
 #: Other names of methods.
 ALIASES = {"asha": "async_halving"}
@@ -57,6 +58,7 @@ class SearchCommon(Section):
     The search ends early when a validation reaches `goal`, or when `patience` runs out. `on_failure` says what
     becomes of a trial that failed more than max_restarts times: it counts as the `worst` result, where trials are
     compared; or the search is to `ignore` it; or to `retry` its configuration once, as another of its trials.
+    `points_to_evaluate` are configurations that are tried first; what they leave out is drawn at random.
     """
 
     metric: MetricName
@@ -65,6 +67,7 @@ class SearchCommon(Section):
     goal: float | None = None
     patience: Patience | None = None
     on_failure: Literal["worst", "ignore", "retry"] = "worst"
+    points_to_evaluate: Annotated[tuple[dict[str, JsonValue], ...], Field(max_length=MAX_POINTS, strict=False)] = ()
 
 
 class SingleSearch(SearchCommon):
@@ -88,12 +91,34 @@ class GridSearch(SearchCommon):
     max_concurrent_trials: Annotated[int, Field(ge=0)] = 16
 
 
+class Observation(Section):
+    """A configuration, and the metric that it came to."""
+
+    hyperparameters: dict[str, JsonValue]
+    metric: float
+
+
+class WarmStart(Section):
+    """What a search knows before its first trial: what the trials of other experiments with the same metric came to.
+
+    `observations` may be given, too; at submission those of the experiments are put there, half of `max_observations`
+    the best, the others spread over the rest.
+    """
+
+    experiments: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], Field(max_length=20, strict=False)
+    ] = ()
+    max_observations: Annotated[int, Field(ge=1, le=MAX_POINTS)] = 100
+    observations: Annotated[tuple[Observation, ...], Field(max_length=MAX_POINTS, strict=False)] = ()
+
+
 class ModelCommon(SearchCommon):
     """What the searches with a model have in common: how they begin, and what they take for worth trying."""
 
     initial_trials: NumTrials = 8
     initial_design: Literal["sobol", "lhs", "random"] = "sobol"
     acquisition_function: Literal["EI", "LCB", "PI", "gp_hedge"] = "EI"
+    warm_start: WarmStart | None = None
 
 
 class BayesianSearch(ModelCommon):

@@ -15,6 +15,7 @@ from services.gateway.views import (
     SearcherView,
     TrialCounts,
 )
+from services.gateway.warm_start import with_observations
 from shared.archive import MAX_ARCHIVE_BYTES
 from shared.errors import Problem, Rejected
 from shared.events import ExperimentSubmitted
@@ -40,6 +41,7 @@ async def submit(call: Call[NoQuery]) -> web.StreamResponse:
         decide.check_precision(config, cluster.slot_kinds(agents, config["resources"]["resource_pool"]))
         if (origin := config["resume_from"]) is not None:
             decide.check_resume_from(origin, await queries.find_checkpoint(parts.database, origin))
+        config = await with_observations(parts.database, config)
         seq, event = await intents.submit(parts.client, parts.store, config, form["code"])
     if await parts.position.wait(seq):
         shown: Experiment = await queries.experiment(parts.database, event.experiment_id)

@@ -1,0 +1,71 @@
+"""Tables of what was measured: medians and quartiles, and whether the best may be so by chance."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import mannwhitneyu
+
+from benchmarks.search.problems import PROBLEMS
+from benchmarks.search.store import Outcome
+
+OURS = "bayesian"
+SIGNIFICANT = 0.05
+
+
+def quality(outcomes: Sequence[Outcome], budgets: Sequence[int], title: str) -> None:
+    """Print, for each problem and method, the regret after some evaluations, and the verdict about the last."""
+    table = Table("problem", "method", "seeds", *(f"{budget} evaluations" for budget in budgets), "", title=title)
+    for problem in PROBLEMS:
+        groups = _by_method(outcome for outcome in outcomes if outcome.cell.problem == problem)
+        floor = _floor(problem)
+        for method, found in sorted(groups.items(), key=lambda item: _median(item[1], budgets[-1])):
+            cells = [_quartiles([outcome.best(budget) - floor for outcome in found]) for budget in budgets]
+            verdict = verdict_of(groups, method, budgets[-1])
+            table.add_row(problem, method, str(len(found)), *cells, verdict)
+        table.add_section()
+    Console(width=130).print(table)
+
+
+def verdict_of(groups: dict[str, list[Outcome]], method: str, budget: int) -> str:
+    """Return how our method compares with another after the last evaluation: Mann-Whitney, two-sided."""
+    if method == OURS or OURS not in groups:
+        return ""
+    ours = [outcome.best(budget) for outcome in groups[OURS]]
+    theirs = [outcome.best(budget) for outcome in groups[method]]
+    probability = float(mannwhitneyu(ours, theirs).pvalue)
+    if probability >= SIGNIFICANT:
+        return f"tied, p = {probability:.2f}"
+    better = statistics.median(ours) < statistics.median(theirs)
+    return f"{OURS} is {'better' if better else 'WORSE'}, p = {probability:.1g}"
+
+
+def latency(measured: Iterable[tuple[str, int, list[float]]]) -> None:
+    """Print how long suggestions take: the median and the longest."""
+    table = Table("method", "observed", "median", "longest", "suggestions", title="a suggestion with 64 pending")
+    for method, num_observed, took_s in measured:
+        median = f"{statistics.median(took_s) * 1000:,.0f} ms"
+        table.add_row(method, f"{num_observed:,}", median, f"{max(took_s) * 1000:,.0f} ms", str(len(took_s)))
+    Console(width=100).print(table)
+
+
+def _by_method(outcomes: Iterable[Outcome]) -> dict[str, list[Outcome]]:
+    groups: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        groups.setdefault(outcome.cell.method, []).append(outcome)
+    return groups
+
+
+def _floor(problem: str) -> float:
+    """Regret is measured from the optimum; where nobody knows it, costs are shown as they are."""
+    return PROBLEMS[problem].optimum or 0.0
+
+
+def _median(outcomes: Sequence[Outcome], budget: int) -> float:
+    return statistics.median(outcome.best(budget) for outcome in outcomes)
+
+
+def _quartiles(values: Sequence[float]) -> str:
+    low, middle, high = statistics.quantiles(values, n=4) if len(values) > 1 else (values[0],) * 3
+    return f"{middle:.3g} [{low:.3g}, {high:.3g}]"

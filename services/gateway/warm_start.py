@@ -1,0 +1,58 @@
+"""What an experiment is to learn from others: read at its submission and recorded with it, so that nothing but the
+experiment's own event is needed to make its decisions again."""
+
+import msgspec
+
+from services.gateway.past import ReadModel
+from shared.errors import Problem, Rejected
+
+MAX_READ = 20_000  # trials of one experiment
+
+_TRIALS = """
+SELECT t.hyperparameters, t.metric FROM trials t
+WHERE t.experiment_id = $1 AND t.metric IS NOT NULL AND t.state = 'COMPLETED' ORDER BY t.index LIMIT $2
+"""
+
+
+async def with_observations(database: ReadModel, config: dict[str, object]) -> dict[str, object]:
+    """Return a config whose warm start, if it has one, holds what the experiments that it names have shown.
+
+    Raises Rejected when one of them is not known or has another metric.
+    """
+    searcher = config["searcher"]
+    assert isinstance(searcher, dict)
+    warm_start = searcher.get("warm_start")
+    if not warm_start:
+        return config
+    observations = list(warm_start["observations"])
+    for number, experiment_id in enumerate(warm_start["experiments"]):
+        await _check(database, experiment_id, searcher, f"searcher.warm_start.experiments[{number}]")
+        for row in await database.fetch(_TRIALS, experiment_id, MAX_READ):
+            hyperparameters = msgspec.json.decode(row["hyperparameters"])
+            observations.append({"hyperparameters": hyperparameters, "metric": row["metric"]})
+    told = most_telling(observations, warm_start["max_observations"], smaller_is_better=searcher["smaller_is_better"])
+    return config | {"searcher": searcher | {"warm_start": warm_start | {"observations": told}}}
+
+
+async def _check(database: ReadModel, experiment_id: str, searcher: dict[str, object], path: str) -> None:
+    row = await database.fetchrow("SELECT metric, smaller_is_better FROM experiments WHERE id = $1", experiment_id)
+    if row is None:
+        problem = Problem(path, f"there is no experiment {experiment_id}")
+    elif (row["metric"], row["smaller_is_better"]) != (searcher["metric"], searcher["smaller_is_better"]):
+        goal = "smaller" if row["smaller_is_better"] else "larger"
+        problem = Problem(path, f"its metric is {row['metric']}, of which {goal} is better: not the same thing")
+    else:
+        return
+    raise Rejected("the experiment file has a mistake", (problem,))
+
+
+def most_telling(
+    observations: list[dict[str, object]], at_most: int, *, smaller_is_better: bool
+) -> list[dict[str, object]]:
+    """Return at most so many: half of them the best, the others spread evenly over the rest."""
+    if len(observations) <= at_most:
+        return observations
+    by_cost = sorted(observations, key=lambda one: float(str(one["metric"])), reverse=not smaller_is_better)
+    num_best = (at_most + 1) // 2
+    rest, num_rest = by_cost[num_best:], at_most - num_best
+    return by_cost[:num_best] + [rest[number * len(rest) // num_rest] for number in range(num_rest)]
