@@ -1,9 +1,9 @@
 """Answers questions about the queue, from what this instance has folded, beside the decisions.
 
-An explanation takes a pass over the whole queue, so it is kept, and made anew only when the log has gone on since and
-ten times as long has gone by as it took: explaining never takes more than a tenth of the time. An answer says of which
-position it is. Every instance that has folded as far as the asker knows answers, leader or standby; the first one
-counts, and one that is behind is silent.
+The order of a whole queue and its future take long where it is long, so they are kept, and made anew only when the log
+has gone on since and ten times as long has gone by as it took: that never takes more than a tenth of the time. The
+reasons are always those of now; an answer says of which position its order is. Every instance that has folded as far as
+the asker knows answers, leader or standby; the first one counts, and one that is behind is silent.
 """
 
 import asyncio
@@ -17,7 +17,8 @@ import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from services.scheduler.explain import Explained, explain, matching, pool_queue, tell
+from services.scheduler.engine import Engine
+from services.scheduler.explain import Line, line_up, matching, page, pool_queue, tell
 from services.scheduler.state import State
 from shared import subjects
 from shared.queue import MAX_LIMIT, QueueAnswer, QueueQuestion, WaitingTrial
@@ -40,7 +41,7 @@ class _Kept:
 
     position: int
     now: datetime
-    lines: list[Explained]
+    lines: list[Line]
     made_at_s: float
     stale_from_s: float
 
@@ -48,10 +49,13 @@ class _Kept:
 class Answers:
     """Explains the queue of one scheduler instance."""
 
-    def __init__(self, client: Client, *, instance: str, look: Callable[[], tuple[State, int, bool]]) -> None:
+    def __init__(
+        self, client: Client, *, instance: str, engine: Engine, look: Callable[[], tuple[State, int, bool]]
+    ) -> None:
         """`look` returns the state, the position up to which it is folded, and whether that is the head."""
         self._client = client
         self._instance = instance
+        self._engine = engine
         self._look = look
         self._kept: _Kept | None = None
 
@@ -83,24 +87,28 @@ class Answers:
     async def _answer_to(self, question: QueueQuestion) -> QueueAnswer:
         kept = await self._explanation(question.min_position)
         state, _, _ = self._look()
+        books = self._engine.inspect(state, datetime.now(UTC))
         found = matching(kept.lines, question)
+        num_found = sum(len(places) for _, places in found)
         limit, after = max(1, min(question.limit, MAX_LIMIT)), max(0, question.after)
         items: list[WaitingTrial] = []
-        num_bytes = 0
-        for item in tell(state, found[after : after + limit]):
+        num_bytes, told = 0, after
+        for item in tell(state, books, page(found, after, limit)):
             num_bytes += len(_encoder.encode(item))
             if items and num_bytes > MAX_ANSWER_BYTES:
                 break
-            items.append(item)
-        told = after + len(items)
+            items += [] if item is None else [item]
+            told += 1
         return QueueAnswer(
             position=kept.position,
             time=kept.now,
             instance=self._instance,
-            num_waiting=len(found),
+            num_waiting=num_found,
             items=tuple(items),
-            pools=tuple(pool_queue(line) for line in kept.lines if question.pool_id in (None, line.pool_id)),
-            next_after=told if told < len(found) else None,
+            pools=tuple(
+                pool_queue(state, books, line) for line in kept.lines if question.pool_id in (None, line.pool_id)
+            ),
+            next_after=told if told < num_found else None,
         )
 
     async def _explanation(self, min_position: int) -> _Kept:
@@ -118,7 +126,7 @@ class Answers:
     def _explain(self) -> _Kept:
         state, position, _ = self._look()
         now, began_s = datetime.now(UTC), time.monotonic()
-        lines = explain(state, now)
+        lines = line_up(state, self._engine.inspect(state, now), now)
         took_s = time.monotonic() - began_s
         self._kept = _Kept(
             position=position, now=now, lines=lines, made_at_s=began_s, stale_from_s=began_s + REST * took_s

@@ -126,6 +126,14 @@ class Engine:
         ]
         return sorted(decisions, key=lambda decision: decision.event.aggregate_id)
 
+    def inspect(self, state: State, now: datetime) -> Mapping[PoolId, Books]:
+        """Return the pools' books as they are now, to be looked at only."""
+        self._bring_up_to_date(state, now)
+        uses = self._uses(state)
+        for books in self._books.values():
+            books.workspaces = uses
+        return self._books
+
     def _settle(self, state: State, now: datetime) -> list[Decision]:
         """Release or stop gangs, the oldest first; forget whoever needs neither until something happens to it."""
         decisions = []

@@ -4,42 +4,70 @@ Whoever starts takes what its experiment's others took; whoever is known nothing
 start behind it is not foreseen. Nobody new comes, and nobody fails. What is asked to stop stops at once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from heapq import heappop, heappush
 
 from msgspec.structs import replace
 
 from services.scheduler.policies import schedule
 from services.scheduler.pool import Machine, Placement, Pool, Request
-from shared.ids import AgentId, TrialId
+from services.scheduler.records import Trial
+from services.scheduler.state import State
+from services.scheduler.view import pool_view, workspace_uses
+from shared.ids import AgentId, PoolId, TrialId
 
 #: Agents and requests that are looked at in all passes together; a large pool is foreseen less far.
 WORK = 20_000
 MAX_WAITING = 200  # the first of the queue; whoever comes later is not foreseen
 
 
-def forecast(pool: Pool, queue: list[Request], left_s: Mapping[TrialId, float]) -> dict[TrialId, float]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foresight:
+    """In how many seconds trials will start, of those that this can be said of; `endless` is somebody whose end is not
+    known, and why; `is_blind`: the pool is too large to look ahead."""
+
+    starts_s: Mapping[TrialId, float]
+    endless: tuple[TrialId, str] | None = None
+    is_blind: bool = False
+
+
+def foresee(state: State, pool_id: PoolId, queue: Sequence[Trial], now: datetime) -> Foresight:
+    """Return what is foreseen of a pool; `queue` is who waits and may start, in the order of service."""
+    foreseen = queue[:MAX_WAITING]
+    num_agents = sum(agent.pool_id == pool_id for agent in state.agents.values())
+    if not foreseen or not num_passes(num_agents + len(state.allocations) + len(foreseen)):
+        return Foresight(starts_s={}, is_blind=bool(foreseen))
+    running = [allocation for allocation in state.allocations.values() if allocation.pool_id == pool_id]
+    known = {held.trial_id: state.durations.of_run(held.allocation_id, now) for held in running}
+    known |= {trial.trial_id: state.durations.of_trial(trial.trial_id) for trial in foreseen}
+    lefts_s = {trial_id: left.left_s for trial_id, left in known.items() if left.left_s is not None}
+    endless = next(((trial_id, left.why) for trial_id, left in known.items() if left.left_s is None), None)
+    pool = pool_view(state, pool_id, workspace_uses(state), now)
+    waiting = {trial.trial_id for trial in foreseen}
+    ours = [request for request in pool.requests if request.placement is not None or request.trial_id in waiting]
+    return Foresight(starts_s=forecast(replace(pool, requests=tuple(ours)), lefts_s), endless=endless)
+
+
+def forecast(pool: Pool, left_s: Mapping[TrialId, float]) -> dict[TrialId, float]:
     """Return in how many seconds trials will start, for those that this can be said of.
 
-    `queue` is who waits, in the order of service; `left_s` how much longer a trial runs or will run, where known.
+    `left_s` is how much longer a trial runs or will run, where known.
     """
-    if not num_passes(pool):
-        return {}
-    running = [request for request in pool.requests if request.placement is not None]
-    waiting = queue[:MAX_WAITING]
-    future = _Future(pool=pool, left_s=dict(left_s), requests={r.trial_id: r for r in (*running, *waiting)})
-    for request in running:
-        future.note_end(request)
-    for _ in range(num_passes(pool)):
+    future = _Future(pool=pool, left_s=dict(left_s), requests={request.trial_id: request for request in pool.requests})
+    for request in pool.requests:
+        if request.placement is not None:
+            future.note_end(request)
+    for _ in range(num_passes(len(pool.machines) + len(pool.requests))):
         if not future.go_on():
             break
     return future.starts_s
 
 
-def num_passes(pool: Pool) -> int:
-    """Return how many passes are looked ahead; none where a pool is so large that even the first would take long."""
-    return WORK // max(1, len(pool.machines) + min(len(pool.requests), MAX_WAITING))
+def num_passes(size: int) -> int:
+    """Return how many passes are looked ahead for so many agents and trials; none where the first would take long."""
+    return WORK // max(1, size)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -40,7 +40,7 @@ class Scheduler:
         self._policy = policy
         self._heartbeats = Heartbeats()
         self._engine = Engine()
-        self._answers = Answers(client, instance=instance, look=self._look)
+        self._answers = Answers(client, instance=instance, engine=self._engine, look=self._look)
         self.loop = DecisionLoop(
             client, subjects.SCHEDULER, State(), self._engine.fold, self._decide, instance=instance, snapshots=snapshots
         )

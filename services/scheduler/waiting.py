@@ -9,7 +9,7 @@ Order in a lane: overdue trials first, then by (position of the job, number of t
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -201,6 +201,26 @@ class Queue:
             return _merged(sources, _NOBODY, ())
         also = [(line, i) for line, i in self._find(asked) if line.job.job_id == job_id and line.slots]
         return _merged(sources, passed, also)
+
+    def firsts(self) -> list[TrialId]:
+        """Return the first trial of each line."""
+        return [line.trials[0][1] for line in self._lines.values() if line.trials]
+
+    def in_order_of(self, turn: Mapping[ExperimentId, int] | None = None) -> list[TrialId]:
+        """Return everybody who waits: lane by lane, or by their jobs' turn; last the tasks without slots."""
+        last = len(turn or ())
+        keyed = [
+            (
+                not line.slots,
+                self._lane(line) if turn is None else turn.get(line.job.job_id, last),
+                line.rank,
+                line.job.terms.position,
+                *trial,
+            )
+            for line in self._lines.values()
+            for trial in line.trials
+        ]
+        return [trial_id for *_, trial_id in sorted(keyed)]
 
     def in_order(self, asked: Asked) -> list[Request]:
         """Return who waits, as far as somebody asked: lane by lane, after them the tasks without slots."""

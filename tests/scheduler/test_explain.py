@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.scheduler.explain import explain, matching, tell
+from services.scheduler.engine import Engine
+from services.scheduler.explain import line_up, matching, tell
 from shared.events import (
     Event,
     ExperimentPaused,
@@ -32,8 +33,18 @@ FAIR = PoolPolicy(type=PolicyType.FAIR_SHARE, preemption=True)
 
 def queue(world: World, question: QueueQuestion = ANYTHING) -> list[WaitingTrial]:
     """What the scheduler tells of a world's queue, in its order."""
-    explained = explain(world.state, world.state.time + world.waited)
-    return list(tell(world.state, matching(explained, question)))
+    return explained(world, world.state.time + world.waited, question)
+
+
+def explained(world: World, now: datetime, question: QueueQuestion = ANYTHING) -> list[WaitingTrial]:
+    """What is told at a moment; an engine that has seen every event tells the same as one that has just begun."""
+    told = []
+    for engine in (world.engine, Engine()):
+        books = engine.inspect(world.state, now)
+        lines = line_up(world.state, books, now)
+        told.append([item for item in tell(world.state, books, matching(lines, question)) if item is not None])
+    assert told[0] == told[1]
+    return told[0]
 
 
 def told(world: World) -> dict[str, ReasonKind]:
@@ -205,7 +216,7 @@ def lengthy(batches: int) -> Event:
 
 def start_of(world: World, now: datetime) -> tuple[float | None, str]:
     """When the first of the queue is expected to start, in seconds from the begin, and why so."""
-    (item, *_) = tell(world.state, matching(explain(world.state, now), ANYTHING))
+    (item, *_) = explained(world, now)
     start = item.expected_start
     return (None if start is None else (start - BEGIN).total_seconds()), item.expected_why
 
@@ -222,7 +233,7 @@ def test_a_start_is_expected_from_the_speed_of_what_runs() -> None:
     start, why = start_of(world, BEGIN + timedelta(seconds=50))
     assert start == 110, "70 steps at one a second, from second 40"
     at(world, 51, requested(3))
-    (_, third) = tell(world.state, matching(explain(world.state, BEGIN + timedelta(seconds=52)), ANYTHING))
+    (_, third) = explained(world, BEGIN + timedelta(seconds=52))
     assert third.expected_start == BEGIN + timedelta(seconds=210), "100 steps at the speed of the first"
     assert "go on as they do" in why
 
