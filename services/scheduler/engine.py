@@ -94,6 +94,7 @@ class Engine:
         self._machines: dict[AgentId, tuple[PoolId, tuple[AgentId, ...]]] = {}
         self._waiting: dict[TrialId, PoolId] = {}
         self._held: dict[AllocationId, _Held] = {}
+        self._held_by: dict[TrialId, AllocationId] = {}
         self._unsettled: dict[AllocationId, None] = {}  # those to look at whatever happens
         self._held_in: dict[str, int] = {}  # slots by workspace
         self._due: list[tuple[datetime, TrialId]] = []  # when who will have waited too long
@@ -204,8 +205,8 @@ class Engine:
         for agent_id in touched.agents:
             touched.allocations.update(state.held_on.get(agent_id, {}))
         for trial_id in touched.trials:
-            if (trial := state.trials.get(trial_id)) and trial.allocation_id:
-                touched.allocations[trial.allocation_id] = None
+            if allocation_id := self._held_by.get(trial_id):
+                touched.allocations[allocation_id] = None
         for allocation_id in touched.allocations:
             known, allocation = self._held.get(allocation_id), state.allocations.get(allocation_id)
             touched.agents.update(dict.fromkeys(known.agents if known else ()))
@@ -240,8 +241,10 @@ class Engine:
 
     def _see_allocation(self, state: State, allocation_id: AllocationId, now: datetime) -> None:
         allocation, known = state.allocations.get(allocation_id), self._held.pop(allocation_id, None)
-        if known is not None and known.workspace is not None:
-            self._held_in[known.workspace] -= known.num_slots
+        if known is not None:
+            self._held_by.pop(known.trial_id, None)
+            if known.workspace is not None:
+                self._held_in[known.workspace] -= known.num_slots
         if allocation is None:
             self._unsettled.pop(allocation_id, None)
             if known is not None:
@@ -257,6 +260,7 @@ class Engine:
             experiment.workspace if experiment else None,
             allocation.num_slots,
         )
+        self._held_by[held.trial_id] = allocation_id
         if held.workspace is not None:
             self._held_in[held.workspace] = self._held_in.get(held.workspace, 0) + held.num_slots
         books, request = self._books_of(state, allocation.pool_id), view.running_request(state, allocation, now)
