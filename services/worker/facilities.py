@@ -19,7 +19,7 @@ class Facilities:
 
     agent_id: AgentId
     address: str
-    slots: Mapping[int, Slot]
+    slots: dict[int, Slot]
     base_environment: Mapping[str, str]
     outbox: Outbox
     parent: Parent

@@ -1,5 +1,5 @@
 """What an agent remembers when it starts again: the open searches and trials, so that its start costs the same whatever
-the log's length. Not its allocations: they were an earlier incarnation's."""
+the log's length, and which incarnation has its name. Not its allocations: they were an earlier incarnation's."""
 
 import logging
 from pathlib import Path
@@ -20,6 +20,7 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
 
     experiments: dict[ExperimentId, Experiment]
     trials: dict[TrialId, Trial]
+    present: str | None
 
 
 class Memory:
@@ -35,12 +36,13 @@ class Memory:
         if found := self._snapshots.load(self._stream):
             self._position, remembered = found
             state.experiments, state.trials = remembered.experiments, remembered.trials
+            state.present = remembered.present
             _log.info("folding goes on from a snapshot", extra={"position": self._position})
         return self._position
 
     def save(self, state: State, position: int, *, after: int = 1) -> None:
         """Keep the state, unless fewer than `after` events were folded since it was kept last."""
         if position >= self._position + after:
-            remembered = Remembered(experiments=state.experiments, trials=state.trials)
+            remembered = Remembered(experiments=state.experiments, trials=state.trials, present=state.present)
             self._snapshots.save(self._stream, position, remembered)
             self._position = position

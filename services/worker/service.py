@@ -59,6 +59,9 @@ class Agent:
         self._slots = slots
         self._facilities = facilities
         self._state = State(agent_id=settings.agent_id, incarnation=ids.new_incarnation())
+        self._succeeds = workspace.last_incarnation(settings.work_directory)
+        self._reconnects = client.stats["reconnects"]
+        self._is_rival = False
         self._fold = Fold(lambda recorded: evolve(self._state, recorded))
         self._follower = Follower(client, subjects.EVENTS)
         self._tasks = asyncio.TaskGroup()
@@ -106,8 +109,12 @@ class Agent:
             pool_id=settings.pool_id,
             address=settings.address,
             slots=self._slots,
+            labels=dict(settings.labels),
+            zero_slot_limit=settings.zero_slot_limit,
+            succeeds=self._succeeds,
         )
         await self._facilities.outbox.append(event, causes=(), correlation=settings.agent_id)
+        await asyncio.to_thread(workspace.note_incarnation, settings.work_directory, state.incarnation)
         _log.info("joined", extra={"incarnation": state.incarnation, "slots": len(self._slots)})
 
     async def _follow(self) -> None:
@@ -134,10 +141,30 @@ class Agent:
             self._tell(allocation_id, order)
         if self._state.standing is Standing.REPLACED:
             raise RuntimeError(f"another process has joined as agent {self._settings.agent_id}; this one ends")
+        if self._state.standing is Standing.REFUSED:
+            raise RuntimeError(f"refused by the scheduler: {self._state.refusal}")
+        await self._come_back()
         if self._state.standing is Standing.LOST and not self._gangs and not self._is_leaving:
             _log.warning("declared lost; joining again")
+            self._succeeds = self._state.incarnation
             self._state.rejoin(ids.new_incarnation())
             await self._join()
+
+    async def _come_back(self) -> None:
+        """Say again what is offered when it has changed while the connection was broken, or the name is free now."""
+        if self._state.standing is Standing.JOINING and self._state.present is None and self._is_rival:
+            self._is_rival = False
+            await self._join()
+        self._is_rival = self._is_rival or self._state.standing is Standing.RIVAL
+        if self._reconnects != self._client.stats["reconnects"]:
+            self._reconnects = self._client.stats["reconnects"]
+            slots = await asyncio.to_thread(discover, self._settings.slots)
+            if slots != self._slots and self._state.standing is Standing.JOINED:
+                _log.warning("came back with other slots", extra={"slots": len(slots), "before": len(self._slots)})
+                self._slots = slots
+                self._facilities.slots.clear()
+                self._facilities.slots.update({slot.number: slot for slot in slots})
+                await self._join()
 
     def _tell(self, allocation_id: AllocationId, order: Order) -> None:
         if isinstance(order, Start):

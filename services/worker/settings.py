@@ -2,12 +2,17 @@
 
 import os
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared import ids, settings
+from shared.events import ZERO_SLOT_LIMIT
 from shared.ids import AgentId, PoolId
 from shared.settings import S3Settings
+
+MAX_LABELS = 16
+MAX_ZERO_SLOT_LIMIT = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +26,8 @@ class Settings:
     address: str
     slots: str
     work_directory: Path
+    labels: Mapping[str, str] = field(default_factory=dict)
+    zero_slot_limit: int = ZERO_SLOT_LIMIT
     upload_bytes_per_s: float | None = None  # of checkpoints
 
     @classmethod
@@ -34,6 +41,8 @@ class Settings:
             address=_own_address(os.environ.get("TM_AGENT_ADDRESS", "127.0.0.1")),
             slots=os.environ.get("TM_SLOTS", "auto"),
             work_directory=Path(settings.required("TM_WORK_DIR")).absolute(),
+            labels=_labels(os.environ.get("TM_AGENT_LABELS", "")),
+            zero_slot_limit=_zero_slot_limit(os.environ.get("TM_ZERO_SLOT_LIMIT", str(ZERO_SLOT_LIMIT))),
             upload_bytes_per_s=_upload_limit(os.environ.get("TM_UPLOAD_MB_S")),
         )
 
@@ -42,6 +51,20 @@ def _token(name: str, value: str) -> str:
     if not ids.is_token(value):
         raise SystemExit(f"{name} is {value!r}; it must be lower-case letters, digits and dashes, at most 63")
     return value
+
+
+def _labels(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.replace(",", " ").split()]
+    for name, _, value in pairs:
+        if not (ids.is_token(name) and ids.is_token(value)) or len(pairs) > MAX_LABELS:
+            raise SystemExit(f"TM_AGENT_LABELS is {text!r}; write at most {MAX_LABELS} NAME=VALUE, such as switch=s1")
+    return {name: value for name, _, value in pairs}
+
+
+def _zero_slot_limit(text: str) -> int:
+    if not text.isdecimal() or int(text) > MAX_ZERO_SLOT_LIMIT:
+        raise SystemExit(f"TM_ZERO_SLOT_LIMIT is {text!r}; use a number up to {MAX_ZERO_SLOT_LIMIT}")
+    return int(text)
 
 
 def _upload_limit(text: str | None) -> float | None:

@@ -6,7 +6,9 @@ incarnation, so nothing that ran before it is ever its business again; when it i
 are void at once.
 
     JOINING ──AgentJoined (ours)──► JOINED ──AgentLost (ours)──► LOST ──rejoin, a new incarnation──► JOINING
-                                      └──AgentJoined (same agent, not ours)──► REPLACED: this process must end
+       │                              └──AgentJoined (that succeeds ours)──► REPLACED: this process must end
+       └──AgentJoined (ours) while another incarnation is in──► RIVAL ──it has gone──► JOINING
+    Any of them ──AgentRefused (ours)──► REFUSED: this process must end
 """
 
 from collections.abc import Mapping
@@ -19,6 +21,7 @@ from shared.events import (
     AgentJoined,
     AgentLeft,
     AgentLost,
+    AgentRefused,
     CheckpointDeleted,
     CheckpointDeletionRequested,
     CheckpointFile,
@@ -57,6 +60,8 @@ class Standing(StrEnum):
     JOINED = "joined"
     LOST = "lost"
     REPLACED = "replaced"
+    RIVAL = "rival"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +179,8 @@ class State:
     agent_id: AgentId
     incarnation: str
     standing: Standing = Standing.JOINING
+    present: str | None = None  # the incarnation that is in under this agent's name
+    refusal: str = ""
     experiments: dict[ExperimentId, Experiment] = field(default_factory=dict)
     trials: dict[TrialId, Trial] = field(default_factory=dict)
     allocations: dict[AllocationId, Allocation] = field(default_factory=dict)
@@ -317,25 +324,51 @@ def _(event: GangMemberExited, seq: int, state: State) -> None:
 @_fold.register
 def _(event: AgentJoined, seq: int, state: State) -> None:
     if event.agent_id == state.agent_id:
-        if event.incarnation == state.incarnation:
-            state.standing = Standing.JOINED
-        elif state.standing is Standing.JOINED:
-            state.standing = Standing.REPLACED
-            state.allocations.clear()
+        _join(event, state)
         return
     for allocation in list(state.allocations.values()):
         for member in allocation.members:
-            if member.agent_id == event.agent_id and member.incarnation != event.incarnation:
+            if member.agent_id == event.agent_id and event.succeeds in (None, member.incarnation):
                 _exit(state, allocation, MemberExit(agent_id=event.agent_id, seq=seq, outcome=None))
+
+
+def _join(event: AgentJoined, state: State) -> None:
+    """Somebody joined under this agent's name. The scheduler goes by the same rule."""
+    is_in = state.present is None or event.succeeds is None or state.present in (event.succeeds, event.incarnation)
+    if is_in:
+        state.present = event.incarnation
+    if event.incarnation == state.incarnation:
+        state.standing = Standing.JOINED if is_in else Standing.RIVAL
+    elif is_in and state.standing is Standing.JOINED:
+        state.standing = Standing.REPLACED
+        state.allocations.clear()
+
+
+@_fold.register
+def _(event: AgentRefused, seq: int, state: State) -> None:
+    if (event.agent_id, event.incarnation) == (state.agent_id, state.incarnation):
+        state.standing, state.refusal = Standing.REFUSED, event.reason
+        state.allocations.clear()
+        return
+    _go(event, seq, state)
 
 
 @_fold.register(AgentLeft)
 @_fold.register(AgentLost)
 def _(event: AgentLeft | AgentLost, seq: int, state: State) -> None:
     if (event.agent_id, event.incarnation) == (state.agent_id, state.incarnation):
-        state.standing = Standing.LOST
+        state.standing, state.present = Standing.LOST, None
         state.allocations.clear()
         return
+    _go(event, seq, state)
+
+
+def _go(event: AgentLeft | AgentLost | AgentRefused, seq: int, state: State) -> None:
+    """Another incarnation is gone: a member of a gang, or the one that has this agent's name."""
+    if (event.agent_id, event.incarnation) == (state.agent_id, state.present):
+        state.present = None
+        if state.standing is Standing.RIVAL:
+            state.standing = Standing.JOINING
     for allocation in list(state.allocations.values()):
         for member in allocation.members:
             if (member.agent_id, member.incarnation) == (event.agent_id, event.incarnation):

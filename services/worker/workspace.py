@@ -24,6 +24,7 @@ MAX_SCRATCH_PATH_BYTES = 60  # of the 107 that the kernel allows; Python adds 41
 
 _ARCHIVES = "archives"
 _LOCK = "lock"
+_INCARNATION = "incarnation"
 
 
 def lock(directory: Path) -> int:
@@ -49,6 +50,19 @@ def lock(directory: Path) -> int:
         if entry.is_dir() and entry.name != _ARCHIVES:
             shutil.rmtree(entry, ignore_errors=True)
     return fd
+
+
+def last_incarnation(directory: Path) -> str:
+    """Return the incarnation that joined from this directory last, "" for none. With the lock held it is dead."""
+    try:
+        return (directory / _INCARNATION).read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def note_incarnation(directory: Path, incarnation: str) -> None:
+    """Remember who joined from this directory. If that is lost, the next one waits until this one is declared lost."""
+    (directory / _INCARNATION).write_text(f"{incarnation}\n")
 
 
 @contextlib.asynccontextmanager

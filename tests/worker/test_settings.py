@@ -20,7 +20,7 @@ GIVEN = {
 def given(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in GIVEN.items():
         monkeypatch.setenv(name, value)
-    for name in ("TM_SLOTS", "TM_POOL", "TM_AGENT_ADDRESS", "TM_UPLOAD_MB_S"):
+    for name in ("TM_SLOTS", "TM_POOL", "TM_AGENT_ADDRESS", "TM_AGENT_LABELS", "TM_ZERO_SLOT_LIMIT", "TM_UPLOAD_MB_S"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -31,6 +31,13 @@ def test_the_rest_has_defaults() -> None:
     )  # fmt: skip
 
 
+def test_labels_and_the_limit_of_tasks_without_slots_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TM_AGENT_LABELS", "switch=s1, room=b2")
+    monkeypatch.setenv("TM_ZERO_SLOT_LIMIT", "0")
+    settings = Settings.from_environment()
+    assert (dict(settings.labels), settings.zero_slot_limit) == ({"switch": "s1", "room": "b2"}, 0)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "complaint"),
     [
@@ -39,6 +46,8 @@ def test_the_rest_has_defaults() -> None:
         ("TM_POOL", "a.b", "TM_POOL is 'a.b'; it must be"),
         ("TM_AGENT_ADDRESS", "203.0.113.1", "no address of this machine"),
         ("TM_WORK_DIR", "", "TM_WORK_DIR is not set"),
+        ("TM_AGENT_LABELS", "switch", "TM_AGENT_LABELS is 'switch'; write"),
+        ("TM_ZERO_SLOT_LIMIT", "-1", "TM_ZERO_SLOT_LIMIT is '-1'; use a number"),
         ("TM_UPLOAD_MB_S", "0", "TM_UPLOAD_MB_S is '0'; use a number of megabytes"),
         ("TM_UPLOAD_MB_S", "fast", "TM_UPLOAD_MB_S is 'fast'"),
     ],
