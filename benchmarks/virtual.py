@@ -81,20 +81,24 @@ class VirtualCluster:
     _num_running: int = 0
 
     def run(self, until: Callable[["VirtualCluster"], bool] = lambda _: False) -> None:
-        """Run until the experiment has ended, or as long as asked."""
-        config = self.experiment.model_dump(mode="json")
-        self._say(
-            ExperimentSubmitted(
-                experiment_id=EXPERIMENT, name="virtual", config=config, code_sha256="0" * 64, code_bytes=1
-            ),
-            "gateway",
-        )
-        self._settle()
+        """Run until the experiment has ended, or as long as asked; it can be run on."""
+        if not self.num_events:
+            config = self.experiment.model_dump(mode="json")
+            self.ask(
+                ExperimentSubmitted(
+                    experiment_id=EXPERIMENT, name="virtual", config=config, code_sha256="0" * 64, code_bytes=1
+                )
+            )
         while self._steps and not until(self):
             self.now, _, training = heapq.heappop(self._steps)
             if training.is_running:
                 self._train(training)
                 self._settle()
+
+    def ask(self, event: Event) -> None:
+        """Have a user's wish come true."""
+        self._say(event, "gateway")
+        self._settle()
 
     def _train(self, training: Training) -> None:
         """Train one epoch and report; exit at the target."""

@@ -51,7 +51,7 @@ def hold(*, seeds: int, methods: Sequence[str], num_processes: int, write: bool,
     chosen = [method for method in METHODS if not methods or method in (*methods, BASELINE)]
     results = {cell: found for cell, found in kept().items() if cell.seed < seeds and cell.method in chosen}
     cells = [Cell(problem, method, seed) for problem in PROBLEMS for method in chosen for seed in range(seeds)]
-    run_all([cell for cell in cells if cell not in results], results, num_processes)
+    run_all([cell for cell in cells if cell not in results], results, num_processes, write=write)
     rows = [row for problem in PROBLEMS for row in standing(results, problem)]
     if write:
         keep(kept() | results)
@@ -59,9 +59,9 @@ def hold(*, seeds: int, methods: Sequence[str], num_processes: int, write: bool,
     report.show(rows, as_json=as_json)
 
 
-def run_all(cells: Sequence[Cell], results: Results, num_processes: int) -> None:
-    """Run searches, several at a time."""
-    by_program: dict[str, list[Cell]] = {"peer": [], "own": []}
+def run_all(cells: Sequence[Cell], results: Results, num_processes: int, *, write: bool) -> None:
+    """Run searches, several at a time; with `write` each is kept at once."""
+    by_program: dict[str, list[Cell]] = {"own": [], "peer": []}
     for cell in cells:
         by_program["peer" if cell.method in PEERS else "own"].append(cell)
     lock = Lock()
@@ -72,6 +72,8 @@ def run_all(cells: Sequence[Cell], results: Results, num_processes: int) -> None
                 found = _ask(child, cell)
                 with lock:
                     results[cell] = found
+                    if write:
+                        keep(kept() | results)
                 sys.stderr.write(f"{program}: {number} of {len(share)}: {cell.problem}, {cell.method}\n")
             child.stdin.close()  # type: ignore[union-attr] # it is a pipe
 

@@ -16,6 +16,12 @@ _MANY = 400  # about as many as halving trains with so many epochs
 SEARCHERS = {
     "random": {"name": "random", "max_trials": MAX_EPOCHS // NUM_EPOCHS},
     "adaptive_asha": {"name": "adaptive_asha", "max_trials": _MANY, "max_length": {"epochs": NUM_EPOCHS}},
+    "adaptive_asha_aggressive": {
+        "name": "adaptive_asha",
+        "mode": "aggressive",
+        "max_trials": _MANY,
+        "max_length": {"epochs": NUM_EPOCHS},
+    },
     "adaptive_asha_stopping": {
         "name": "adaptive_asha",
         "max_trials": _MANY,
@@ -24,6 +30,10 @@ SEARCHERS = {
     },
     "bayesian_asha": {"name": "bayesian_asha", "max_trials": _MANY, "max_length": {"epochs": NUM_EPOCHS}},
 }
+
+
+#: A model takes its time for each trial, and has arrived long before all the epochs are trained, or not at all.
+EPOCHS = {"bayesian_asha": 2_000}
 
 
 def experiment(method: str, problem: str, seed: int) -> Experiment:
@@ -50,7 +60,7 @@ def history(method: str, problem: str, seed: int, compute: Any) -> list[float]:
         return curve(problem, hyperparameters)
 
     cluster = VirtualCluster(experiment(method, problem, seed), NUM_WORKERS, NUM_EPOCHS, curves, compute=compute)
-    cluster.run(until=lambda running: len(running.history) >= MAX_EPOCHS)
+    cluster.run(until=lambda running: len(running.history) >= EPOCHS.get(method, MAX_EPOCHS))
     return cluster.history
 
 

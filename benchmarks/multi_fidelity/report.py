@@ -12,7 +12,7 @@ from rich.table import Table
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks" / "multi-fidelity.md"
 WIDTH, HEIGHT, LEFT, BOTTOM = 760, 320, 60, 40
-COLOURS = ("#555555", "#0b6bcb", "#4aa8ff", "#0a8f5a", "#d9480f", "#e8a33d", "#a61e4d", "#7048e8")
+COLOURS = ("#555555", "#0b6bcb", "#4aa8ff", "#0a8f5a", "#d9480f", "#e8a33d", "#a61e4d", "#7048e8", "#868e00")
 
 Improvements = Sequence[tuple[int, float]]
 
@@ -132,4 +132,8 @@ defaults. Again with `tm bench multi-fidelity`.
 * `digits`: 1,152 recorded learning curves of a multilayer perceptron on scikit-learn's digits: optimizer, learning
   rate, momentum, weight decay, width, depth, dropout, batch size (`benchmarks/multi_fidelity/record.py`).
 * `synthetic`: made-up curves that cross: what learns slowly comes further.
+
+`adaptive_asha` has its default mode, standard, and promotes (`max_length`); `_aggressive` is the mode with one ladder;
+`_stopping` only stops trials (`max_time`). `bayesian_asha` trains 2,000 epochs only: a model takes its time for each
+trial.
 """

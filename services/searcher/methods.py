@@ -166,7 +166,7 @@ def bracket_sizes(experiment: Experiment, played: Tournament) -> list[tuple[int,
     keeps those that have entered; the others give way for them.
     """
     search = experiment.searcher
-    assert isinstance(search, AsyncHalvingSearch | AdaptiveASHASearch | HyperbandSearch), "trials compete on rungs"
+    assert isinstance(search, EarlyStoppingCommon), "trials compete on rungs"
     trials: Sequence[int] = [bracket.plan.num_trials for bracket in played.brackets]
     if experiment.num_trials != sum(trials):
         rungs = tuple(len(bracket.rungs) for bracket in played.brackets)

@@ -16,7 +16,15 @@ from services.searcher import suggestions
 from services.searcher.reproduction import Compute, Findings, Reproduction
 from shared import codec
 from shared.config import Experiment, parse_experiment
-from shared.events import ExperimentFailed, TrialClosed, TrialExtended, TrialRequested, TrialStopped
+from shared.events import (
+    ExperimentFailed,
+    SearchLimitsSet,
+    TrialCanceled,
+    TrialClosed,
+    TrialExtended,
+    TrialRequested,
+    TrialStopped,
+)
 from shared.ids import ExperimentId
 from shared.log import Recorded
 from tests.simulation.cluster import Cluster
@@ -92,6 +100,31 @@ def test_without_a_model_trials_are_the_same_at_any_parallelism(method: str) -> 
         return {event.index: event.hyperparameters for event in events if isinstance(event, TrialRequested)}
 
     assert trials(1) == trials(3) == trials(8)
+
+
+@pytest.mark.parametrize(("max_trials", "max_concurrent"), [(5, 1), (20, 6)])
+@pytest.mark.parametrize("method", METHODS)
+def test_any_search_may_be_changed_under_way_and_follows_again(
+    method: str, max_trials: int, max_concurrent: int
+) -> None:
+    with suggestions.computing() as compute:
+        cluster = VirtualCluster(experiment(method, 3), 3, NUM_EPOCHS, curves, compute=compute, keep=True)
+        cluster.run(until=lambda running: running.now >= NUM_EPOCHS + 2)
+        limits = {"max_trials": max_trials, "max_concurrent_trials": max_concurrent}
+        if EXPERIMENT in cluster.state.searches:
+            cluster.ask(SearchLimitsSet(experiment_id=EXPERIMENT, **limits))
+            trial = next(iter(cluster.state.searches[EXPERIMENT].open))
+            cluster.ask(TrialCanceled(trial_id=trial, experiment_id=EXPERIMENT))
+        cluster.run()
+        assert EXPERIMENT not in cluster.state.searches, "the search never ended"
+        found = replayed(cluster.log, compute)
+    assert found.first_difference is None
+    requested = sum(isinstance(recorded.event, TrialRequested) for recorded in cluster.log)
+    assert requested == max_trials or limit_is_fixed(method) or requested > max_trials == 5
+
+
+def limit_is_fixed(method: str) -> bool:
+    return method in ("single", "grid", "hyperband")
 
 
 def test_decisions_of_a_cluster_under_faults_follow_again() -> None:
