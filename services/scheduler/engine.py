@@ -32,6 +32,7 @@ from shared.events import (
     LimitSet,
     PoolConfigured,
     PoolPolicy,
+    TrialClosed,
 )
 from shared.ids import AgentId, AllocationId, ExperimentId, PoolId, TrialId
 from shared.log import Recorded
@@ -101,8 +102,10 @@ class Engine:
 
     def fold(self, state: State, recorded: Recorded) -> None:
         """Fold an event into the state, and note whom it may have changed."""
-        evolve(state, recorded)
         event = recorded.event
+        if isinstance(event, TrialClosed) and (trial := state.trials.get(event.trial_id)) and trial.allocation_id:
+            self._touched.allocations[trial.allocation_id] = None  # that it holds is known until it is folded
+        evolve(state, recorded)
         if event is not None and concerns(type(event)):
             self._touched.note(event)
 

@@ -214,6 +214,15 @@ def cluster_of(policy: PoolPolicy) -> Cluster:
     return cluster
 
 
+def test_a_trial_that_is_closed_while_it_holds_slots_is_asked_to_stop() -> None:
+    """It was closed before the searcher had seen its allocation."""
+    cluster = cluster_of(PoolPolicy())
+    cluster.fold(cluster.requested(0, 1, 0))
+    cluster.fold([decision.event for decision in cluster.world.decide()])
+    cluster.fold(cluster.told(1, 1))
+    assert [type(decision.event).__name__ for decision in cluster.world.decide()] == ["PreemptionRequested"]
+
+
 @settings(max_examples=300, deadline=None)
 @given(POLICIES, st.lists(STEP, max_size=40))
 def test_what_events_change_is_all_that_must_be_looked_at(
