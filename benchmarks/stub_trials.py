@@ -3,6 +3,9 @@
 A stub agent starts no process: it answers every GPUAllocated with TrialStarted, MetricReported and TrialExited, in one
 atomic append for all that came together. All else is real: gateway, searcher, scheduler, tracker, NATS with every
 append flushed to disk, PostgreSQL.
+
+Beside it Optuna, which has no services: its own `optimize` on a study in the same PostgreSQL server, random search, a
+trial that only returns a number; with one process and with two.
 """
 
 import asyncio
@@ -12,9 +15,11 @@ import tempfile
 from datetime import datetime
 from pathlib import Path
 
+import asyncpg
 import click
 from nats.aio.client import Client
 
+from benchmarks import peers
 from benchmarks.platform import Platform, platform
 from benchmarks.report import Row, show
 from shared import broker, log, subjects
@@ -35,12 +40,16 @@ from shared.log import Follower, Recorded, envelope_of
 from shared.runtime import beat
 from trainmaster.cli.options import json_option
 from trainmaster.embedded.nats import ADMIN, user_url
+from trainmaster.embedded.postgres import postgres_url
 
+RUNS = 3
 TRIALS = 3000
+OPTUNA_TRIALS = 200
 SLOTS = 128
 AGENT = AgentId("stub")
 POOL = PoolId("stubs")
 EVENTS_PER_TRIAL = 3
+_OPTUNA = Path(__file__).parent / "scripts" / "optuna_trials.py"
 CONFIG = {
     "name": "stub trials",
     "entrypoint": "python train.py",
@@ -51,14 +60,35 @@ CONFIG = {
 
 
 @click.command()
+@click.option("--no-optuna", is_flag=True, help="Not beside Optuna, which is installed on first need.")
 @json_option
-def main(*, as_json: bool) -> None:
+def main(*, no_optuna: bool, as_json: bool) -> None:
     """Measure and print the table."""
     with platform("cpu:1") as running, tempfile.TemporaryDirectory() as code:
         (Path(code) / "train.py").write_text("pass\n")
-        rate = asyncio.run(_measure(running, Path(code)))
-    row = Row(what=f"{TRIALS} trials on {SLOTS} stub slots", unit="/s", values=(rate,))
-    show("trials per second through the control plane", [row], as_json=as_json)
+        rates = tuple(asyncio.run(_measure(running, Path(code))) for _ in range(RUNS))
+        rows = [Row(what=f"{TRIALS} trials on {SLOTS} stub slots", unit="/s", values=rates)]
+        rows += [] if no_optuna else asyncio.run(_optuna(running.data))
+    show("trials per second through the control plane", rows, as_json=as_json)
+
+
+async def _optuna(data: Path) -> list[Row]:
+    ports = json.loads((data / "ports.json").read_text())
+    password = json.loads((data / "credentials.json").read_text())["postgres"]
+    connection = await asyncpg.connect(postgres_url(ports["postgres"], password))
+    await connection.execute("CREATE DATABASE optuna")
+    await connection.close()
+    url = postgres_url(ports["postgres"], password, "optuna").replace("postgresql://", "postgresql+psycopg2://")
+    rows = []
+    for number in (1, 2):
+        rates = []
+        for run in range(RUNS):
+            study = f"{number} processes, run {run}"
+            peers.rate(_OPTUNA, url, study, "1")  # makes the study, and the tables
+            rates.append(peers.rate(_OPTUNA, url, study, str(OPTUNA_TRIALS // number), num_processes=number))
+        what = f"Optuna on the same PostgreSQL, {number} process{'es' if number > 1 else ''}"
+        rows.append(Row(what=what, unit="/s", values=tuple(rates)))
+    return rows
 
 
 async def _measure(running: Platform, code: Path) -> float:
