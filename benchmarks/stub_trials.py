@@ -122,6 +122,8 @@ class StubAgent:
 
     async def join(self) -> None:
         """Offer the slots."""
+        before = await log.last_of(self._client, subjects.writer_subject(subjects.agent_writer(AGENT)))
+        self._last = before.seq if before else 0
         slots = tuple(Slot(number=number, kind=SlotKind.CPU, name="stub") for number in range(SLOTS))
         joined = AgentJoined(
             agent_id=AGENT, incarnation=self._incarnation, pool_id=POOL, address="127.0.0.1", slots=slots

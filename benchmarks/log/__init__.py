@@ -14,6 +14,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from benchmarks.log.start import rows as start_rows
 from benchmarks.report import Row, show
 from services.scheduler.state import State, evolve
 from shared import broker, codec, log, subjects
@@ -29,13 +30,17 @@ RUNS = 3
 SINGLE = 500
 BATCHED = 10_000
 BATCH = 100
+STARTS = (20_000, 100_000)
+LONG_START = 1_000_000
 AGENT = AgentId("a1")
 
 
 @click.command()
+@click.option("--long", is_flag=True, help="Also the start of deciders on a log of a million events.")
 @json_option
-def main(*, as_json: bool) -> None:
+def main(*, long: bool, as_json: bool) -> None:
     """Measure and print the table."""
+    sizes = (*STARTS, LONG_START) if long else STARTS
     with tempfile.TemporaryDirectory() as directory:
         nats = new_nats_server(Path(directory) / "nats")
         nats.server.start()
@@ -43,7 +48,23 @@ def main(*, as_json: bool) -> None:
             rows = asyncio.run(_measure(nats.url, nats.url_as(f"worker-{AGENT}")))
         finally:
             nats.server.stop()
+        rows += _starts(Path(directory) / "starts", sizes)
     show("the event log, flushed to disk", rows, as_json=as_json)
+
+
+def _starts(directory: Path, sizes: tuple[int, ...]) -> list[Row]:
+    nats = new_nats_server(directory / "nats")
+    nats.server.start()
+
+    async def measure() -> list[Row]:
+        async with broker.connect(nats.url, "bench") as client:
+            await broker.create_streams(client)
+            return await start_rows(client, directory, sizes)
+
+    try:
+        return asyncio.run(measure())
+    finally:
+        nats.server.stop()
 
 
 async def _measure(admin_url: str, agent_url: str) -> list[Row]:
