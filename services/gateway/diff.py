@@ -34,6 +34,9 @@ KINDS = (
     Kind(table="agents", may_go=True),
     Kind(table="slots", key=("agent_id", "number"), label="name", may_go=True),
     Kind(table="checkpoints", label="trial_id", may_go=True),
+    Kind(table="closures", key=("agent_id", "slot"), label="state"),
+    Kind(table="pool_policies", key=("pool_id",)),
+    Kind(table="limits", label="workspace"),
 )
 
 # Those that came or changed have a version at $2 that is younger than $1; those that went, one that ended in between.

@@ -5,15 +5,16 @@ from typing import Any
 
 import pytest
 
-from services.gateway import past
+from services.gateway import diff, past
 from services.tracker.rebuild import rebuild
 from services.tracker.settings import Settings as TrackerSettings
 from shared import log
 from shared.errors import Rejected
-from shared.events import ExperimentPaused, ExperimentResumed, TrialRetried
+from shared.events import Event, ExperimentPaused, ExperimentResumed, TrialRetried
 from tests.gateway.conftest import Api
 from tests.support.eventually import eventually
 from tests.tracker import story
+from tests.tracker.test_history import TRACKED
 
 NOW = datetime(2026, 5, 17, 12, tzinfo=UTC)
 EXPERIMENT, TRIAL = f"experiments/{story.EXPERIMENT}", f"trials/{story.trial()}"
@@ -37,6 +38,18 @@ LIFE = [
 ]
 
 
+async def told(api: Api, events: list[Event]) -> int:
+    """Append events, wait until the read model shows them, and return the last one's sequence."""
+    seq = await story.tell(api.log, events)
+
+    async def is_shown() -> bool:
+        async with api.http.get(f"{api.url}/api/v1/agents", params={"min_seq": seq}) as response:
+            return int(response.headers["TM-Seq"]) >= seq
+
+    await eventually(is_shown, timeout_s=30)
+    return seq
+
+
 async def ask(api: Api, question: str, **query: object) -> Any:
     """An answer, or the status of a refusal."""
     parameters = {name: str(value) for name, value in query.items()}
@@ -50,7 +63,7 @@ async def ask(api: Api, question: str, **query: object) -> Any:
 async def test_every_question_is_answered_as_it_was_answered_then(api: Api) -> None:
     then: dict[int, dict[str, Any]] = {0: {question: await ask(api, question) for question in QUESTIONS}}
     for event in LIFE:
-        seq = await story.tell(api.log, [event])
+        seq = await told(api, [event])
         then[seq] = {question: await ask(api, question, min_seq=seq) for question in QUESTIONS}
     assert then[0]["experiments"] == {"items": [], "next_cursor": None} and then[0][EXPERIMENT] == 404
     for seq, answers in then.items():
@@ -59,7 +72,7 @@ async def test_every_question_is_answered_as_it_was_answered_then(api: Api) -> N
 
 async def test_a_time_means_the_last_event_stored_up_to_then(api: Api) -> None:
     before = datetime.now(UTC)
-    seq = await story.tell(api.log, LIFE)
+    seq = await told(api, LIFE)
     stored = {n: found.stored_at for n in range(1, seq + 1) if (found := await log.read_one(api.log, n))}
     assert await log.seq_at(api.log, before) == 0
     for n, instant in stored.items():
@@ -73,7 +86,7 @@ async def test_a_time_means_the_last_event_stored_up_to_then(api: Api) -> None:
 
 
 async def test_the_next_page_is_of_the_same_moment(api: Api) -> None:
-    seq = await story.tell(api.log, LIFE)
+    seq = await told(api, LIFE)
     middle = seq // 2
     whole = await ask(api, f"{EXPERIMENT}/trials", as_of=middle)
     first = await ask(api, f"{EXPERIMENT}/trials", as_of=middle, limit=1)
@@ -82,7 +95,7 @@ async def test_the_next_page_is_of_the_same_moment(api: Api) -> None:
 
 
 async def test_what_is_not_on_the_log_yet_is_refused(api: Api) -> None:
-    seq = await story.tell(api.log, [story.submitted()])
+    seq = await told(api, [story.submitted()])
     for moment in (seq + 1, 10**14, "2999-01-01T00:00:00Z"):
         problem = await api.get("/api/v1/queue", 400, as_of=moment)
         assert problem["errors"][0]["path"] == "as_of"
@@ -90,7 +103,7 @@ async def test_what_is_not_on_the_log_yet_is_refused(api: Api) -> None:
 
 
 async def test_a_read_model_that_is_behind_says_so_and_answers_when_it_has_caught_up(api: Api) -> None:
-    seq = await story.tell(api.log, LIFE)
+    seq = await told(api, LIFE)
     shown = await ask(api, EXPERIMENT, min_seq=seq)
     await rebuild(TrackerSettings(nats_url="", postgres_url=api.settings.postgres_url))
 
@@ -124,7 +137,7 @@ def test_what_is_no_moment_is_refused_with_the_forms(moment: str) -> None:
 
 
 async def test_only_what_has_a_past_can_be_asked_about_it(api: Api) -> None:
-    await story.tell(api.log, LIFE)
+    await told(api, LIFE)
     assert await ask(api, f"{EXPERIMENT}/metrics", as_of=3) == 400
     assert await ask(api, "status", as_of=3) == 400
 
@@ -139,9 +152,9 @@ def shown(answer: Any, kind: str) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 async def test_a_diff_tells_what_came_went_and_changed(api: Api) -> None:
-    first = await story.tell(api.log, [story.agent_joined(), story.submitted(), story.requested(1)])
-    last = await story.tell(
-        api.log,
+    first = await told(api, [story.agent_joined(), story.submitted(), story.requested(1)])
+    last = await told(
+        api,
         [
             story.requested(2),
             story.allocated(),
@@ -153,7 +166,7 @@ async def test_a_diff_tells_what_came_went_and_changed(api: Api) -> None:
             ExperimentResumed(experiment_id=story.EXPERIMENT),
         ],
     )
-    await story.tell(api.log, [story.exited(), story.released(), story.closed()])
+    await told(api, [story.exited(), story.released(), story.closed()])
     answer = await ask(api, "diff", **{"from": first, "to": last})
     assert (answer["from"]["seq"], answer["to"]["seq"]) == (first, last)
     trials = shown(answer, "trials")
@@ -169,7 +182,7 @@ async def test_a_diff_tells_what_came_went_and_changed(api: Api) -> None:
 
 
 async def test_a_diff_of_everything_is_what_there_is_and_of_nothing_is_nothing(api: Api) -> None:
-    seq = await story.tell(api.log, LIFE)
+    seq = await told(api, LIFE)
     answer = await ask(api, "diff", **{"from": 0})
     assert answer["to"]["seq"] == seq and answer["from"]["time"] is None
     assert shown(answer, "experiments")["came"][story.EXPERIMENT]["state"] == [None, "COMPLETED"]
@@ -179,15 +192,19 @@ async def test_a_diff_of_everything_is_what_there_is_and_of_nothing_is_nothing(a
     assert {part["num_came"] + part["num_changed"] + part["num_went"] for part in nothing["parts"]} == {0}
 
 
+def test_a_diff_is_about_everything_that_has_a_history() -> None:
+    assert {kind.table for kind in diff.KINDS} == set(TRACKED)
+
+
 async def test_a_diff_is_bounded_and_counts_what_it_leaves_out(api: Api) -> None:
-    await story.tell(api.log, [story.submitted(), *(story.requested(n) for n in range(1, 8))])
+    await told(api, [story.submitted(), *(story.requested(n) for n in range(1, 8))])
     answer = await ask(api, "diff", **{"from": "1d", "limit": 3})
     (trials,) = [part for part in answer["parts"] if part["kind"] == "trials"]
     assert trials["num_came"] == 7 and [row["id"] for row in trials["came"]] == [story.trial(n) for n in (1, 2, 3)]
 
 
 async def test_a_diff_needs_its_moments_in_order(api: Api) -> None:
-    seq = await story.tell(api.log, [story.submitted(), story.requested()])
+    seq = await told(api, [story.submitted(), story.requested()])
     assert (await api.get("/api/v1/diff", 400))["errors"][0] == {
         "path": "from",
         "message": "is missing",

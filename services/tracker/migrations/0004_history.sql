@@ -43,8 +43,8 @@ CREATE VIEW as_of.training_steps AS SELECT trial_id, step FROM public.training_s
 
 CREATE FUNCTION history.columns_of(tracked history.tracked, template text, with_constants boolean) RETURNS text
 LANGUAGE sql STABLE AS $$
-    SELECT string_agg(format(template, attname, CASE WHEN attname = ANY (tracked.constants || tracked.key) THEN 't'
-                                                     ELSE 'v' END), ', ' ORDER BY attnum)
+    SELECT string_agg(format(template, attname, CASE WHEN attname = ANY (tracked.constants) THEN 't' ELSE 'v' END), ', '
+                      ORDER BY attnum)
     FROM pg_attribute
     WHERE attrelid = format('public.%I', tracked.name)::regclass AND attnum > 0 AND NOT attisdropped
       AND (with_constants OR attname <> ALL (tracked.constants))
