@@ -32,7 +32,6 @@ from shared.events import (
     LimitSet,
     PoolConfigured,
     PoolPolicy,
-    TrialClosed,
 )
 from shared.ids import AgentId, AllocationId, ExperimentId, PoolId, TrialId
 from shared.log import Recorded
@@ -102,10 +101,8 @@ class Engine:
 
     def fold(self, state: State, recorded: Recorded) -> None:
         """Fold an event into the state, and note whom it may have changed."""
-        event = recorded.event
-        if isinstance(event, TrialClosed) and (trial := state.trials.get(event.trial_id)) and trial.allocation_id:
-            self._touched.allocations[trial.allocation_id] = None  # that it holds is known until it is folded
         evolve(state, recorded)
+        event = recorded.event
         if event is not None and concerns(type(event)):
             self._touched.note(event)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from services.gateway.views import Agent, AgentState, Explanation, View
+from services.gateway.views import Agent, AgentState, Availability, Explanation, View
 from services.gateway.why.trial import cause_in_words
 from shared.events import (
     AgentDisabled,
@@ -71,10 +71,11 @@ def head(standing: Standing) -> str:
         gone = _newest(standing, AgentLost, AgentLeft, AgentRefused)
         return f"It is {agent.state}: {cause_in_words(gone)}" if gone else f"It is {agent.state}"
     runs = _runs(agent, held)
-    closed = _newest_whole_closure(standing)
-    if closed is None or isinstance(closed.event, AgentEnabled):
+    if agent.availability is Availability.ENABLED:
         return f"It is up; {runs}"
-    return f"It is up but takes no new work: {cause_in_words(closed)}; {runs}"
+    closed = _newest_whole_closure(standing)
+    because = f": {cause_in_words(closed)}" if closed else ""
+    return f"It is up but takes no new work{because}; {runs}"
 
 
 def _runs(agent: Agent, held: Mapping[str, list[int]]) -> str:
