@@ -17,11 +17,10 @@ import json
 import logging
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import NamedTuple
 
+import msgspec
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
@@ -51,8 +50,7 @@ _BATCH_ID, _BATCH_SEQUENCE, _BATCH_COMMIT = "Nats-Batch-Id", "Nats-Batch-Sequenc
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One stored message of any stream."""
 
     seq: int
@@ -61,8 +59,7 @@ class Message:
     stored_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """An event as the log holds it: its position makes it unique and orders it."""
 
     seq: int
@@ -358,28 +355,21 @@ class Follower:
             if int(message.headers.get("Nats-Last-Consumer", self._consumer_seq)) != self._consumer_seq:
                 self._broken = True  # the last messages were lost, and none came after them to show the gap
             return
-        place = _Place.of(message.reply)
-        if place.consumer_seq != self._consumer_seq + 1:
+        stream_seq, consumer_seq, stored_ns, pending = _place(message.reply)
+        if consumer_seq != self._consumer_seq + 1:
             self._broken = True
             return
-        self._consumer_seq, self._received, self._pending = place.consumer_seq, place.stream_seq, place.pending
-        self._buffer.append(
-            Message(seq=place.stream_seq, subject=message.subject, body=message.data, stored_at=place.stored_at)
-        )
+        self._consumer_seq, self._received, self._pending = consumer_seq, stream_seq, pending
+        stored_at = datetime.fromtimestamp(stored_ns / 1e9, UTC)
+        self._buffer.append(Message(seq=stream_seq, subject=message.subject, body=message.data, stored_at=stored_at))
 
 
-class _Place(NamedTuple):
-    """Where a delivered message stands, as its reply subject tells:
-    `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<ns>.<pending>[.…]`."""
+def _place(reply: str) -> tuple[int, int, int, int]:
+    """Return where a delivered message stands: its sequences, when it was stored, and how many come after it.
 
-    stream_seq: int
-    consumer_seq: int
-    stored_at: datetime
-    pending: int
-
-    @classmethod
-    def of(cls, reply: str) -> "_Place":
-        tokens = reply.split(".")
-        tokens = tokens[5:9] if len(tokens) == 9 else tokens[7:11]
-        stream_seq, consumer_seq, nanoseconds, pending = map(int, tokens)
-        return cls(stream_seq, consumer_seq, datetime.fromtimestamp(nanoseconds / 1e9, UTC), pending)
+    As its reply subject tells:
+    `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<ns>.<pending>[.…]`.
+    """
+    tokens = reply.split(".")
+    start = 5 if len(tokens) == 9 else 7
+    return int(tokens[start]), int(tokens[start + 1]), int(tokens[start + 2]), int(tokens[start + 3])

@@ -1,6 +1,5 @@
 """Whatever is done to a log or to a file of it is found and named."""
 
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from shared import codec
 from shared.audit.findings import Kind, Report
