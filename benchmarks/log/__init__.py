@@ -1,8 +1,8 @@
 """The event log beside the raw limit: appending, folding, following; one NATS server flushed before every answer.
 
-Raw means nats-py publishing the very same bytes the same way, and a bare push consumer that only counts. Most of that is
-nats-py's own work for each message. Receiving and folding share one thread: what a replay that decodes and folds can reach
-at best is 1 / (1 / raw + 1 / from memory).
+Raw means nats-py publishing the very same bytes the same way, and a bare push consumer that only counts. Most of that
+is nats-py's own work for each message. Receiving and folding share one thread: what a replay that decodes and folds can
+reach at best is 1 / (1 / raw + 1 / from memory).
 """
 
 import asyncio
