@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from services.scheduler.measure import Figures
+from services.scheduler.measure import Figures, duration
 
 WIDTH, HEIGHT, MARGIN, GAP = 960, 560, 64, 48
 MAX_POINTS = 800  # of a line
@@ -85,14 +85,6 @@ def _panel(svg: ET.Element, curves: Sequence[Points], *, top: int, bottom: int, 
             f"{left + (right - left) * x / x_max:.1f},{bottom - (bottom - top) * y / y_max:.1f}" for x, y in points
         )
         ET.SubElement(svg, "polyline", points=drawn, fill="none", stroke=COLOURS[index], attrib={"stroke-width": "1.5"})
-
-
-def duration(seconds: float) -> str:
-    """Return a length of time as people read it."""
-    for unit, length_s in (("d", 86_400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * length_s:
-            return f"{seconds / length_s:.3g} {unit}"
-    return f"{seconds:.3g} s"
 
 
 def _text(

@@ -30,7 +30,6 @@ _PREEMPTIONS = (PreemptionReason.PRIORITY, PreemptionReason.FAIR_SHARE)
 class Waits(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds from request to first start, of those that started."""
 
-    count: int
     median: float
     p95: float
     max: float
@@ -192,10 +191,15 @@ def jain(shares: list[float]) -> float:
     return sum(shares) ** 2 / (len(shares) * squares) if squares else 1.0
 
 
+def waits(waits_s: list[float]) -> Waits:
+    """Return what waits come to."""
+    p95 = quantiles(waits_s, n=20, method="inclusive")[-1] if len(waits_s) > 1 else sum(waits_s)
+    middle = median(waits_s) if waits_s else 0.0
+    return Waits(median=middle, p95=p95, max=max(waits_s, default=0.0))
+
+
 def _waits(lives: list[_Life]) -> Waits:
-    waits = [life.started_s - life.requested_s for life in lives if life.started_s is not None]
-    p95 = quantiles(waits, n=20, method="inclusive")[-1] if len(waits) > 1 else sum(waits)
-    return Waits(count=len(waits), median=median(waits) if waits else 0.0, p95=p95, max=max(waits, default=0.0))
+    return waits([life.started_s - life.requested_s for life in lives if life.started_s is not None])
 
 
 def _speed(lives: list[_Life]) -> float:
@@ -206,3 +210,28 @@ def _speed(lives: list[_Life]) -> float:
         if life.ended_s is not None
     ]
     return sum(parts) / len(parts) if parts else 1.0
+
+
+def table(stretches: dict[str, Figures]) -> list[str]:
+    """Return the figures of several stretches side by side."""
+    rows = [
+        ["", *stretches],
+        ["trials finished", *(f"{figures.finished} of {figures.trials}" for figures in stretches.values())],
+        ["last end after", *(duration(figures.makespan_s) for figures in stretches.values())],
+        ["utilisation", *(f"{figures.utilisation:.1%}" for figures in stretches.values())],
+        ["wait, median", *(duration(figures.wait_s.median) for figures in stretches.values())],
+        ["wait, 95th percentile", *(duration(figures.wait_s.p95) for figures in stretches.values())],
+        ["wait, longest", *(duration(figures.wait_s.max) for figures in stretches.values())],
+        ["preemptions", *(str(figures.preemptions) for figures in stretches.values())],
+        ["Jain's fairness", *(f"{figures.jain_fairness:.3f}" for figures in stretches.values())],
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time as people read it."""
+    for unit, length_s in (("d", 86_400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length_s:
+            return f"{seconds / length_s:.3g} {unit}"
+    return f"{seconds:.3g} s"

@@ -3,15 +3,19 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import assert_never
 
-from services.scheduler import scenario
+from services.scheduler import chart, scenario
+from services.scheduler.measure import table
+from services.scheduler.pool import pool_policy
 from services.scheduler.reasons import sentence
 from services.scheduler.scenario import Scenario
 from services.scheduler.simulated import SimulatedPool
 from services.scheduler.trace import Trace
-from shared.errors import Rejected
+from shared.errors import Problem, Rejected
+from shared.events import PoolPolicy
 
 Report = dict[str, object]
 
@@ -21,14 +25,33 @@ def simulate(asked: Scenario) -> Report:
     pool = SimulatedPool(policy=asked.policy.value())
     pool.add_agents(asked.agents, "agents")
     if not asked.steps:
-        pool.add_jobs(asked.jobs, sorted(asked.trials, key=lambda trial: trial.submit_s), "jobs")
-        trace = Trace(pool=pool)
-        trace.run(asked.trials)
-        return trace.report()
+        return run_trace(asked, asked.policy.value()).report()
     pool.add_jobs(asked.jobs, asked.trials, "jobs")
     pool.add_trials(asked.trials, "trials")
     steps = [_take(pool, step, f"steps[{index}]") for index, step in enumerate(asked.steps)]
     return {"steps": steps, "refused": dict(pool.refused)}
+
+
+def run_trace(asked: Scenario, policy: PoolPolicy) -> Trace:
+    """Run a scenario's trace under a policy. Raises Rejected when it has steps, or a trial no duration."""
+    if asked.steps:
+        mistake = Problem("steps", "only a trace (a file without steps) can be drawn and compared")
+        raise Rejected("the simulation file is no trace", (mistake,))
+    pool = SimulatedPool(policy=policy)
+    pool.add_agents(asked.agents, "agents")
+    pool.add_jobs(asked.jobs, sorted(asked.trials, key=lambda trial: trial.submit_s), "jobs")
+    trace = Trace(pool=pool)
+    trace.run(asked.trials)
+    return trace
+
+
+def compare(asked: Scenario, policies: Sequence[str]) -> dict[str, Trace]:
+    """Run a trace under its own policy and others, as TM_POOL_POLICY names them. Raises Rejected."""
+    try:
+        others = {text: pool_policy(text) for text in policies}
+    except ValueError as error:
+        raise Rejected(str(error)) from error
+    return {name: run_trace(asked, policy) for name, policy in {"the file's": asked.policy.value(), **others}.items()}
 
 
 def _take(pool: SimulatedPool, step: scenario.AnyStep, path: str) -> Report:  # noqa: C901 # one case per operation
@@ -73,13 +96,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tm simulate")
     parser.add_argument("file", type=Path)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--compare", action="append", default=[], metavar="POLICY")
+    parser.add_argument("--chart", type=Path)
     options = parser.parse_args()
     try:
-        report = simulate(scenario.read(options.file.read_text()))
+        asked = scenario.read(options.file.read_text())
+        if options.compare or options.chart:
+            _show(compare(asked, options.compare), options)
+            return
+        report = simulate(asked)
     except (Rejected, OSError, UnicodeDecodeError) as error:
         sys.stderr.write(f"Error: {error}\n")
         sys.exit(1)
     sys.stdout.write((json.dumps(report, indent=2) if options.json else _text(report)) + "\n")
+
+
+def _show(traces: dict[str, Trace], options: argparse.Namespace) -> None:
+    figures = {name: trace.figures() for name, trace in traces.items()}
+    if options.chart:
+        waits_s = {name: trace.waits_s() for name, trace in traces.items()}
+        chart.write(options.chart, figures, waits_s, options.file.name)
+    if options.json:
+        sys.stdout.write(json.dumps({name: trace.report() for name, trace in traces.items()}, indent=2) + "\n")
+    else:
+        sys.stdout.write("\n".join(table(figures)) + "\n")
 
 
 def _text(report: Report) -> str:

@@ -5,9 +5,11 @@ A preempted trial stops at once and loses nothing: it goes on where it was when 
 
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from statistics import median, quantiles
+
+import msgspec
 
 from services.scheduler import scenario
+from services.scheduler.measure import Figures, jain, waits
 from services.scheduler.simulated import SimulatedPool
 from shared.errors import Problem, Rejected
 
@@ -107,36 +109,54 @@ class Trace:
             run.ended_s = due_s
             self.pool.finish([trial_id], "trials")
 
-    def report(self) -> dict[str, object]:
-        """Return what a person wants to know of the whole."""
+    def figures(self) -> Figures:
+        """Return the whole in numbers, times from the first submission on."""
         done = [run for run in self.runs.values() if run.ended_s is not None]
-        first_s = min((run.spec.submit_s for run in done), default=0.0)
+        first_s = self.first_s
         makespan_s = max((run.ended_s or 0.0 for run in done), default=0.0) - first_s
-        offered = makespan_s * sum(agent.slots for agent in self.pool.agents.values())
+        offered = sum(agent.slots for agent in self.pool.agents.values())
         by_job: dict[str, list[_Run]] = {}
         for run in done:
             by_job.setdefault(run.spec.job_id, []).append(run)
+        return Figures(
+            trials=len(self.runs),
+            started=sum(run.first_started_s is not None for run in self.runs.values()),
+            finished=len(done),
+            makespan_s=makespan_s,
+            utilisation=self.busy_slot_s / (makespan_s * offered) if makespan_s * offered else 0.0,
+            wait_s=waits(_waits_s(done)),
+            wait_s_by_job={job_id: waits(_waits_s(runs)) for job_id, runs in by_job.items()},
+            preemptions=self.num_preemptions,
+            stops=self.num_preemptions,
+            jain_fairness=jain([_speed(runs) for runs in by_job.values()]),
+            usage=[(at_s - first_s, used, offered) for at_s, used in self.usage],
+        )
+
+    def waits_s(self) -> list[float]:
+        """Return how long each trial waited for its first start."""
+        return _waits_s(list(self.runs.values()))
+
+    @property
+    def first_s(self) -> float:
+        """When the first trial came."""
+        return min((run.spec.submit_s for run in self.runs.values()), default=0.0)
+
+    def report(self) -> dict[str, object]:
+        """Return what a person wants to know of the whole."""
+        figures = msgspec.to_builtins(self.figures())
+        kept = ("trials", "finished", "makespan_s", "utilisation", "wait_s", "wait_s_by_job", "preemptions")
         return {
-            "trials": len(self.runs),
-            "finished": len(done),
+            **{name: figures[name] for name in kept},
+            "jain_fairness": figures["jain_fairness"],
             "refused": dict(self.pool.refused),
             "never_started": [trial_id for trial_id, run in self.runs.items() if run.first_started_s is None],
-            "makespan_s": makespan_s,
-            "utilisation": self.busy_slot_s / offered if offered else 0.0,
-            "wait_s": _waits(done),
-            "wait_s_by_job": {job_id: _waits(runs) for job_id, runs in by_job.items()},
-            "preemptions": self.num_preemptions,
-            "jain_fairness": _jain([_speed(runs) for runs in by_job.values()]),
             "passes": self.num_passes,
         }
 
 
-def _waits(runs: list[_Run]) -> dict[str, float]:
+def _waits_s(runs: list[_Run]) -> list[float]:
     """From submission to the first start."""
-    waits = [run.first_started_s - run.spec.submit_s for run in runs if run.first_started_s is not None]
-    if len(waits) < 2:
-        return {"median": sum(waits), "p95": sum(waits), "max": sum(waits)}
-    return {"median": median(waits), "p95": quantiles(waits, n=20, method="inclusive")[-1], "max": max(waits)}
+    return [run.first_started_s - run.spec.submit_s for run in runs if run.first_started_s is not None]
 
 
 def _speed(runs: list[_Run]) -> float:
@@ -146,9 +166,3 @@ def _speed(runs: list[_Run]) -> float:
         for run in runs
     ]
     return sum(parts) / len(parts)
-
-
-def _jain(shares: list[float]) -> float:
-    """Jain's index (Jain, Chiu, Hawe 1984): 1 when all jobs fare alike, 1/n when one has everything."""
-    squares = sum(share * share for share in shares)
-    return sum(shares) ** 2 / (len(shares) * squares) if squares else 1.0

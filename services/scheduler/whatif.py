@@ -15,7 +15,7 @@ import msgspec
 
 from services.scheduler import chart
 from services.scheduler.fidelity import Fidelity, Replay
-from services.scheduler.measure import Figures, Meter
+from services.scheduler.measure import Figures, Meter, table
 from services.scheduler.pool import pool_policy
 from services.scheduler.state import State, evolve
 from services.scheduler.virtual import Override, Virtual
@@ -258,23 +258,6 @@ def _title(question: Question) -> str:
         words.append(f"with {question.agents} more agents{size}")
     where = f" in pool {question.pool}" if question.pool else ""
     return f"what if: {', '.join(words) or 'nothing were different'}{where}"
-
-
-def table(stretches: dict[str, Figures]) -> list[str]:
-    """Return the figures of several stretches side by side."""
-    rows = [
-        ["", *stretches],
-        ["trials finished", *(f"{figures.finished} of {figures.trials}" for figures in stretches.values())],
-        ["last end after", *(chart.duration(figures.makespan_s) for figures in stretches.values())],
-        ["utilisation", *(f"{figures.utilisation:.1%}" for figures in stretches.values())],
-        ["wait, median", *(chart.duration(figures.wait_s.median) for figures in stretches.values())],
-        ["wait, 95th percentile", *(chart.duration(figures.wait_s.p95) for figures in stretches.values())],
-        ["wait, longest", *(chart.duration(figures.wait_s.max) for figures in stretches.values())],
-        ["preemptions", *(str(figures.preemptions) for figures in stretches.values())],
-        ["Jain's fairness", *(f"{figures.jain_fairness:.3f}" for figures in stretches.values())],
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 if __name__ == "__main__":

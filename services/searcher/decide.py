@@ -259,7 +259,7 @@ def _request(search: Search, index: int, proposal: Proposal, bracket: int | None
         hyperparameters=proposal.hyperparameters,
         seed=generator(search.config.seed, index, "trial seed").randrange(2**31),
         slots=resources.slots_per_trial,
-        pool_id=PoolId(resources.resource_pool),
+        pool_id=search.pool_id or PoolId(resources.resource_pool),
         origin=proposal.origin,
         bracket=bracket,
         target=_first_target(search, bracket),

@@ -36,6 +36,7 @@ from shared.events import (
     ExperimentSubmitted,
     GPUAllocated,
     GPUReleased,
+    JobPoolSet,
     MetricReported,
     Outcome,
     ReleaseReason,
@@ -49,7 +50,7 @@ from shared.events import (
     TrialRetried,
     TrialStopped,
 )
-from shared.ids import AgentId, ExperimentId, TrialId
+from shared.ids import AgentId, ExperimentId, PoolId, TrialId
 from shared.log import Recorded
 
 MAX_REASON = 500
@@ -118,6 +119,7 @@ class Search:
     submitted_seq: int
     enabled_seq: int  # the newest event that made room for another trial
     is_paused: bool = False
+    pool_id: PoolId | None = None  # where somebody moved it
     canceled_seq: int | None = None
     ending: Ending | None = None
     progress: Progress = field(default_factory=Progress)
@@ -228,7 +230,14 @@ def evolve(state: State, recorded: Recorded) -> None:
             _submitted(state, event, recorded.seq)
         case ExperimentCompleted() | ExperimentFailed() | ExperimentStopped():
             _forget(state, event.experiment_id)
-        case ExperimentPaused() | ExperimentResumed() | ExperimentCanceled() | SearchLimitsSet() | TrialRequested():
+        case (
+            ExperimentPaused()
+            | ExperimentResumed()
+            | ExperimentCanceled()
+            | SearchLimitsSet()
+            | JobPoolSet()
+            | TrialRequested()
+        ):
             _evolve_search(state, event, recorded.seq)
         case TrialRetried() | TrialExtended() | TrialStopped():
             _told(state, event)
@@ -273,7 +282,7 @@ def _forget(state: State, experiment_id: ExperimentId) -> None:
 
 def _evolve_search(
     state: State,
-    event: ExperimentPaused | ExperimentResumed | ExperimentCanceled | SearchLimitsSet | TrialRequested,
+    event: ExperimentPaused | ExperimentResumed | ExperimentCanceled | SearchLimitsSet | JobPoolSet | TrialRequested,
     seq: int,
 ) -> None:
     search = state.searches.get(event.experiment_id)
@@ -290,6 +299,8 @@ def _evolve_search(
             search.enabled_seq = seq
         case ExperimentCanceled():
             search.canceled_seq = seq
+        case JobPoolSet():
+            search.pool_id = event.pool_id
         case SearchLimitsSet():
             _limit(search, event, seq)
         case TrialRequested():

@@ -25,7 +25,8 @@ _READ_AT_START = re.compile(r"(PYTHON|LD_|TORCH|PYTORCH|DS_|OMP_|GOMP_|KMP_|MKL_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """An agent's share of a gang: its ranks are first_rank, first_rank + 1, … on `slots` in that order."""
+    """An agent's share of a gang: its ranks are first_rank, first_rank + 1, … on `slots` in that order. A trial without
+    slots has one rank, on none."""
 
     first_rank: int
     world_size: int
@@ -34,7 +35,12 @@ class Place:
     @property
     def ranks(self) -> range:
         """The ranks on this agent."""
-        return range(self.first_rank, self.first_rank + len(self.slots))
+        return range(self.first_rank, self.first_rank + max(1, len(self.slots)))
+
+    @property
+    def kind(self) -> SlotKind:
+        """What its slots are made of; without slots it has the processor."""
+        return self.slots[0].kind if self.slots else SlotKind.CPU
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +131,7 @@ def _gang(place: Place, rank: int, rendezvous: Rendezvous) -> dict[str, str]:
         "RANK": str(rank),
         "LOCAL_RANK": str(rank - place.first_rank),
         "WORLD_SIZE": str(place.world_size),
-        "LOCAL_WORLD_SIZE": str(len(place.slots)),
+        "LOCAL_WORLD_SIZE": str(len(place.ranks)),
         "MASTER_ADDR": rendezvous.address,
         "MASTER_PORT": str(rendezvous.port),
     }
@@ -136,7 +142,7 @@ def _gang(place: Place, rank: int, rendezvous: Rendezvous) -> dict[str, str]:
 
 def _defaults(place: Place, rendezvous: Rendezvous, launcher: Launcher) -> dict[str, str]:
     defaults = {"PYTHONUNBUFFERED": "1"}
-    if place.slots[0].kind is SlotKind.CPU:
+    if place.kind is SlotKind.CPU:
         defaults["OMP_NUM_THREADS"] = "1"
         if launcher is Launcher.DEEPSPEED:
             defaults["DS_ACCELERATOR"] = "cpu"
@@ -146,8 +152,9 @@ def _defaults(place: Place, rendezvous: Rendezvous, launcher: Launcher) -> dict[
 
 
 def _devices(place: Place) -> dict[str, str]:
-    """Let each rank see all GPUs of this agent's share; LOCAL_RANK chooses, and peers reach each other directly."""
-    if place.slots[0].kind is SlotKind.CPU:
+    """Let each rank see all GPUs of this agent's share; LOCAL_RANK chooses, and peers reach each other directly.
+    A trial without slots sees none."""
+    if place.slots and place.kind is SlotKind.CPU:
         return {}
     return {"CUDA_VISIBLE_DEVICES": ",".join(slot.device_uuid or str(slot.number) for slot in place.slots)}
 

@@ -52,7 +52,7 @@ async def prepare(
         raise Rejected(f"the log does not say what trial {allocation.trial_id} is to run")
     experiment = load_experiment(dict(allocation.experiment.config))
     variables = dict(line.split("=", 1) for line in experiment.environment.environment_variables)
-    command = launch.command(experiment.entrypoint, variables, place.slots[0].kind)
+    command = launch.command(experiment.entrypoint, variables, place.kind)
     patience = Patience(log.say)
     await facilities.workspace.unpack_code(allocation.experiment.code_sha256, directory / "code", patience)
     resume = await _restore(facilities, allocation.trial.checkpoints, directory, log, refuse)
@@ -93,7 +93,7 @@ def welcome(prepared: Prepared, allocation: Allocation, place: Place, rank: int)
         "rank": rank,
         "world_size": place.world_size,
         "local_rank": rank - place.first_rank,
-        "local_world_size": len(place.slots),
+        "local_world_size": len(place.ranks),
         "checkpoint_directory": str(prepared.checkpoint_directory),
         "resume": {
             "checkpoint_id": resume.checkpoint_id,

@@ -159,7 +159,7 @@ class Allocation:
     @property
     def world_size(self) -> int:
         """How many ranks the whole gang has."""
-        return sum(len(member.slots) for member in self.members)
+        return max(1, sum(len(member.slots) for member in self.members))
 
     def spoken_by(self, agent_id: AgentId) -> dict[str, Any]:
         """Return the fields that all events of a trial have in common."""

@@ -57,7 +57,7 @@ Entrypoint = Annotated[
 class Resources(Section):
     """What each trial gets."""
 
-    slots_per_trial: Annotated[int, Field(ge=1, le=MAX_SLOTS)] = 1
+    slots_per_trial: Annotated[int, Field(ge=0, le=MAX_SLOTS)] = 1  # 0: a task without slots
     resource_pool: Annotated[str, AfterValidator(_pool_name)] = "default"
     priority: Annotated[int, Field(ge=1, le=99)] | None = None  # lower is more important; None: the pool's default, 42
     weight: Annotated[float, Field(ge=0, le=1e9)] = 1.0  # its part where a pool shares fairly

@@ -60,11 +60,11 @@ def _batch_sizes(document: dict[str, Any]) -> Iterator[Problem]:
     slots = _mapping(document.get("resources")).get("slots_per_trial", 1)
     total, micro = section.get("train_batch_size"), section.get("train_micro_batch_size_per_gpu")
     steps = section.get("gradient_accumulation_steps", 1)
-    if all(type(number) is int for number in (slots, total, micro, steps)) and total != micro * steps * slots:
+    if all(type(number) is int for number in (slots, total, micro, steps)) and total != micro * steps * max(1, slots):
         yield Problem(
             "deepspeed.train_batch_size",
             f"{total} is not train_micro_batch_size_per_gpu {micro} × gradient_accumulation_steps {steps}"
-            f" × slots_per_trial {slots} = {micro * steps * slots}",
+            f" × slots_per_trial {slots} = {micro * steps * max(1, slots)}",
         )
 
 

@@ -120,7 +120,7 @@ def test_every_mistake_is_named_at_once() -> None:
           size: {type: integer, minval: 1, maxval: 3}
           nested: {momentum: {type: double, minval: 1}}
         searcher: {name: grid, metrics: x}
-        resources: {slots_per_trial: 0}
+        resources: {slots_per_trial: -1}
         max_restarts: "3"
         deepspeed: {zero_stage: 0, offload: cpu}
         """
@@ -137,7 +137,7 @@ def test_every_mistake_is_named_at_once() -> None:
         "hyperparameters.nested.momentum.count": "is required in a grid search",
         "searcher.metric": "is required",
         "searcher.metrics": "unknown key for grid",
-        "resources.slots_per_trial": "must be at least 1, found 0",
+        "resources.slots_per_trial": "must be at least 0, found -1",
         "max_restarts": "must be a whole number, found '3'",
         "deepspeed.offload": "cpu needs zero_stage 1, 2 or 3: stage 0 keeps the whole optimizer on every device",
     }

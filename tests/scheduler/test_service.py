@@ -34,9 +34,9 @@ class Scene:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.positions: list[int | None] = []  # of the events last read: from where each was decided
 
-    def start(self, instance: str) -> None:
+    def start(self, instance: str, **more: str) -> None:
         """Start a scheduler process."""
-        settings = {"TM_NATS_URL": self._nats_server.url_as("scheduler"), "TM_INSTANCE": instance}
+        settings = {"TM_NATS_URL": self._nats_server.url_as("scheduler"), "TM_INSTANCE": instance} | more
         command = (sys.executable, "-P", "-m", "services.scheduler")
         self.processes[instance] = subprocess.Popen(command, env=os.environ | settings, stdout=subprocess.DEVNULL)
 

@@ -424,3 +424,32 @@ def test_the_command_prints_json_or_text(tmp_path: Path) -> None:
     file.write_text("agents: 7")
     failed = subprocess.run(command, capture_output=True, text=True)
     assert failed.returncode == 1 and "agents" in failed.stderr
+
+
+def test_a_trace_is_compared_and_drawn(tmp_path: Path) -> None:
+    trace = """
+        agents: [{id: a, slots: 2}]
+        jobs: [{id: batch, priority: 60}, {id: urgent, priority: 10}]
+        trials:
+          - {id: old, job: batch, slots: 2, duration_s: 100}
+          - {id: new, job: urgent, slots: 2, submit_s: 10, duration_s: 20}
+    """
+    (tmp_path / "trace.yaml").write_text(trace)
+    command = (sys.executable, "-m", "services.scheduler.simulate", str(tmp_path / "trace.yaml"), "--json")
+    more = ("--compare=priority preemption", "--compare=fifo", f"--chart={tmp_path / 'chart.svg'}")
+    told = json.loads(subprocess.run((*command, *more), stdout=subprocess.PIPE, check=True).stdout)
+    assert {name: (report["wait_s"]["max"], report["preemptions"]) for name, report in told.items()} == {
+        "the file's": (90, 0),
+        "priority preemption": (0, 1),
+        "fifo": (90, 0),
+    }
+    assert (tmp_path / "chart.svg").read_text().count("<polyline") == 6
+    wrong = subprocess.run((*command, "--compare=lottery"), capture_output=True, check=False)
+    assert wrong.returncode == 1 and b"'lottery' is not known" in wrong.stderr
+
+
+def test_only_a_trace_can_be_compared(tmp_path: Path) -> None:
+    (tmp_path / "steps.yaml").write_text("{agents: [{id: a, slots: 1}], steps: [{op: schedule}]}")
+    command = (sys.executable, "-m", "services.scheduler.simulate", str(tmp_path / "steps.yaml"), "--compare=fifo")
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 1 and b"only a trace" in done.stderr

@@ -365,6 +365,16 @@ async def test_a_lost_agent_kills_what_is_void_and_joins_again(tm: Cluster) -> N
     assert not tm.events(TrialExited) and not tm.events(TrialPreempted)
 
 
+async def test_a_task_without_slots_runs_as_one_process_that_sees_no_gpu(tm: Cluster) -> None:
+    body = 'print("ranks", os.environ["WORLD_SIZE"], "devices", repr(os.environ.get("CUDA_VISIBLE_DEVICES")))'
+    await tm.submit(script(body), slots=0)
+    async with tm.agent():
+        await tm.allocate((AGENT, ()))
+        _, _, line = await tm.wait_for_line("ranks")
+        assert line == "ranks 1 devices ''"
+        assert (await tm.wait_for(TrialExited)).outcome is Outcome.COMPLETED
+
+
 async def test_what_the_log_says_twice_is_done_once(tm: Cluster) -> None:
     await tm.submit(script('print("up")'))
     async with tm.agent():

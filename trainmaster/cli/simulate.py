@@ -12,10 +12,16 @@ from trainmaster.cli.options import json_option
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--compare", multiple=True, metavar="POLICY", help="Run a trace under this policy, too; may be repeated: "
+              "a type, then words, such as 'priority preemption'.")  # fmt: skip
+@click.option("--chart", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg",
+              help="Draw a trace: the slots in use and the waits, one policy beside the other.")  # fmt: skip
 @json_option
-def simulate(file: Path, *, as_json: bool) -> None:
+def simulate(file: Path, compare: tuple[str, ...], chart: Path | None, *, as_json: bool) -> None:
     """Run the scheduler's own decisions on the pool that FILE describes (docs/simulate.md)."""
-    _run("services.scheduler.simulate", str(file.absolute()), *(["--json"] if as_json else []))
+    words = [str(file.absolute()), *(f"--compare={policy}" for policy in compare)]
+    words += [f"--chart={chart.absolute()}"] if chart else []
+    _run("services.scheduler.simulate", *words, *(["--json"] if as_json else []))
 
 
 @click.command("simulate-faults")
