@@ -30,6 +30,8 @@ ReadModel: TypeAlias = "Database | PoolConnectionProxy[asyncpg.Record]"  # as it
 _FORMS = "write a sequence, a time such as 2026-01-31T12:00:00Z, or how long ago, such as 10m"
 _SEQ, _AGO = re.compile("[0-9]{1,15}"), re.compile("([0-9]{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+# A rebuild empties the tables with TRUNCATE, which older snapshots see too: it waits for those who read.
+_HOLD = "LOCK TABLE public.projections IN ACCESS SHARE MODE"
 _ENTER = "SELECT position FROM public.projections, set_config('tm.as_of', $1, true) WHERE name = 'events'"
 
 
@@ -74,6 +76,7 @@ async def as_of(pool: Database, seq: int) -> AsyncIterator[ReadModel]:
     `pool` has sessions of SESSION. Raises Behind.
     """
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        await connection.execute(_HOLD)
         position = await connection.fetchval(_ENTER, str(seq))
         if position < seq:
             raise Behind(f"the read model has come to event {position} and does not know {seq} yet; ask again")
@@ -87,6 +90,7 @@ async def consistent(database: ReadModel) -> AsyncIterator[ReadModel]:
         yield database
         return
     async with database.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        await connection.execute(_HOLD)
         yield connection
 
 

@@ -16,6 +16,9 @@ TRUNCATE trial_events, events_of, set_aside;
 DELETE FROM metrics WHERE "group" = 'validation';
 """
 
+# For folds, and for those who read several tables at one moment: what is emptied is gone from their snapshots, too.
+_WAIT = "LOCK TABLE projections IN ACCESS EXCLUSIVE MODE"
+
 _log = logging.getLogger(__name__)
 
 
@@ -25,7 +28,8 @@ async def rebuild(settings: Settings) -> None:
     try:
         await migrate(connection)
         async with connection.transaction():
-            await connection.execute("UPDATE projections SET position = 0")  # the row that every fold locks first
+            await connection.execute(_WAIT)
+            await connection.execute("UPDATE projections SET position = 0")
             await connection.execute(_EMPTY)
             for name in ("events", "metrics"):
                 await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, f"{name} 0")

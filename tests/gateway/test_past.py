@@ -1,14 +1,16 @@
 """Questions about the past: each is answered as it was answered then, and a moment means one event."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
 from services.gateway import diff, past
 from services.tracker.rebuild import rebuild
 from services.tracker.settings import Settings as TrackerSettings
-from shared import log
+from shared import log, postgres
 from shared.errors import Rejected
 from shared.events import Event, ExperimentPaused, ExperimentResumed, TrialRetried
 from tests.gateway.conftest import Api
@@ -113,6 +115,26 @@ async def test_a_read_model_that_is_behind_says_so_and_answers_when_it_has_caugh
         return found == shown
 
     await eventually(answer)
+
+
+async def test_a_rebuild_waits_for_those_who_read(api: Api) -> None:
+    """TRUNCATE empties a table for every snapshot, so a reader who has begun must have ended."""
+    seq = await told(api, LIFE)
+    settings = TrackerSettings(nats_url="", postgres_url=api.settings.postgres_url)
+    async with postgres.pool(api.settings.postgres_url, max_size=1, settings=past.SESSION) as pool:
+        async with past.as_of(pool, seq) as reading:
+            rebuilding = asyncio.create_task(rebuild(settings))
+            await eventually(lambda: _waits(api.settings.postgres_url))
+            assert await reading.fetchval("SELECT count(*) FROM trials") == 2
+        await rebuilding
+
+
+async def _waits(url: str) -> bool:
+    connection = await asyncpg.connect(url)
+    try:
+        return bool(await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+    finally:
+        await connection.close()
 
 
 @pytest.mark.parametrize(
