@@ -134,6 +134,6 @@ defaults. Again with `tm bench multi-fidelity`.
 * `synthetic`: made-up curves that cross: what learns slowly comes further.
 
 `adaptive_asha` has its default mode, standard, and promotes (`max_length`); `_aggressive` is the mode with one ladder;
-`_stopping` only stops trials (`max_time`). `bayesian_asha` trains 2,000 epochs only: a model takes its time for each
-trial.
+`_stopping` only stops trials (`max_time`). `bayesian_asha` ends when it has arrived, or after 1,000 epochs: a model
+takes its time for each trial.
 """

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,9 +14,13 @@ import pytest
 
 from benchmarks.virtual import EXPERIMENT, VirtualCluster
 from services.searcher import suggestions
+from services.searcher.decide import decide, question
 from services.searcher.reproduction import Compute, Findings, Reproduction
+from services.searcher.snapshot import snapshots
+from services.searcher.state import State, evolve
 from shared import codec
 from shared.config import Experiment, parse_experiment
+from shared.decisions import Memory
 from shared.events import (
     ExperimentFailed,
     SearchLimitsSet,
@@ -100,6 +105,28 @@ def test_without_a_model_trials_are_the_same_at_any_parallelism(method: str) -> 
         return {event.index: event.hyperparameters for event in events if isinstance(event, TrialRequested)}
 
     assert trials(1) == trials(3) == trials(8)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_search_goes_on_from_a_snapshot_as_if_nothing_had_happened(method: str, tmp_path: Path) -> None:
+    with suggestions.computing() as compute:
+        log = ran(method, 3, compute, ", on_failure: ignore, patience: {trials: 99}")
+    kept = snapshots(tmp_path, "searcher")
+    lived = State()
+    for recorded in log[: len(log) // 2]:
+        evolve(lived, recorded)
+    kept.save("stream", 1, Memory(state=lived))
+    found = kept.load("stream")
+    assert found is not None
+    restarted = found[1].state
+    for recorded in log[len(log) // 2 :]:
+        lived.due = restarted.due = {EXPERIMENT: None}
+        assert decide(restarted, {}) == decide(lived, {})
+        for state in (lived, restarted):
+            evolve(state, recorded)
+        search, again = lived.searches.get(EXPERIMENT), restarted.searches.get(EXPERIMENT)
+        assert (search and question(search, {})) == (again and question(again, {}))
+    assert restarted == lived == State()
 
 
 @pytest.mark.parametrize(("max_trials", "max_concurrent"), [(5, 1), (20, 6)])
