@@ -1,9 +1,12 @@
 """How a rank is started: its number in the gang, its command line, its environment."""
 
+import fcntl
 import ipaddress
 import json
 import re
 import shlex
+import socket
+import struct
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +20,7 @@ from shared.events import Slot, SlotKind
 from shared.ids import AgentId
 
 _PYTHON = ("python", "python3")
+_SIOCGIFADDR = 0x8915
 MAX_VARIABLE_BYTES = 64 * 1024  # the kernel takes 128 KiB, name included
 
 #: Variables that the interpreter, the loader or the libraries read only when they start: no fork would see them.
@@ -94,6 +98,27 @@ def base_environment(agent_environment: Mapping[str, str]) -> dict[str, str]:
     inherited = {name: value for name, value in agent_environment.items() if not name.startswith("TM_")}
     path = inherited.get("PATH", "/usr/local/bin:/usr/bin:/bin")
     return inherited | {"PATH": f"{Path(sys.executable).parent}:{path}"}
+
+
+def interface_variables(address: str) -> dict[str, str]:
+    """Return by which network interface the ranks on this machine talk to other agents': the one that has its address.
+
+    Left to themselves gloo and NCCL guess, by what the machine's name resolves to or by the order of interfaces.
+    """
+    if _is_loopback(address):
+        return {}
+    found = next((name for _, name in socket.if_nameindex() if _address_of(name) == address), None)
+    return {} if found is None else {"GLOO_SOCKET_IFNAME": found, "NCCL_SOCKET_IFNAME": found}
+
+
+def _address_of(interface: str) -> str | None:
+    """Return an interface's IPv4 address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        try:
+            answer = fcntl.ioctl(any_socket, _SIOCGIFADDR, struct.pack("256s", interface.encode()[:15]))
+        except OSError:  # it has none
+            return None
+    return socket.inet_ntoa(answer[20:24])
 
 
 def parent_environment(base: Mapping[str, str], kind: SlotKind) -> dict[str, str]:

@@ -171,9 +171,10 @@ class Share:
             "TM_TRIAL_ID": self._allocation.trial_id,
             "TM_EXPERIMENT_ID": self._allocation.experiment_id,
         } | launch.told_to_plain_scripts(prepared.trial.hyperparameters)
-        base = {**self._facilities.base_environment, "TMPDIR": str(scratch)}
+        facilities = self._facilities
+        base = {**facilities.base_environment, **launch.interface_variables(facilities.address), "TMPDIR": str(scratch)}
         memory_mb = prepared.experiment.resources.memory_mb_per_slot
-        return await self._facilities.parent.spawn(
+        return await facilities.parent.spawn(
             prepared.command.argv,
             warm=prepared.command.warm,
             environment=launch.environment(

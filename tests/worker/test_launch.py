@@ -127,3 +127,8 @@ def test_a_single_rank_hosts_its_own_store() -> None:
 def test_a_plain_script_finds_its_hyperparameters_unless_they_are_huge() -> None:
     assert launch.told_to_plain_scripts({"lr": 0.1}) == {"TM_HYPERPARAMETERS": '{"lr": 0.1}'}
     assert launch.told_to_plain_scripts({"x": "y" * launch.MAX_VARIABLE_BYTES}) == {}
+
+
+def test_ranks_talk_through_the_interface_that_has_the_agents_address() -> None:
+    assert launch.interface_variables("127.0.0.1") == {}
+    assert launch.interface_variables("203.0.113.1") == {}
