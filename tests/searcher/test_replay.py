@@ -5,7 +5,6 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +172,7 @@ def forged(log: list[Recorded], kind: type, **changes: object) -> tuple[list[Rec
     assert recorded.event is not None
     event = msgspec.structs.replace(recorded.event, **changes)
     envelope = msgspec.structs.replace(recorded.envelope, event=event)
-    return [*log[: seq - 1], replace(recorded, envelope=envelope), *log[seq:]], seq
+    return [*log[: seq - 1], msgspec.structs.replace(recorded, envelope=envelope), *log[seq:]], seq
 
 
 @pytest.mark.parametrize(
@@ -201,7 +200,9 @@ def test_a_suggestion_that_the_model_never_made_is_found() -> None:
         suggested = [r for r in log if isinstance(r.event, TrialRequested) and r.event.origin.startswith("Gaussian")]
         index = log.index(suggested[-1])
         event = msgspec.structs.replace(suggested[-1].event, hyperparameters={"x": 0.123, "y": 2})  # type: ignore[type-var]
-        log[index] = replace(log[index], envelope=msgspec.structs.replace(log[index].envelope, event=event))
+        log[index] = msgspec.structs.replace(
+            log[index], envelope=msgspec.structs.replace(log[index].envelope, event=event)
+        )
         found = replayed(log, compute)
     assert found.first_difference is not None and found.first_difference.seq == index + 1
 
@@ -215,7 +216,7 @@ def test_an_event_that_is_missing_is_noticed() -> None:
 
 def test_an_event_without_a_position_is_counted_as_such() -> None:
     log = ran("random", 2, nobody)
-    old = [replace(r, envelope=msgspec.structs.replace(r.envelope, position=None)) for r in log]
+    old = [msgspec.structs.replace(r, envelope=msgspec.structs.replace(r.envelope, position=None)) for r in log]
     found = replayed(old, nobody)
     assert found.num_unplaced == found.num_decisions > 0 == found.num_reproduced
 
