@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.scheduler import admissions
-from benchmarks.scheduler.decisions import EVENTS, Figures
+from benchmarks.scheduler.fleet import EVENTS, Figures
 from trainmaster.cli.options import json_option
 
 POLICIES = ("priority", "priority preemption", "fair_share", "fifo")

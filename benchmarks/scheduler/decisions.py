@@ -1,43 +1,25 @@
 """One scene: how long decisions take after each kind of event. `python -m benchmarks.scheduler.decisions KIND POLICY
 WAITING AGENTS` prints its figures as JSON."""
 
-import gc
 import json
 import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from typing import TypedDict
 
-from benchmarks.scheduler.fleet import Fleet, part_filled, saturated
+from benchmarks.scheduler.fleet import Figures, Fleet, part_filled, saturated
 from services.scheduler.engine import Engine
 from shared.events import GPUReleased, JobPrioritySet
 
-EVENTS = ("trial requested", "trial exited", "slots released", "agent joined", "priority set")
 TIMES = 40  # each
 TRIALS_PER_JOB = 100
-
-
-class Figures(TypedDict):
-    """What was measured in one scene."""
-
-    kind: str
-    policy: str
-    waiting: int
-    running: int
-    median_ms: dict[str, float]
-    slowest_ms: float
-    full_pass_s: float
-    memory_mb: float
 
 
 def measure(kind: str, policy: str, num_waiting: int, num_agents: int) -> Figures:
     """Make a scene and measure its decisions."""
     make = saturated if kind == "saturated" else part_filled
     fleet = make(policy, num_agents, num_waiting, TRIALS_PER_JOB)
-    gc.collect()
-    gc.freeze()  # as the service does
     waiting, running = fleet.num_waiting, len(fleet.running)
     figures = {event: [_timed(fleet, act) for _ in range(TIMES)] for event, act in _acts(fleet).items()}
     memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -4,6 +4,7 @@ import random
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TypedDict
 
 from services.scheduler.engine import Engine
 from services.scheduler.pool import pool_policy
@@ -33,6 +34,20 @@ PRIORITIES = (10, 20, 42, 42, 42, 60, 80)
 WEIGHTS = (1, 1, 2, 4)
 BEGIN = datetime(2030, 1, 1, tzinfo=UTC)
 AGENT_TIMEOUT_S = 10.0
+EVENTS = ("trial requested", "trial exited", "slots released", "agent joined", "priority set")
+
+
+class Figures(TypedDict):
+    """What was measured in one scene."""
+
+    kind: str
+    policy: str
+    waiting: int
+    running: int
+    median_ms: dict[str, float]
+    slowest_ms: float
+    full_pass_s: float
+    memory_mb: float
 
 
 @dataclass

@@ -61,7 +61,7 @@ class Fleet:
         self._num_zero: dict[AgentId, int] = {}
         self._open: set[AgentId] = set()
         self._roomy = _Index[tuple[int, str, int]]()
-        self._zero = _Index[float]()
+        self._zero: _Index[float] | None = None  # those that may run more tasks without slots, once somebody asks
         self._idle: dict[tuple[int, str], Idle] = {}
         self.bookings: list[tuple[AgentId, int, int]] = []  # of this pass: slots and tasks without slots
         self.kept: list[AgentId] = []  # in this pass
@@ -161,7 +161,7 @@ class Fleet:
     def roomy(self, slots: int) -> Roomy:
         """Return the open agents that alone have room for a gang now: the preferred one and the next few by name."""
         if slots == 0:
-            found = sorted(self._zero.agents.items())
+            found = sorted(self._zeros().items())
         else:
             found = sorted(
                 (self._score(size, free), agents)
@@ -292,7 +292,17 @@ class Fleet:
         return None
 
     def _fit_zero(self) -> Placement | None:
-        return {self._zero.agents[min(self._zero.agents)][0]: 0} if self._zero.agents else None
+        zeros = self._zeros()
+        return {zeros[min(zeros)][0]: 0} if zeros else None
+
+    def _zeros(self) -> dict[float, list[AgentId]]:
+        """Return the open agents that may run one more task without slots, by their score."""
+        if self._zero is None:
+            self._zero = _Index()
+            for agent_id in sorted(self._open):
+                if self.zero_room_on(agent_id) > 0:
+                    self._zero.add(self._zero_score(agent_id), agent_id)
+        return self._zero.agents
 
     def _zero_score(self, agent_id: AgentId) -> float:
         machine, free = self.machines[agent_id], self._free[agent_id]
@@ -321,7 +331,7 @@ class Fleet:
         self._roomy.add((machine.slots, machine.kind, free), agent_id)
         if free == machine.slots and free:
             self._idle.setdefault((machine.slots, machine.kind), Idle()).add(machine)
-        if self._num_zero[agent_id] < machine.zero_slot_limit:
+        if self._zero is not None and self.zero_room_on(agent_id) > 0:
             self._zero.add(self._zero_score(agent_id), agent_id)
 
     def _leave(self, agent_id: AgentId) -> None:
@@ -329,7 +339,7 @@ class Fleet:
         self._roomy.remove((machine.slots, machine.kind, free), agent_id)
         if free == machine.slots and free:
             self._idle[machine.slots, machine.kind].remove(machine)
-        if self._num_zero[agent_id] < machine.zero_slot_limit:
+        if self._zero is not None and self.zero_room_on(agent_id) > 0:
             self._zero.remove(self._zero_score(agent_id), agent_id)
 
 
