@@ -140,7 +140,7 @@ class DecisionLoop(Generic[StateT]):
         try:
             await self._fold_and_decide(stream)
         except asyncio.CancelledError:  # not after a failure: it may have left half of an event folded
-            self._save(stream)
+            self._save(stream, behind=False)
             raise
 
     async def _fold_and_decide(self, stream: str) -> None:
@@ -149,7 +149,7 @@ class DecisionLoop(Generic[StateT]):
             self._note_our_last(messages)
             self.fold(messages)
             if self.fold.position >= self._snapshot_position + SNAPSHOT_EVENTS:
-                self._save(stream)
+                self._save(stream, behind=True)
             if not self.follower.at_head or self.fold.position < self._settled:
                 continue
             now = datetime.now(UTC)
@@ -172,11 +172,15 @@ class DecisionLoop(Generic[StateT]):
             self._leadership.leader = self._memory.leader
             self.follower = Follower(self._client, subjects.EVENTS, after=self.fold.position)
 
-    def _save(self, stream: str) -> None:
-        if self.fold.position > self._snapshot_position:
-            self._memory.leader = self._leadership.leader
+    def _save(self, stream: str, *, behind: bool) -> None:
+        if self.fold.position <= self._snapshot_position:
+            return
+        self._memory.leader = self._leadership.leader
+        if not behind:
             self._snapshots.save(stream, self.fold.position, self._memory)
-            self._snapshot_position = self.fold.position
+        elif not self._snapshots.save_behind(stream, self.fold.position, self._memory):
+            return  # the disk is slow: later
+        self._snapshot_position = self.fold.position
 
     async def _hear(self, message: Msg) -> None:
         leader = self._leadership.leader

@@ -8,6 +8,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -42,6 +43,8 @@ class Snapshots(Generic[StateT]):
         self._path = directory / f"{name}.snapshot" if directory else None
         self._code = code_version(packages) if directory else ""
         self._encoder = msgspec.msgpack.Encoder(enc_hook=enc_hook)
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="snapshot")
+        self._writing: Future[None] | None = None
         self._decoder = msgspec.msgpack.Decoder(state_type, dec_hook=dec_hook)
 
     def load(self, stream: str) -> tuple[int, StateT] | None:
@@ -59,19 +62,37 @@ class Snapshots(Generic[StateT]):
 
     def save(self, stream: str, position: int, state: StateT) -> None:
         """Replace the snapshot. A disk that refuses costs a longer start, nothing else."""
-        if self._path is None:
-            return
-        file = _File(code=self._code, stream=stream, position=position, state=msgspec.Raw(self._encoder.encode(state)))
-        scratch = self._path.with_suffix(".new")
+        if self._path is not None:
+            if self._writing is not None:
+                self._writing.result()
+            self._write(self._path, self._encoded(stream, position, state))
+
+    def save_behind(self, stream: str, position: int, state: StateT) -> bool:
+        """Replace the snapshot by the state as it is now, writing in a thread; say whether that was begun.
+
+        Not while an earlier one is still being written. A large state holds the caller up only while it is encoded.
+        """
+        if self._path is not None:
+            if self._writing is not None and not self._writing.done():
+                return False
+            self._writing = self._writer.submit(self._write, self._path, self._encoded(stream, position, state))
+        return True
+
+    def _encoded(self, stream: str, position: int, state: StateT) -> bytes:
+        encoded = msgspec.Raw(self._encoder.encode(state))
+        return msgspec.msgpack.encode(_File(code=self._code, stream=stream, position=position, state=encoded))
+
+    def _write(self, path: Path, encoded: bytes) -> None:
+        scratch = path.with_suffix(".new")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             with scratch.open("wb") as opened:
-                opened.write(msgspec.msgpack.encode(file))
+                opened.write(encoded)
                 opened.flush()
                 os.fsync(opened.fileno())
-            scratch.replace(self._path)
+            scratch.replace(path)
         except OSError as error:
-            _log.warning("snapshot not written", extra={"path": str(self._path), "error": repr(error)})
+            _log.warning("snapshot not written", extra={"path": str(path), "error": repr(error)})
 
 
 def code_version(packages: tuple[str, ...]) -> str:

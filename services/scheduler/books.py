@@ -95,7 +95,7 @@ class Books:
             running = list(job.running.values())
             for request in running:
                 self.unhold(request.trial_id)
-            job.terms = terms
+            job.terms, job.memo = terms, None
             for request in running:
                 self.hold(job.retold(request))
             self._unfiled[job_id] = None

@@ -80,14 +80,14 @@ class Fleet:
             self._open.add(machine.agent_id)
             self._enter(machine.agent_id)
         if known is None or _idle(known) != _idle(machine):
-            self._possible.clear()
+            self._possible = {}
             if self._idle_twin is not None:
                 self._idle_twin.put(_idle(machine))
 
     def remove(self, agent_id: AgentId) -> None:
         """Forget an agent."""
         self._drop(agent_id)
-        self._possible.clear()
+        self._possible = {}
         if self._idle_twin is not None:
             self._idle_twin.remove(agent_id)
 
@@ -189,6 +189,11 @@ class Fleet:
             return False
         sizes = (replace(machine, slots=machine.slots + machine.num_closed, is_open=True) for machine in machines)
         return Fleet(sizes, self.policy).can_ever_fit(slots)
+
+    @property
+    def possible(self) -> dict[int, bool]:
+        """What `can_ever_fit` has found so far; another one when that may have changed."""
+        return self._possible
 
     def take(self, placement: Placement) -> None:
         """Book a gang's slots, in this pass."""

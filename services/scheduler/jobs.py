@@ -20,15 +20,17 @@ class Terms(Struct, frozen=True, kw_only=True):
 class Job:
     """An experiment with trials in the pool."""
 
-    __slots__ = ("firm", "held", "job_id", "num_stopping", "running", "stopping", "terms", "waiting")
+    __slots__ = ("firm", "going", "held", "job_id", "memo", "num_stopping", "running", "stopping", "terms", "waiting")
 
     def __init__(self, job_id: ExperimentId, terms: Terms) -> None:
         self.job_id, self.terms = job_id, terms
+        self.memo: object = None  # what a policy keeps of it; forgotten when anything about it changes
         self.running: dict[TrialId, Request] = {}
         self.waiting: dict[int, int] = {}  # how many of its trials wait, by size
         self.held = 0  # slots of all its trials
         self.stopping: dict[TrialId, Request] = {}  # of those with slots, who was asked to stop
         self.num_stopping = 0  # slots of these
+        self.going: dict[int, int] = {}  # of the others with slots, how many there are by size
         self.firm = 0  # of the others, slots of those that may not be preempted
 
     def add(self, request: Request) -> None:
@@ -45,11 +47,15 @@ class Job:
         self._count(request, -1)
 
     def _count(self, request: Request, sign: int) -> None:
+        self.memo = None
         self.held += sign * request.slots
         if request.is_stopping:
             self.num_stopping += sign * request.slots
-        elif not request.preemptible:
-            self.firm += sign * request.slots
+        elif request.slots:
+            self.going[request.slots] = self.going.get(request.slots, 0) + sign
+            if not self.going[request.slots]:
+                del self.going[request.slots]
+            self.firm += 0 if request.preemptible else sign * request.slots
 
     def admits(self, slots: int) -> bool:
         """Say whether it may hold so many slots more."""

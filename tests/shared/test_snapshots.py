@@ -9,6 +9,7 @@ from services.scheduler.state import State
 from services.searcher.snapshot import snapshots as searcher_snapshots
 from services.searcher.state import State as SearcherState
 from shared.decisions import Memory
+from shared.ids import AgentId
 from shared.snapshots import Snapshots, code_version
 from tests.scheduler.world import World, joined, requested, submitted
 from tests.searcher.world import World as SearcherWorld
@@ -60,6 +61,19 @@ def test_another_codes_snapshot_is_ignored(tmp_path: Path) -> None:
 def test_a_broken_snapshot_is_ignored(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "scheduler.snapshot").write_bytes(content)
     assert _snapshots(tmp_path).load(STREAM) is None
+
+
+def test_a_snapshot_that_is_written_behind_is_of_the_moment_it_was_asked_for(tmp_path: Path) -> None:
+    state, snapshots = State(), _snapshots(tmp_path)
+    assert snapshots.save_behind(STREAM, 9, Memory(state=state, last=1))
+    state.freed_seq[AgentId("later")] = 7
+    snapshots.save(STREAM, 10, Memory(state=state, last=2))  # waits for the one before
+    found = snapshots.load(STREAM)
+    assert found is not None and (found[0], found[1].last) == (10, 2)
+    assert snapshots.save_behind(STREAM, 11, Memory(state=State()))
+    while not snapshots.save_behind(STREAM, 12, Memory(state=State())):
+        pass  # not before the one that is being written is there
+    assert snapshots.load(STREAM) is not None
 
 
 def test_without_a_directory_nothing_is_kept() -> None:

@@ -20,6 +20,7 @@ Tasks without slots are served first come, first served. A job without weight (0
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from services.scheduler import reasons
 from services.scheduler.books import Books, Quota
@@ -45,6 +46,13 @@ def schedule(books: Books, asked: Asked, *, is_plain: bool) -> Plan:
     passing.start_tasks()
     books.close()
     return passing.plan
+
+
+class _Memo(NamedTuple):
+    """A job's claim, as long as neither the job nor what can ever fit has changed."""
+
+    possible: dict[int, bool]
+    claim: Claim | None
 
 
 class _Pass:
@@ -103,6 +111,17 @@ class _Pass:
 
     def _claim(self, job: Job) -> Claim | None:
         """Return what a job wants; None if that is nothing."""
+        is_overdue = self._overdue is not None and self._overdue.job_id == job.job_id
+        if self._held_back or is_overdue or self._is_plain:
+            return self._new_claim(job, self._overdue.slots if self._overdue is not None and is_overdue else 0)
+        possible = self.books.fleet.possible
+        if not (isinstance(job.memo, _Memo) and job.memo.possible is possible):
+            job.memo = _Memo(possible, self._new_claim(job, 0))
+        if job.memo.claim is not None:
+            job.memo.claim.begin()
+        return job.memo.claim
+
+    def _new_claim(self, job: Job, offered_beforehand: int) -> Claim | None:
         fits = self.books.fleet.can_ever_fit
         waiting = {
             size: min(count, self._held_back.get((job.job_id, size), (count,))[0])
@@ -111,11 +130,11 @@ class _Pass:
         }
         if not waiting and not job.held:
             return None
-        is_overdue = self._overdue is not None and self._overdue.job_id == job.job_id
         firm = job.firm if self.books.policy.preemption else job.held - job.num_stopping
-        firm += self._overdue.slots if self._overdue is not None and is_overdue else 0
-        queue = self.books.queue
-        return Claim(job, waiting, firm, lambda passed: queue.walk_job(job.job_id, passed=passed, asked=()))
+        queue, job_id = self.books.queue, job.job_id
+        return Claim(
+            job, waiting, firm + offered_beforehand, lambda passed: queue.walk_job(job_id, passed=passed, asked=())
+        )
 
     def _active(self, claims: dict[ExperimentId, Claim]) -> list[Claim]:
         """Return the jobs that may start or must stop trials, and those that somebody asked about."""

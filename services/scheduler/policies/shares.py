@@ -25,7 +25,7 @@ class Claim:
     asked to stop, which will. Were those left out, their slots would be offered to others and asked for again.
     """
 
-    __slots__ = ("demand", "firm", "held", "is_closed", "job", "offered", "place", "waiting", "walk", "weight")
+    __slots__ = ("demand", "firm", "held", "is_closed", "job", "offered", "place", "size", "waiting", "walk", "weight")
 
     def __init__(self, job: Job, waiting: dict[int, int], firm: int, walk: Walk) -> None:
         self.job, self.waiting, self.walk = job, waiting, walk
@@ -33,14 +33,20 @@ class Claim:
         self.place = (job.terms.position, job.job_id)
         self.held = job.held - job.num_stopping
         self.firm = firm  # offered beforehand
-        self.offered = firm
-        self.is_closed = False  # it asks for no more
+        self.begin()
         limit, wanted = job.terms.max_slots, self.held
         for request in job.stopping.values():
             waiting[request.slots] = waiting.get(request.slots, 0) + 1
         for size, count in waiting.items():
             wanted += size * count
+        sizes = job.going.keys() | waiting.keys()
+        self.size = next(iter(sizes)) if len(sizes) == 1 else None  # of all its trials
         self.demand = max(firm, wanted if limit is None else min(wanted, limit))
+
+    def begin(self) -> None:
+        """Forget what was offered; what is offered beforehand is."""
+        self.offered = self.firm
+        self.is_closed = False  # it asks for no more
 
     @property
     def share(self) -> Share:
@@ -56,15 +62,15 @@ class Claim:
 
     def usable(self, offered: int) -> int:
         """Return how much of an offer whole gangs can use: those that run first, then those that wait, in order."""
-        used = self.held
-        if used > offered:
+        if self.size is not None:
+            most = self.held + self.size * self.waiting.get(self.size, 0)
+            used = min(most, offered // self.size * self.size)
+        elif self.held <= offered:
+            used = self._greedy(self.held, offered)
+        else:
             used = 0
             for request in self.running():
                 used += request.slots if used + request.slots <= offered else 0
-        if len(self.waiting) == 1:
-            ((size, count),) = self.waiting.items()
-            used += size * min(count, (offered - used) // size)
-        elif self.waiting:
             used = self._greedy(used, offered)
         return max(used, self.firm)
 
@@ -184,6 +190,8 @@ class _Filling:
 
 
 def _is_useless(claim: Claim) -> bool:
+    if claim.size is not None:
+        return 0 < claim.offered < claim.size and not claim.firm
     return claim.offered > 0 and claim.usable(claim.offered) == 0
 
 
