@@ -25,7 +25,20 @@ class Claim:
     asked to stop, which will. Were those left out, their slots would be offered to others and asked for again.
     """
 
-    __slots__ = ("demand", "firm", "held", "is_closed", "job", "offered", "place", "size", "waiting", "walk", "weight")
+    __slots__ = (
+        "demand",
+        "firm",
+        "held",
+        "is_closed",
+        "is_noted",
+        "job",
+        "offered",
+        "place",
+        "size",
+        "waiting",
+        "walk",
+        "weight",
+    )
 
     def __init__(self, job: Job, waiting: dict[int, int], firm: int, walk: Walk) -> None:
         self.job, self.waiting, self.walk = job, waiting, walk
@@ -47,6 +60,7 @@ class Claim:
         """Forget what was offered; what is offered beforehand is."""
         self.offered = self.firm
         self.is_closed = False  # it asks for no more
+        self.is_noted = False  # among those whose offer may be useless
 
     @property
     def share(self) -> Share:
@@ -116,6 +130,7 @@ class _Filling:
         self._hungry.sort(key=lambda claim: (claim.demand, claim.place))
         self._wanting = list(self._hungry)  # and perhaps some who want no more
         self._weight = sum(claim.weight for claim in self._wanting)  # of those who do
+        self._heaviest = max((claim.weight for claim in self._wanting), default=0)
         self._num_wanting = len(self._wanting)
         self._useless: list[tuple[tuple[float, ExperimentId], Claim]] = []
 
@@ -124,12 +139,15 @@ class _Filling:
         offered: list[Claim] = []
         while self._left > 0 and self._num_wanting:
             weight, at_start, num_full = self._weight, self._left, 0
+            is_one_each = at_start * self._heaviest < 2 * weight  # as floor(at_start * w / weight) is 1 at most
             for claim in self._wanting:
                 if claim.is_closed or claim.offered >= claim.demand:
                     num_full += 1
                     continue
-                part = at_start * claim.weight // weight if weight else 0
-                offer = min(max(1, part), self._left, claim.demand - claim.offered)
+                offer = 1
+                if not is_one_each:
+                    part = at_start * claim.weight // weight if weight else 0
+                    offer = min(max(1, part), self._left, claim.demand - claim.offered)
                 claim.offered += offer
                 self._left -= offer
                 offered.append(claim)
@@ -150,6 +168,7 @@ class _Filling:
         self._note_useless(self._hungry)
         while self._useless:
             _, latest = self._useless.pop()
+            latest.is_noted = False
             if not latest.is_closed and _is_useless(latest):
                 if latest.offered < latest.demand:
                     self._leave(latest)
@@ -158,7 +177,9 @@ class _Filling:
                 self._note_useless(self.go_round())
 
     def _note_useless(self, claims: list[Claim]) -> None:
-        found = [(claim.place, claim) for claim in claims if _is_useless(claim)]
+        found = [(claim.place, claim) for claim in claims if not claim.is_noted and _is_useless(claim)]
+        for _, claim in found:
+            claim.is_noted = True
         if len(found) > MANY:
             self._useless = sorted([*self._useless, *found], key=_place)
         else:
