@@ -18,6 +18,8 @@ OFFSETS = (0.01, 0.1, 1.0)
 
 MIN_WARPED = 6  # of fewer costs nobody can tell a scale
 MAX_EXPONENT = 300.0
+MIN_UNIT = 1e-9  # of the distance from the best to the worst
+SMALLEST = 1e-200  # below this, floating point has no room for what is computed from it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,9 @@ class Warp:
 def warp_of(costs: Array, offset: float | None) -> Warp:
     """Return the scale with this offset on which the costs have mean 0 and variance 1."""
     best, unit = float(costs.min()), float(np.median(costs) - costs.min())
-    raw = Warp(best=best, unit=unit if unit > 0 else float(costs.std()) or 1.0, offset=offset)
+    if unit <= MIN_UNIT * float(np.ptp(costs)):  # half of the costs are the best one
+        unit = float(costs.std())
+    raw = Warp(best=best, unit=unit if unit > SMALLEST else 1.0, offset=offset)
     scaled = raw(costs)
     return replace(raw, mean=float(scaled.mean()), deviation=float(scaled.std()) or 1.0)
 
