@@ -45,7 +45,7 @@ class Policy(_Strict, frozen=True, kw_only=True):
 
 
 class Agent(_Strict, frozen=True, kw_only=True):
-    """An agent of the pool. Its label `switch` says which agents are near each other."""
+    """An agent of the pool. Its labels `host` and `switch` say which agents are near each other."""
 
     id: Name
     slots: Count

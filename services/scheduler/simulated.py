@@ -241,6 +241,7 @@ def _machine(agent: scenario.Agent, used: int, num_zero: int) -> Machine:
         slots=agent.slots,
         free=agent.slots - used,
         kind=agent.slot_type,
+        host=labels.get("host", ""),
         switch=labels.get("switch", ""),
         num_zero_slot=num_zero,
         zero_slot_limit=agent.zero_slot_limit,

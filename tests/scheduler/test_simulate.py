@@ -91,6 +91,19 @@ def test_agents_behind_one_switch_are_preferred() -> None:
     assert report["allocate"] == {"t": {"a1": 4, "a3": 4}}
 
 
+def test_agents_of_one_host_are_preferred_to_those_behind_one_switch() -> None:
+    places = [("h1", "x"), ("h2", "x"), ("h3", "x"), ("h3", "y")]
+    near = [{"id": f"a{i}", "slots": 4, "labels": {"host": h, "switch": s}} for i, (h, s) in enumerate(places)]
+    (report,) = play(agents=near, trials=[trial("t", 8)])
+    assert report["allocate"] == {"t": {"a2": 4, "a3": 4}}
+
+
+def test_a_task_without_slots_fills_the_idle_agent_that_has_least_room_for_such() -> None:
+    agents_ = [{"id": "a0", "slots": 4}, {"id": "a1", "slots": 8, "zero_slot_limit": 3}]
+    (report,) = play(agents=agents_, trials=[trial("t", 0)])
+    assert report["allocate"] == {"t": {"a1": 0}}
+
+
 def test_tasks_without_slots_have_a_limit_on_each_agent() -> None:
     trials = [trial(f"t{index}", 0) for index in range(3)]
     (report,) = play(agents=agents(4, zero_slot_limit=2), trials=trials)
