@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from services.gateway.views import Agent, AgentState, Availability, Explanation, View
+from services.gateway.why import words
 from services.gateway.why.trial import cause_in_words
 from shared.events import (
     AgentDisabled,
@@ -80,9 +81,9 @@ def head(standing: Standing) -> str:
 
 def _runs(agent: Agent, held: Mapping[str, list[int]]) -> str:
     if not held:
-        return f"its {len(agent.slots)} slots are free"
-    trials = "1 trial" if len(held) == 1 else f"{len(held)} trials"
-    return f"it runs {trials} on {sum(map(len, held.values()))} of its {len(agent.slots)} slots"
+        return f"nothing runs on its {words.counted(len(agent.slots), 'slot')}"
+    used = sum(map(len, held.values()))
+    return f"it runs {words.counted(len(held), 'trial')} on {used} of its {len(agent.slots)} slots"
 
 
 def explanations(standing: Standing) -> list[Explanation]:

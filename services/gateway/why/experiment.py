@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from services.gateway.views import ExperimentDetail, ExperimentState, Explanation, ReasonGroup, View
+from services.gateway.why import words
 from services.gateway.why.trial import cause_in_words
 from shared.events import (
     ExperimentCanceled,
@@ -54,15 +55,18 @@ def head(standing: Standing) -> str:
     if shown.ended_at is not None:
         return _end(standing)
     if shown.state is ExperimentState.CANCELED:
-        return f"It was canceled{_whose(standing, ExperimentCanceled)}; {standing.num_open} trials have yet to end"
+        left = words.counted(standing.num_open, "trial")
+        return f"It was canceled{_whose(standing, ExperimentCanceled)}; {left} yet to end"
     if shown.state is ExperimentState.PAUSED:
-        return f"It is paused{_whose(standing, ExperimentPaused)}; {standing.num_open} open trials wait for that to end"
+        left = words.counted(standing.num_open, "open trial")
+        return f"It is paused{_whose(standing, ExperimentPaused)}, with {left}"
     if counts.running:
         done = counts.completed + counts.failed + counts.canceled
-        return f"It trains: {counts.running} trials run, {counts.waiting} wait for slots, {done} are over"
+        running = words.counted(counts.running, "trial")
+        return f"It trains: {running} on slots, {counts.waiting} waiting or parked, {done} over"
     if counts.waiting:
-        first = standing.queue.items[0].text if standing.queue and standing.queue.items else "they wait for slots"
-        return f"Nothing of it runs: trial after trial waits; the first {first}"
+        first = standing.queue.items[0].text if standing.queue and standing.queue.items else "waits for slots"
+        return f"Nothing of it runs: {words.counted(counts.waiting, 'trial')} waiting or parked; the first {first}"
     return f"Nothing of it runs: {_search_in_words(_search(standing))}"
 
 
@@ -97,7 +101,7 @@ def _waits(queue: QueueAnswer | None) -> Iterable[Explanation]:
 def _group(group: ReasonGroup, topic: str = "trials") -> Explanation:
     more = group.num_trials - len(group.trials)
     named = ", ".join(group.trials) + (f" and {more} more" if more > 0 else "")
-    trials = "1 trial" if group.num_trials == 1 else f"{group.num_trials} trials"
+    trials = words.counted(group.num_trials, "trial")
     text = f"{group.reason} ({named})" if group.reason else named
     detail = msgspec.Raw(msgspec.json.encode(group))
     return Explanation(topic=topic, question=f"{trials} {group.state}", text=text, detail=detail)
@@ -151,9 +155,8 @@ def _whose(standing: Standing, event_type: type[ExperimentPaused | ExperimentCan
 
 def _end(standing: Standing) -> str:
     shown, counts = standing.experiment, standing.experiment.trials
-    ended = (
-        f"It is {shown.state}: {counts.completed} trials completed, {counts.failed} failed, {counts.canceled} canceled"
-    )
+    completed = words.counted(counts.completed, "trial")
+    ended = f"It is {shown.state}: {completed} completed, {counts.failed} failed, {counts.canceled} canceled"
     if shown.state is ExperimentState.CANCELED:
         return f"{ended}; canceled{_whose(standing, ExperimentCanceled)}"
     if shown.reason:

@@ -36,7 +36,7 @@ def _model(chosen: Origin) -> str:
         spread = "" if chosen.std is None else f" ± {chosen.std:.4g}"
         parts.append(f"it predicts {chosen.mean:.6g}{spread}")
     if chosen.num_observed is not None:
-        parts.append(f"it knew {_counted(chosen.num_observed, 'result')} and {chosen.num_pending or 0} pending trials")
+        parts.append(f"it knew {counted(chosen.num_observed, 'result')} and {chosen.num_pending or 0} pending trials")
     return "; ".join(parts)
 
 
@@ -57,7 +57,7 @@ def failure(failed: Failure) -> str:
     where = f" on agent {failed.agent_id}" if failed.agent_id else ""
     code = "" if failed.exit_code is None else f" with {_exit(failed.exit_code)}"
     line = f": {failed.line}" if failed.line else ""
-    return f"{who}{where} failed first{code}{line}; {_counted(failed.restarts_left, 'restart')} left"
+    return f"{who}{where} failed first{code}{line}; {counted(failed.restarts_left, 'restart')} left"
 
 
 def fit(fitted: Fit, agents: list[str]) -> str:
@@ -82,7 +82,7 @@ def claim(asked: PreemptionRequested, claimed: Claim) -> str:
     if claimed.share is not None or claimed.short:
         return _by_share(claimed)
     whom = (
-        f"trial {asked.for_trial_id} (priority {claimed.for_priority}) needs {_counted(claimed.for_slots or 0, 'slot')}"
+        f"trial {asked.for_trial_id} (priority {claimed.for_priority}) needs {counted(claimed.for_slots or 0, 'slot')}"
     )
     rule = (
         f"this one has priority {claimed.priority}: the least important stop first, then the newest, as few as it takes"
@@ -115,7 +115,7 @@ def needs(needed: Needs) -> str:
     """Say what would have to be free."""
     kinds = f"{'/'.join(needed.kinds)} " if needed.kinds else ""
     where = f"{needed.num_agents} idle agents" if needed.whole_agents else "one agent"
-    return f"{_counted(needed.slots, f'{kinds}slot')} free on {where}"
+    return f"{counted(needed.slots, f'{kinds}slot')} free on {where}"
 
 
 def _ahead(item: WaitingTrial) -> str:
@@ -124,7 +124,7 @@ def _ahead(item: WaitingTrial) -> str:
     named = ", ".join(item.ahead.trials)
     rest = item.ahead.num_trials - len(item.ahead.trials)
     more = f" and {rest} more" if rest else ""
-    experiments = _counted(item.ahead.num_experiments, "experiment")
+    experiments = counted(item.ahead.num_experiments, "experiment")
     return f", behind {named}{more} ({experiments})"
 
 
@@ -137,5 +137,6 @@ def _exit(code: int) -> str:
         return f"signal {-code}"
 
 
-def _counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """Return a number of things."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
