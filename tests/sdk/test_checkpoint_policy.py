@@ -1,0 +1,64 @@
+"""Ranks agree after which validations they save, over a real rendezvous store."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch.distributed
+
+from trainmaster.sdk.assignment import Assignment
+from trainmaster.sdk.checkpoint_policy import CheckpointPolicy
+
+OUTSIDE = Assignment.outside_a_cluster()
+
+
+def ranks(num_ranks: int, policy: str, timeout_s: float = 20.0) -> list[CheckpointPolicy]:
+    master: Any = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
+    told = replace(OUTSIDE, world_size=num_ranks, checkpoint_policy=policy, metric="loss", smaller_is_better=True)
+    return [
+        CheckpointPolicy(replace(told, rank=rank), lambda: master, timeout_s=timeout_s) for rank in range(num_ranks)
+    ]
+
+
+def verdicts(policies: list[CheckpointPolicy], step: int) -> list[bool]:
+    """Ask all ranks at once, as they come to the end of a step."""
+    found: dict[int, bool] = {}
+
+    def asking(rank: int) -> Callable[[], None]:
+        return lambda: found.update({rank: policies[rank].is_due(step)})
+
+    threads = [threading.Thread(target=asking(rank)) for rank in range(len(policies))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return [found[rank] for rank in range(len(policies))]
+
+
+def test_all_ranks_follow_what_rank_0_saw() -> None:
+    policies = ranks(3, "best")
+    for step, loss, is_due in ((1, 0.5, True), (2, 0.6, False), (3, 0.4, True)):
+        for rank, policy in enumerate(policies):
+            policy.note(step, {"loss": loss if rank == 0 else 9.0 - step})  # only rank 0's value counts
+        assert verdicts(policies, step) == [is_due] * 3
+    assert verdicts(policies, 4) == [False] * 3
+    assert policies[0].best == ("loss", 0.4)
+
+
+def test_where_only_rank_0_validates_nothing_is_saved_and_nobody_waits(capfd: pytest.CaptureFixture[str]) -> None:
+    policies = ranks(2, "all", timeout_s=0.2)
+    policies[0].note(1, {"loss": 0.5})
+    assert verdicts(policies, 1) == [False, False]
+    assert "because only rank 0 calls trial.report_validation" in capfd.readouterr().err
+    policies[0].note(2, {"loss": 0.4})
+    assert verdicts(policies, 2) == [False, False]
+
+
+def test_a_metric_that_is_missing_or_not_finite_is_never_the_best() -> None:
+    (policy,) = ranks(1, "best")
+    for step, metrics in enumerate(({"accuracy": 1.0}, {"loss": float("nan")}), start=1):
+        policy.note(step, metrics)
+        assert not policy.is_due(step)
+    assert policy.best is None
