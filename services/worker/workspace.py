@@ -24,6 +24,7 @@ MAX_SCRATCH_PATH_BYTES = 60  # of the 107 that the kernel allows; Python adds 41
 
 _ARCHIVES = "archives"
 _LOCK = "lock"
+_SCRATCH, _ELSEWHERE = "scratch", "tm-scratch-"
 _INCARNATION = "incarnation"
 
 
@@ -48,6 +49,8 @@ def lock(directory: Path) -> int:
             time.sleep(LOCK_RETRY_S)
     for entry in directory.iterdir():
         if entry.is_dir() and entry.name != _ARCHIVES:
+            if (elsewhere := entry / _SCRATCH).is_symlink() and elsewhere.readlink().name.startswith(_ELSEWHERE):
+                shutil.rmtree(elsewhere.readlink(), ignore_errors=True)
             shutil.rmtree(entry, ignore_errors=True)
     return fd
 
@@ -69,9 +72,10 @@ def note_incarnation(directory: Path, incarnation: str) -> None:
 async def scratch(directory: Path) -> AsyncIterator[Path]:
     """A directory for temporary files, as long as the context lasts: in `directory`, or in the system's if its path
     would be too long for the sockets that some libraries put there."""
-    path = directory / "scratch"
+    path = directory / _SCRATCH
     if len(str(path).encode()) > MAX_SCRATCH_PATH_BYTES:
-        path = Path(tempfile.mkdtemp(prefix="tm-scratch-"))
+        link, path = path, Path(tempfile.mkdtemp(prefix=_ELSEWHERE))
+        link.symlink_to(path)  # so that the next agent here finds it if this one is killed
     else:
         path.mkdir()
     try:

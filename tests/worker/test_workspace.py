@@ -92,3 +92,19 @@ def test_what_an_earlier_life_left_is_removed_but_not_the_archives(tmp_path: Pat
     os.close(workspace.lock(tmp_path))
     assert not (tmp_path / "e-1-a1").exists()
     assert (tmp_path / "archives" / "file").exists()
+
+
+async def test_scratch_space_elsewhere_is_found_again_by_the_next_agent(tmp_path: Path) -> None:
+    allocation = tmp_path / ("long" * 20) / "e-1-a1"
+    allocation.mkdir(parents=True)
+    killed = workspace.scratch(allocation)
+    made = await killed.__aenter__()
+    assert not made.is_relative_to(tmp_path) and made.is_dir()
+    os.close(workspace.lock(allocation.parent))
+    assert not made.exists() and not allocation.exists()
+
+
+async def test_scratch_space_goes_with_its_context(tmp_path: Path) -> None:
+    async with workspace.scratch(tmp_path) as made:
+        (made / "file").write_text("x")
+    assert not made.exists()
