@@ -90,7 +90,8 @@ class _World:
         return GANGS / (max(self._started) - min(self._started)).total_seconds()
 
     def _answer(self, recorded: Recorded) -> None:
-        self._last[recorded.envelope.writer] = recorded.seq
+        writer = recorded.envelope.writer
+        self._last[writer] = max(recorded.seq, self._last.get(writer, 0))  # it comes after what was said since
         match recorded.event:
             case GPUAllocated() as event:
                 self._started.append(recorded.envelope.time)
