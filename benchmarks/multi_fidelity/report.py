@@ -124,14 +124,15 @@ _HEAD = """# Multi-fidelity search on learning curves
 
 How many epochs, of all that are trained, a search needs until its best validation loss so far is as good as random
 search's in the end: random search trains 100 configurations for 50 epochs each, and 100 % are these 5,000 epochs.
-{seeds} seeds each, 8 trials at a time, in virtual time. Of ours the searcher's own state machine decides; Optuna (TPE
-with a pruner) is asked and told; Ray Tune's ASHA scheduler object is driven directly, without Ray around it. First rung
-and divisor are the same for all that have them: 3, 12 and 50 epochs, divisor 4. Optuna's median pruner has its
-defaults. Again with `tm bench multi-fidelity`.
+{seeds} seeds each (or as many as *arrived* says), 8 trials at a time, in virtual time, so that the figures are the same
+on every machine. Of ours the searcher's own state machine decides; Optuna (TPE with a pruner) is asked and told; Ray
+Tune's ASHA scheduler object is driven directly, without Ray around it. First rung and divisor are the same for all that
+have them: 3, 12 and 50 epochs, divisor 4. Optuna's median pruner has its defaults. Again with `tm bench multi-fidelity`.
 
 * `digits`: 1,152 recorded learning curves of a multilayer perceptron on scikit-learn's digits: optimizer, learning
   rate, momentum, weight decay, width, depth, dropout, batch size (`benchmarks/multi_fidelity/record.py`).
-* `synthetic`: made-up curves that cross: what learns slowly comes further.
+* `synthetic`: made-up curves that cross: what learns slowly comes further, and looks worst at the first rung. A hard
+  case for whoever stops early.
 
 `adaptive_asha` has its default mode, standard, and promotes (`max_length`); `_aggressive` is the mode with one ladder;
 `_stopping` only stops trials (`max_time`). `bayesian_asha` ends when it has arrived, or after 1,000 epochs: a model
