@@ -127,7 +127,7 @@ search's in the end: random search trains 100 configurations for 50 epochs each,
 {seeds} seeds each (or as many as *arrived* says), 8 trials at a time, in virtual time, so that the figures are the same
 on every machine. Of ours the searcher's own state machine decides; Optuna (TPE with a pruner) is asked and told; Ray
 Tune's ASHA scheduler object is driven directly, without Ray around it. First rung and divisor are the same for all that
-have them: 3, 12 and 50 epochs, divisor 4. Optuna's median pruner has its defaults. Again with `tm bench multi-fidelity`.
+have them: 3, 12 and 50 epochs, divisor 4. Optuna's median pruner has its defaults. Again: `tm bench multi-fidelity`.
 
 * `digits`: 1,152 recorded learning curves of a multilayer perceptron on scikit-learn's digits: optimizer, learning
   rate, momentum, weight decay, width, depth, dropout, batch size (`benchmarks/multi_fidelity/record.py`).
