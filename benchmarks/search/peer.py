@@ -13,6 +13,8 @@ from benchmarks.search.problems import PROBLEMS, Problem, evaluate
 
 Path = tuple[str, ...]
 
+NUM_FIRST = 12  # more than any method draws at random
+
 
 class Optuna:
     """Optuna's ask-and-tell interface, with its samplers' defaults; the space is defined by running through it."""
@@ -164,6 +166,9 @@ def contestant(method: str, space: dict[str, Any], seed: int) -> Optuna | Scikit
 def latency(asked: dict[str, Any]) -> list[float]:
     """Return how long suggestions take beside observed and pending trials, one after another."""
     problem, took = PROBLEMS[asked["problem"]], []
+    first = contestant(asked["method"], problem.space, asked["seed"])  # imports what it needs
+    first.load(problem, NUM_FIRST, 0)
+    first.ask()
     peer = contestant(asked["method"], problem.space, asked["seed"])
     peer.load(problem, asked["num_observed"], asked["num_pending"])
     for _ in range(asked["repeats"]):
