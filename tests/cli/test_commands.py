@@ -19,7 +19,7 @@ BAD = """
 name: bad
 entrypoint: python train.py
 searcher: {name: random, metric: loss, max_trails: 2}
-resources: {slots_per_trial: 0}
+resources: {slots_per_trial: -1}
 """
 
 
