@@ -135,8 +135,8 @@ class _Filling:
         self._useless: list[tuple[tuple[float, ExperimentId], Claim]] = []
 
     def go_round(self) -> list[Claim]:
-        """Offer slots in rounds until none are left or nobody wants more; return who was offered some."""
-        offered: list[Claim] = []
+        """Offer slots in rounds until none are left or nobody wants more; return whose offer may now be useless."""
+        too_small: list[Claim] = []
         while self._left > 0 and self._num_wanting:
             weight, at_start, num_full = self._weight, self._left, 0
             is_one_each = at_start * self._heaviest < 2 * weight  # as floor(at_start * w / weight) is 1 at most
@@ -150,14 +150,15 @@ class _Filling:
                     offer = min(max(1, part), self._left, claim.demand - claim.offered)
                 claim.offered += offer
                 self._left -= offer
-                offered.append(claim)
+                if not claim.is_noted and (claim.size is None or claim.offered < claim.size):
+                    too_small.append(claim)
                 if claim.offered >= claim.demand:
                     self._leave(claim)
                 if self._left == 0:
                     break
             if num_full * 2 > self._num_wanting:
                 self._wanting = [c for c in self._wanting if c.offered < c.demand and not c.is_closed]
-        return offered
+        return too_small
 
     def _leave(self, claim: Claim) -> None:
         self._weight -= claim.weight
