@@ -28,7 +28,9 @@ class Platform:
 
     def __init__(self, url: str, data: Path) -> None:
         self.data = data
-        self._http = httpx.Client(base_url=url + "/api/v1", timeout=30)
+        token = json.loads((data / "credentials.json").read_text())["admin_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        self._http = httpx.Client(base_url=url + "/api/v1", timeout=30, headers=headers)
 
     def wait_until_warm(self) -> None:
         """Return once every agent's resident processes have imported torch and deepspeed."""

@@ -1,4 +1,4 @@
-"""The connection to NATS and the three streams. The only file that imports nats, with shared.log."""
+"""The connection to NATS, its streams and its bucket of secrets. The only file that imports nats, with shared.log."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import nats
 from nats.aio.client import Client
-from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import DiscardPolicy, KeyValueConfig, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
 from shared import subjects
@@ -82,7 +82,7 @@ def _num_cancellations() -> int:
 
 
 async def create_streams(client: Client, *, replicas: int = 1) -> None:
-    """Create the streams that do not exist yet; an existing one is left as it is."""
+    """Create the streams and the bucket that do not exist yet; an existing one is left as it is."""
     jetstream = client.jetstream()
     for config in (_events(replicas), _volume(subjects.METRICS, subjects.ALL_METRICS, METRICS_MAX_AGE, replicas),
                    _volume(subjects.LOGS, subjects.ALL_LOGS, LOGS_MAX_AGE, replicas)):  # fmt: skip
@@ -91,6 +91,10 @@ async def create_streams(client: Client, *, replicas: int = 1) -> None:
             await jetstream.stream_info(config.name)
         except NotFoundError:
             await jetstream.add_stream(config)
+    try:
+        await jetstream.key_value(subjects.SECRETS)
+    except NotFoundError:
+        await jetstream.create_key_value(KeyValueConfig(bucket=subjects.SECRETS, direct=True, replicas=replicas))
 
 
 def _events(replicas: int) -> StreamConfig:

@@ -18,6 +18,8 @@ CheckpointId = NewType("CheckpointId", str)
 AgentId = NewType("AgentId", str)
 PoolId = NewType("PoolId", str)
 LimitId = NewType("LimitId", str)
+UserId = NewType("UserId", str)
+TokenId = NewType("TokenId", str)
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base 32: no i, l, o, u
 _TOKEN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -32,6 +34,11 @@ def new_experiment_id() -> ExperimentId:
 def new_incarnation() -> str:
     """Return the name of one life of an agent process; a restarted agent is a different one."""
     return secrets.token_hex(6)
+
+
+def new_token_id() -> TokenId:
+    """Return the public part of a token."""
+    return TokenId(secrets.token_hex(6))
 
 
 def trial_id(experiment_id: ExperimentId, index: int) -> TrialId:

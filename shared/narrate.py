@@ -41,11 +41,16 @@ from shared.events import (
     LimitEvent,
     LimitSet,
     MetricReported,
+    PasswordChanged,
     PoolConfigured,
     PoolPolicy,
     PreemptionRequested,
     RendezvousOpened,
+    RoleGranted,
+    RoleRevoked,
     SearchLimitsSet,
+    TokenIssued,
+    TokenRevoked,
     TrialCanceled,
     TrialClosed,
     TrialExited,
@@ -55,6 +60,9 @@ from shared.events import (
     TrialRetried,
     TrialStarted,
     TrialStopped,
+    UserCreated,
+    UserDisabled,
+    UserEnabled,
 )
 
 
@@ -332,6 +340,51 @@ def _scope(event: LimitEvent) -> str:
     if event.workspace is None:
         return "every workspace"
     return f"workspace “{event.workspace}”" if event.workspace else "experiments without a workspace"
+
+
+@sentence.register
+def _(event: UserCreated) -> str:
+    return f"{'service account' if event.is_service else 'user'} {event.user_id} was made known"
+
+
+@sentence.register
+def _(event: UserDisabled) -> str:
+    return f"user {event.user_id} was disabled"
+
+
+@sentence.register
+def _(event: UserEnabled) -> str:
+    return f"user {event.user_id} was enabled again"
+
+
+@sentence.register
+def _(event: PasswordChanged) -> str:
+    return f"user {event.user_id} has a new password"
+
+
+@sentence.register
+def _(event: RoleGranted) -> str:
+    return f"user {event.user_id} became {event.role} {_where(event.workspace)}"
+
+
+@sentence.register
+def _(event: RoleRevoked) -> str:
+    return f"user {event.user_id} lost the role {_where(event.workspace)}"
+
+
+@sentence.register
+def _(event: TokenIssued) -> str:
+    until = f" until {event.expires_at:%Y-%m-%d %H:%M} UTC" if event.expires_at else ""
+    return f"token {event.token_id} “{event.label}” speaks for user {event.user_id} as {event.role}{until}"
+
+
+@sentence.register
+def _(event: TokenRevoked) -> str:
+    return f"token {event.token_id} of user {event.user_id} was revoked"
+
+
+def _where(workspace: str | None) -> str:
+    return "everywhere" if workspace is None else f"in workspace {workspace or 'default'}"
 
 
 def _members(members: Iterable[GangMember]) -> str:

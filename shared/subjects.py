@@ -11,6 +11,7 @@ ask.<service>.<what>                       (core)    questions, answered by requ
 from typing import NamedTuple
 
 EVENTS, METRICS, LOGS = "EVENTS", "METRICS", "LOGS"
+SECRETS = "SECRETS"  # a key-value bucket: the gateway's, and nobody else's
 ALL_EVENTS, ALL_METRICS, ALL_LOGS = "tm.>", "metrics.>", "logs.>"
 ALL_HEALTH = "health.>"
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import secrets
 import sys
 import tempfile
 import time
@@ -28,6 +29,7 @@ from rich.table import Table
 from benchmarks.report import Row
 from benchmarks.time_travel import folding, life, reading
 from services.gateway import past
+from services.gateway.access.access import Access
 from services.gateway.api import Parts
 from services.gateway.app import make_app
 from services.gateway.position import Position
@@ -158,14 +160,18 @@ async def _gateway(client: Client, postgres_url: str) -> AsyncIterator[aiohttp.C
         postgres.pool(postgres_url, max_size=2) as database,
         postgres.pool(postgres_url, min_size=0, max_size=2, settings=past.SESSION) as before,
     ):
-        position, store = Position(), ObjectStore(UNUSED_S3)
+        position, store, token = Position(), ObjectStore(UNUSED_S3), secrets.token_hex()
+        known = Access(client, token)
         hearing = asyncio.create_task(position.run(postgres_url))
-        parts = Parts(client=client, database=database, past=before, store=store, position=position, pulse=Pulse())
+        parts = Parts(
+            client=client, database=database, past=before, store=store, position=position, pulse=Pulse(), access=known
+        )
         runner, port = web.AppRunner(make_app(parts, "127.0.0.1"), access_log=None), free_port()
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()
+        headers = {"Authorization": f"Bearer {token}"}
         try:
-            async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
+            async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", headers=headers) as http:
                 yield http
         finally:
             hearing.cancel()

@@ -33,12 +33,16 @@ class Servers:
 
     def api(self) -> httpx.Client:
         """A client of the gateway."""
-        return httpx.Client(base_url=f"http://{HOST}:{self.gateway_port}/api/v1", timeout=60)
+        headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+        return httpx.Client(base_url=f"http://{HOST}:{self.gateway_port}/api/v1", timeout=60, headers=headers)
 
     def gateway_peak_bytes(self) -> int:
         """The most memory that the gateway ever held."""
         status = Path(f"/proc/{self.gateway.pid}/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+ADMIN_TOKEN = secrets.token_hex()
 
 
 @contextlib.contextmanager
@@ -48,7 +52,11 @@ def running(directory: Path) -> Iterator[Servers]:
     ports = {"nats": nats.port, "postgres": free_port(), "gateway": free_port(), "s3": free_port()}
     users = ("tracker", "gateway", "searcher", "scheduler")
     credentials = Credentials(
-        nats=dict.fromkeys(users, PASSWORD), postgres=PASSWORD, s3_access_key="none", s3_secret_key=secrets.token_hex()
+        nats=dict.fromkeys(users, PASSWORD),
+        postgres=PASSWORD,
+        s3_access_key="none",
+        s3_secret_key=secrets.token_hex(),
+        admin_token=ADMIN_TOKEN,
     )
     database = postgres.postgres_program(directory / "postgres", ports["postgres"], PASSWORD)
     services = {

@@ -14,6 +14,7 @@ from msgspec import Meta
 from nats.aio.client import Client
 
 from services.gateway import past
+from services.gateway.access.access import Access
 from services.gateway.past import ReadModel
 from services.gateway.position import Position
 from services.gateway.problems import not_found
@@ -44,9 +45,17 @@ class Parts:
     store: ObjectStore
     position: Position
     pulse: Pulse
+    access: Access
 
 
 PARTS = web.AppKey("parts", Parts)
+
+
+MAX_BODY_BYTES = 64 * 1024
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A JSON body."""
 
 
 class NoQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +76,7 @@ class PastQuery(Query, frozen=True, kw_only=True):
 
 QueryT = TypeVar("QueryT", bound=Query)
 AnyQueryT = TypeVar("AnyQueryT", bound=NoQuery)
+BodyT = TypeVar("BodyT", bound=Body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +95,11 @@ class Call(Generic[AnyQueryT]):
     def reading(self) -> AbstractAsyncContextManager[ReadModel]:
         """The read model as it is, or as it was when the query asks for that."""
         return nullcontext(self.parts.database) if self.as_of is None else past.as_of(self.parts.past, self.as_of)
+
+    @property
+    def access(self) -> Access:
+        """The users and their secrets."""
+        return self.parts.access
 
     def id(self, kind: str) -> str:
         """Return the id in the path. Raises Rejected (404) when no id of ours looks like that."""
@@ -110,6 +125,7 @@ class Route:
     status: int = HTTPStatus.OK
     problems: tuple[int, ...] = ()
     forms: tuple[str, ...] = ()  # parts of a multipart body
+    body: type[Body] | None = None
 
 
 def get(
@@ -138,16 +154,18 @@ def get(
     )
 
 
-def post(
+def post(  # noqa: PLR0913 # one for each property of the route
     path: str,
     respond: Callable[[Call[AnyQueryT]], Awaitable[web.StreamResponse]],
     answer: type[View],
     summary: str,
     *,
     query: type[AnyQueryT],
-    status: int,
-    problems: tuple[int, ...],
+    status: int = HTTPStatus.OK,
+    problems: tuple[int, ...] = (),
     forms: tuple[str, ...] = (),
+    body: type[Body] | None = None,
+    method: str = "POST",
 ) -> Route:
     """Return the route of a wish."""
 
@@ -155,8 +173,8 @@ def post(
         return await respond(Call(request, parse(query, request)))
 
     return Route(
-        method="POST", path=path, summary=summary, query=query, answer=answer, respond=answer_request, status=status,
-        problems=problems, forms=forms,
+        method=method, path=path, summary=summary, query=query, answer=answer, respond=answer_request, status=status,
+        problems=problems, forms=forms, body=body,
     )  # fmt: skip
 
 
@@ -191,3 +209,30 @@ def parse(query: type[AnyQueryT], request: web.Request) -> AnyQueryT:
     if problems:
         raise Rejected("the query has mistakes", tuple(problems), status=HTTPStatus.BAD_REQUEST)
     return msgspec.convert(values, query)
+
+
+async def read_body(request: web.Request, wanted: type[BodyT]) -> BodyT:
+    """Return the JSON body. Raises Rejected with every mistake in it."""
+    body = await request.content.read(MAX_BODY_BYTES + 1)
+    if len(body) > MAX_BODY_BYTES or not request.content.at_eof():
+        raise Rejected(f"the body has more than {MAX_BODY_BYTES} bytes", status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    try:
+        given = msgspec.json.decode(body, type=dict[str, object])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Rejected(f"the body is no JSON object: {error}", status=HTTPStatus.BAD_REQUEST) from error
+    problems: list[Problem] = []
+    fields = {field.name: field for field in msgspec.structs.fields(wanted)}
+    problems += [
+        Problem(name[:100], "is not known here", f"known: {', '.join(fields)}") for name in given if name not in fields
+    ]
+    for name, field in fields.items():
+        if name not in given:
+            problems += [Problem(name, "is missing")] if field.required else []
+            continue
+        try:
+            msgspec.convert(given[name], field.type)
+        except msgspec.ValidationError as error:
+            problems.append(Problem(name, str(error)))
+    if problems:
+        raise Rejected("the body has mistakes", tuple(problems))
+    return msgspec.convert(given, wanted)

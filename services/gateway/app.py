@@ -8,6 +8,7 @@ from aiohttp import web
 from nats.aio.client import Client
 
 from services.gateway import guard, openapi, page, past, problems, sse
+from services.gateway.access import access, permit
 from services.gateway.api import PARTS, Parts
 from services.gateway.collector import Collector
 from services.gateway.position import Position
@@ -29,12 +30,13 @@ _log = logging.getLogger(__name__)
 
 def make_app(parts: Parts, host: str, published: frozenset[str] = frozenset()) -> web.Application:
     """Return the application over these parts, for a server that listens on `host` and is `published` under names."""
-    app = web.Application(middlewares=[problems.problems, guard.guard(guard.own_names(host, published))])
+    own = guard.own_names(host, published)
+    app = web.Application(middlewares=[problems.problems, guard.guard(own), access.authenticate(parts.access)])
     app[PARTS] = parts
     app[sse.STREAMS] = set()
     app[EXPORTS] = asyncio.Semaphore(MAX_EXPORTS)
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, route.respond)
+        app.router.add_route(route.method, route.path, permit.permitted(route))
     description = json.dumps(openapi.document()).encode()
 
     async def describe(request: web.Request) -> web.StreamResponse:
@@ -58,12 +60,16 @@ async def serve(settings: Settings) -> None:
         asyncio.TaskGroup() as tasks,
     ):
         position, pulse, store = Position(), Pulse(), ObjectStore(settings.s3)
+        known = access.Access(client, settings.admin_token)
         await pulse.listen(client)
+        tasks.create_task(known.run(), name="follow the users")
         tasks.create_task(position.run(settings.postgres_url), name="hear the tracker")
         tasks.create_task(_ensure_bucket(store), name="ensure the bucket")
         tasks.create_task(Collector(client, database, store, position).run(), name="collect checkpoints")
         tasks.create_task(_beat(client, position), name="beat")
-        parts = Parts(client=client, database=database, past=before, store=store, position=position, pulse=pulse)
+        parts = Parts(
+            client=client, database=database, past=before, store=store, position=position, pulse=pulse, access=known
+        )
         app = make_app(parts, settings.host, settings.names)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
         await runner.setup()

@@ -9,6 +9,7 @@ from typing import Any
 from nats.aio.client import Client
 
 from services.gateway import decide
+from services.gateway.access.access import principal
 from services.gateway.decide import STATE_INTENTS, Intent
 from services.gateway.problems import not_found
 from services.gateway.views import Checkpoint, ExperimentState
@@ -25,11 +26,11 @@ from shared.events import (
     SearchLimitsSet,
     TrialCanceled,
 )
-from shared.ids import CheckpointId, ExperimentId, TrialId
+from shared.events.user import UserEvent
+from shared.ids import CheckpointId, ExperimentId, TrialId, UserId
 from shared.log import Recorded
 from shared.objectstore import ObjectStore, code_key
 
-USER = "local"  # everybody who reaches this machine, until there is a login
 MAX_SEED = 2**31
 EXPERIMENT = "experiment"
 
@@ -134,9 +135,17 @@ async def administer(client: Client, change: Event) -> int:
         return await _append_change(client, change)
 
 
-async def _append_change(client: Client, change: Event) -> int:
+async def change_user(client: Client, change: UserEvent, *, actor: UserId | None = None) -> int:
+    """Append what happened to a user and return its sequence. Raises Conflict when somebody else was faster.
+
+    `actor` is who did it, if that is not yet known from the request.
+    """
+    return await _append_change(client, change, actor=actor)
+
+
+async def _append_change(client: Client, change: Event, *, actor: UserId | None = None) -> int:
     before = await _last(client, subjects.aggregate_subject(subjects.GATEWAY, change.aggregate, change.aggregate_id))
-    return await _append(client, change, expected=before.seq if before else 0)
+    return await _append(client, change, expected=before.seq if before else 0, actor=actor)
 
 
 async def _ask(client: Client, experiment_id: ExperimentId, intent: Intent) -> int:
@@ -166,11 +175,11 @@ async def _newest(
     return max(found, key=lambda recorded: recorded.seq, default=None)
 
 
-async def _append(client: Client, event: Event, *, expected: int) -> int:
-    about = getattr(event, "experiment_id", event.aggregate_id)
-    envelope = log.envelope_of(event, writer=subjects.GATEWAY, actor=USER, correlation=about)
+async def _append(client: Client, event: Event, *, expected: int, actor: UserId | None = None) -> int:
+    about, who = getattr(event, "experiment_id", event.aggregate_id), actor or principal.get().user_id
+    envelope = log.envelope_of(event, writer=subjects.GATEWAY, actor=who, correlation=about)
     seq = await log.append_once(client, envelope, expected=expected)
-    _log.info("intent appended", extra={"event": envelope.name, "experiment": event.aggregate_id, "seq": seq})
+    _log.info("intent appended", extra={"event": envelope.name, event.aggregate: event.aggregate_id, "seq": seq})
     return seq
 
 

@@ -13,19 +13,25 @@ from typing import Any
 import msgspec
 
 from services.gateway import problems
+from services.gateway.access.access import COOKIE
 from services.gateway.api import PREFIX, NoQuery, Route
 from services.gateway.routes import ROUTES
 from services.gateway.views import Problem, View
 
 _REFERENCE = "#/components/schemas/{name}"
+_SCHEMES = {
+    "token": {"type": "http", "scheme": "bearer", "description": "of the administrator, or of a user"},
+    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "a browser's login"},
+}
 _BINARY = {"type": "string", "format": "binary"}
-_ALWAYS = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE)
+_ALWAYS = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def document(routes: Iterable[Route] = ROUTES) -> dict[str, Any]:
     """Return the description of the routes."""
     routes = tuple(routes)
-    views = [route.answer for route in routes if not isinstance(route.answer, str)]
+    views: list[type] = [route.answer for route in routes if not isinstance(route.answer, str)]
+    views += [route.body for route in routes if route.body]
     _, schemas = msgspec.json.schema_components([*dict.fromkeys(views), Problem], ref_template=_REFERENCE)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
@@ -38,7 +44,8 @@ def document(routes: Iterable[Route] = ROUTES) -> dict[str, Any]:
             "description": "Errors are problem documents (RFC 9457). TM-Seq is the log's sequence an answer shows.",
         },
         "paths": paths,
-        "components": {"schemas": dict(sorted(schemas.items()))},
+        "components": {"schemas": dict(sorted(schemas.items())), "securitySchemes": _SCHEMES},
+        "security": [{"token": []}, {"session": []}],
     }
 
 
@@ -48,6 +55,8 @@ def _path(route: Route) -> str:
 
 def _operation(route: Route) -> dict[str, Any]:
     failures = {*_ALWAYS, *route.problems} if route.path.startswith(PREFIX) else set()
+    if route.body:
+        failures |= {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
     operation: dict[str, Any] = {
         "summary": route.summary,
         "parameters": [*_path_parameters(route), *_query_parameters(route.query)],
@@ -59,6 +68,9 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.forms:
         form = {"type": "object", "properties": dict.fromkeys(route.forms, _BINARY), "required": list(route.forms)}
         operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": form}}}
+    if route.body:
+        schema = {"$ref": _REFERENCE.format(name=route.body.__name__)}
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     return operation
 
 

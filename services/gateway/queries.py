@@ -61,10 +61,13 @@ LEFT JOIN LATERAL (
 )
 
 
-async def experiments(database: ReadModel, limit: int, before: int) -> views.ExperimentPage:
-    """Return experiments, newest first, of those submitted before a sequence."""
-    which = "SELECT * FROM experiments WHERE submitted_seq < $1 ORDER BY submitted_seq DESC LIMIT $2"
-    rows = await database.fetch(_EXPERIMENTS.format(which=which), before, limit + 1)
+async def experiments(
+    database: ReadModel, limit: int, before: int, workspaces: frozenset[str] | None
+) -> views.ExperimentPage:
+    """Return experiments of these workspaces (None: of all), newest first, of those submitted before a sequence."""
+    mine = "($3::text[] IS NULL OR config->>'workspace' = ANY($3))"
+    which = f"SELECT * FROM experiments WHERE submitted_seq < $1 AND {mine} ORDER BY submitted_seq DESC LIMIT $2"
+    rows = await database.fetch(_EXPERIMENTS.format(which=which), before, limit + 1, workspaces)
     cursor = str(rows[limit - 1]["submitted_seq"]) if len(rows) > limit else None
     return views.ExperimentPage(items=[_experiment(row) for row in rows[:limit]], next_cursor=cursor)
 

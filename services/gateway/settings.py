@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from shared import settings
 from shared.settings import S3Settings
 
+MIN_TOKEN = 20
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Where the servers are, where to listen (TM_GATEWAY_HOST, _PORT), and the host names that lead here (_NAMES)."""
+    """Where the servers are, where to listen (TM_GATEWAY_HOST, _PORT), and the host names that lead here (_NAMES);
+    TM_ADMIN_TOKEN opens everything."""
 
     nats_url: str
     postgres_url: str
     s3: S3Settings
+    admin_token: str
     host: str
     port: int
     names: frozenset[str] = frozenset()
@@ -28,7 +32,15 @@ class Settings:
             nats_url=settings.nats_url(),
             postgres_url=settings.postgres_url(),
             s3=S3Settings.from_environment(),
+            admin_token=_admin_token(),
             host=os.environ.get("TM_GATEWAY_HOST", "127.0.0.1"),
             port=int(port),
             names=frozenset(os.environ.get("TM_GATEWAY_NAMES", "").lower().replace(",", " ").split()),
         )
+
+
+def _admin_token() -> str:
+    token = settings.required("TM_ADMIN_TOKEN")
+    if len(token) < MIN_TOKEN or not token.isascii():
+        raise SystemExit(f"TM_ADMIN_TOKEN has {len(token)} characters; it must be {MIN_TOKEN} or more, drawn at random")
+    return token

@@ -65,6 +65,18 @@ from shared.events.trial import (
     TrialPreempted,
     TrialStarted,
 )
+from shared.events.user import (
+    PasswordChanged,
+    Role,
+    RoleGranted,
+    RoleRevoked,
+    TokenIssued,
+    TokenRevoked,
+    UserCreated,
+    UserDisabled,
+    UserEnabled,
+    UserEvent,
+)
 
 CATALOGUE: dict[str, type[Event]] = {
     event.__name__: event
@@ -115,6 +127,14 @@ CATALOGUE: dict[str, type[Event]] = {
         TrialPreempted,
         TrialExited,
         AuditSealed,
+        UserCreated,
+        UserDisabled,
+        UserEnabled,
+        PasswordChanged,
+        RoleGranted,
+        RoleRevoked,
+        TokenIssued,
+        TokenRevoked,
     )
 }
 
@@ -171,6 +191,7 @@ __all__ = [
     "Origin",
     "OriginKind",
     "Outcome",
+    "PasswordChanged",
     "PolicyType",
     "PoolConfigured",
     "PoolPolicy",
@@ -178,10 +199,15 @@ __all__ = [
     "PreemptionRequested",
     "ReleaseReason",
     "RendezvousOpened",
+    "Role",
+    "RoleGranted",
+    "RoleRevoked",
     "SearchLimitsSet",
     "Share",
     "Slot",
     "SlotKind",
+    "TokenIssued",
+    "TokenRevoked",
     "TrialCanceled",
     "TrialClosed",
     "TrialEnd",
@@ -193,4 +219,8 @@ __all__ = [
     "TrialRetried",
     "TrialStarted",
     "TrialStopped",
+    "UserCreated",
+    "UserDisabled",
+    "UserEnabled",
+    "UserEvent",
 ]

@@ -131,6 +131,10 @@ class Deployment:
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment, cwd=DEPLOYMENT)
         return done.stdout
 
+    def admin_token(self) -> str:
+        """The token that opens everything, as an administrator of the machine finds it."""
+        return self.compose("exec", "-T", "gateway", "cat", "/run/trainmaster/gateway/TM_ADMIN_TOKEN").strip()
+
     def containers(self) -> dict[str, dict[str, Any]]:
         """What the engine says of each container, by its service and number: gateway, agent-2 and so on."""
         ids = self.engine.docker(

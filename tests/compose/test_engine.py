@@ -138,7 +138,7 @@ def up(deployment: Deployment) -> None:
 
 
 def client(deployment: Deployment) -> Client:
-    return Client(f"http://127.0.0.1:{deployment.port}")
+    return Client(f"http://127.0.0.1:{deployment.port}", deployment.admin_token())
 
 
 def shown(platform: Client) -> list[Any]:

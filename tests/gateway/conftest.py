@@ -25,6 +25,9 @@ from tests.support.eventually import eventually
 from tests.support.servers import NatsServer
 from trainmaster.embedded.program import free_port
 
+ADMIN_TOKEN = "the administrator of the tests"
+AS_ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+
 CONFIG = """
 name: digits
 entrypoint: python train.py
@@ -96,13 +99,18 @@ async def running(*services: Any) -> AsyncIterator[None]:
 async def api(nats_server: NatsServer, postgres_url: str, s3: S3Settings) -> AsyncIterator[Api]:
     """A gateway that serves, and its tracker."""
     settings = Settings(
-        nats_url=nats_server.url_as("gateway"), postgres_url=postgres_url, s3=s3, host="127.0.0.1", port=free_port()
+        nats_url=nats_server.url_as("gateway"),
+        postgres_url=postgres_url,
+        s3=s3,
+        host="127.0.0.1",
+        port=free_port(),
+        admin_token=ADMIN_TOKEN,
     )
     tracker = TrackerSettings(nats_url=nats_server.url_as("tracker"), postgres_url=postgres_url)
     url = f"http://127.0.0.1:{settings.port}"
     async with (
         running(serve(settings), serve_tracker(tracker)),
-        aiohttp.ClientSession() as http,
+        aiohttp.ClientSession(headers=AS_ADMIN) as http,
         broker.connect(nats_server.url, "test") as log,
     ):
         await eventually(lambda: _serves(http, url))

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.gateway import sse
+from services.gateway.access.access import Access
 from services.gateway.api import Parts
 from services.gateway.app import make_app, serve
 from services.gateway.openapi import document
@@ -28,7 +29,7 @@ from shared.events import CheckpointFile
 from shared.ids import ExperimentId
 from shared.objectstore import ObjectStore, checkpoint_key, manifest_key
 from shared.settings import S3Settings
-from tests.gateway.conftest import Api, running
+from tests.gateway.conftest import ADMIN_TOKEN, Api, running
 from tests.support.eventually import eventually
 from tests.support.servers import NatsServer
 from tests.tracker import story
@@ -228,15 +229,17 @@ async def test_a_client_that_does_not_read_is_dropped(
     async with broker.connect(nats_server.url, "test") as log, postgres.pool(postgres_url, max_size=1) as database:
         for index in range(1, 41):
             await story.tell(log, [story.exited(index, error="x" * 500_000)])
+        known, store = Access(log, ADMIN_TOKEN), ObjectStore(s3)
         parts = Parts(
-            client=log, database=database, past=database, store=ObjectStore(s3), position=Position(), pulse=Pulse()
+            client=log, database=database, past=database, store=store, position=Position(), pulse=Pulse(), access=known
         )
         app = make_app(parts, "127.0.0.1")
         runner, port = web.AppRunner(app, access_log=None), free_port()
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()
         _, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET /api/v1/events/stream?after=0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        writer.write(b"GET /api/v1/events/stream?after=0 HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        writer.write(f"Authorization: Bearer {ADMIN_TOKEN}\r\n\r\n".encode())
         await eventually(lambda: bool(app[sse.STREAMS]))
         await eventually(lambda: not app[sse.STREAMS])
         writer.close()

@@ -15,7 +15,7 @@ async def test_a_submission_is_on_the_log_in_the_store_and_in_the_answer(api: Ap
     message = await log.last_of(api.log, subjects.event_filter("gateway", "experiment", shown["id"]))
     assert message is not None and message.seq == shown["seq"]
     envelope = codec.decode(message.body)
-    assert isinstance(envelope.event, ExperimentSubmitted) and envelope.actor == "local"
+    assert isinstance(envelope.event, ExperimentSubmitted) and envelope.actor == "admin"
     assert isinstance(envelope.event.config["reproducibility"]["experiment_seed"], int)
     assert (shown["state"], shown["progress"], shown["trials"]["total"]) == ("ACTIVE", 0.0, 0)
     assert shown["searcher"] == {"name": "random", "metric": "accuracy", "smaller_is_better": False, "max_trials": 2}

@@ -13,7 +13,7 @@ from services.tracker.service import serve as serve_tracker
 from services.tracker.settings import Settings as TrackerSettings
 from shared import broker
 from shared.settings import S3Settings
-from tests.gateway.conftest import Api, running
+from tests.gateway.conftest import ADMIN_TOKEN, AS_ADMIN, Api, running
 from tests.support.eventually import eventually
 from tests.support.servers import PASSWORD, NatsServer, RunningServer
 from tests.tracker import story
@@ -39,12 +39,17 @@ async def test_a_killed_database_and_a_killed_broker_are_waited_for(
 ) -> None:
     server, postgres_url = database
     settings = Settings(
-        nats_url=nats_server.url_as("gateway"), postgres_url=postgres_url, s3=s3, host="127.0.0.1", port=free_port()
+        nats_url=nats_server.url_as("gateway"),
+        postgres_url=postgres_url,
+        s3=s3,
+        host="127.0.0.1",
+        port=free_port(),
+        admin_token=ADMIN_TOKEN,
     )
     tracker = TrackerSettings(nats_url=nats_server.url_as("tracker"), postgres_url=postgres_url)
     async with (
         running(serve(settings), serve_tracker(tracker)),
-        aiohttp.ClientSession() as http,
+        aiohttp.ClientSession(headers=AS_ADMIN) as http,
         broker.connect(nats_server.url, "test") as log,
     ):
         api = Api(http=http, url=f"http://127.0.0.1:{settings.port}", log=log, settings=settings)

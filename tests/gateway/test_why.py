@@ -216,11 +216,11 @@ async def test_an_experiment_tells_what_its_trials_do_and_who_changed_what(sched
     paused = await scheduled.post(f"/api/v1/experiments/{experiment_id}/pause")
     why = await _why(scheduled, "experiments", experiment_id, paused["seq"])
     assert (why["kind"], why["state"]) == ("experiment", "PAUSED")
-    assert why["head"] == "It is paused by local, with 0 open trials"
+    assert why["head"] == "It is paused by admin, with 0 open trials"
     changes = [one["text"] for one in why["explanations"] if one["topic"] == "change"]
     assert changes[0].startswith(f"experiment {experiment_id} “digits” was submitted")
-    assert changes[1] == f"experiment {experiment_id} has priority 7 from here on by local"
-    assert changes[2] == f"experiment {experiment_id} was paused by local"
+    assert changes[1] == f"experiment {experiment_id} has priority 7 from here on by admin"
+    assert changes[2] == f"experiment {experiment_id} was paused by admin"
     assert [item["name"] for item in why["chain"]] == ["ExperimentSubmitted", "JobPrioritySet", "ExperimentPaused"]
 
 

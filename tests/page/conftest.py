@@ -133,9 +133,10 @@ def own_platform(request: pytest.FixtureRequest) -> RunningPlatform:
 
 
 @pytest.fixture(scope="session")
-def site(page_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(page_url: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The platform under test."""
-    with Client(page_url) as client:
+    token = os.environ.get("TM_TOKEN") or str(request.getfixturevalue("platform").token)
+    with Client(page_url, token) as client:
         yield Site(url=page_url, client=client, directory=tmp_path_factory.mktemp("page"))
 
 
@@ -184,10 +185,12 @@ def complaints() -> Complaints:
 
 
 @pytest.fixture
-def page(browser: Browser, page_url: str, complaints: Complaints) -> Iterator[Page]:
+def page(browser: Browser, page_url: str, site: Site, complaints: Complaints) -> Iterator[Page]:
     """A tab at the platform's address. Afterwards nothing may have been complained about."""
     context = browser.new_context(base_url=page_url, viewport={"width": 1360, "height": 900})
     context.set_default_timeout(WAIT_MS)
+    code = site.client.access.login_code()["code"]
+    assert context.request.post("/api/v1/session", data={"code": code}).ok  # the tab shares its cookies
     tab = context.new_page()
     tab.on("console", complaints.hear)
     tab.on("pageerror", lambda error: complaints.messages.append(str(error)))

@@ -120,7 +120,7 @@ def test_an_experiment_tells_where_it_stands_and_why_it_is_over(page: Page, cras
     expect(why.locator(".reason")).to_contain_text("It is FAILED: 0 trials completed, 3 failed")
     expect(why.locator(".answer", has_text="3 trials FAILED")).to_contain_text("ZeroDivisionError")
     expect(why.locator(".answer", has_text="Why it is over")).to_be_visible()
-    expect(why.locator(".answer", has_text="Where it came from")).to_contain_text("by local")
+    expect(why.locator(".answer", has_text="Where it came from")).to_contain_text("by admin")
 
 
 def test_an_agent_tells_what_it_ran_and_for_whom(page: Page, finished: str) -> None:
@@ -223,13 +223,35 @@ def test_the_keyboard_reaches_an_experiment_from_the_list(page: Page, finished: 
     assert page.evaluate("location.hash") == f"#/experiments/{finished}"
 
 
-def test_no_page_is_wider_than_a_phone(browser: Browser, page_url: str, finished: str) -> None:
-    context = browser.new_context(base_url=page_url, viewport={"width": 390, "height": 844})
-    page = context.new_page()
+def test_no_page_is_wider_than_a_phone(page: Page, finished: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
     for place in ("", f"experiments/{finished}", f"trials/{finished}-1", "cluster", "events"):
         page.goto(f"/#/{place}")
         expect(page.locator("table").first).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, place
+
+
+def test_a_stranger_logs_in_and_out(browser: Browser, page_url: str, site: Site, finished: str) -> None:
+    site.client.access.create_user("ada", full_name="Ada", is_service=False)
+    site.client.access.set_password("ada", "correct horse battery")
+    site.client.access.grant("ada", "viewer", None)
+    context = browser.new_context(base_url=page_url)
+    page = context.new_page()
+    page.goto(f"/#/experiments/{finished}")
+    page.get_by_label("User").fill("ada")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_contain_text("wrong user or password")
+    page.get_by_label("Password").fill("correct horse battery")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_contain_text("learning")
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_label("User")).to_be_visible()
+    address = f"/#/login/{site.client.access.login_code()['code']}/experiments/{finished}"
+    page.goto(address)
+    page.reload()  # the same page with another hash is no navigation
+    expect(page.locator("h1")).to_contain_text("learning")
+    assert page.evaluate("location.hash") == f"#/experiments/{finished}"
     context.close()
 
 

@@ -48,6 +48,7 @@ from shared.events import (
     Origin,
     OriginKind,
     Outcome,
+    PasswordChanged,
     PolicyType,
     PoolConfigured,
     PoolPolicy,
@@ -55,10 +56,15 @@ from shared.events import (
     PreemptionRequested,
     ReleaseReason,
     RendezvousOpened,
+    Role,
+    RoleGranted,
+    RoleRevoked,
     SearchLimitsSet,
     Share,
     Slot,
     SlotKind,
+    TokenIssued,
+    TokenRevoked,
     TrialCanceled,
     TrialClosed,
     TrialEnd,
@@ -69,8 +75,21 @@ from shared.events import (
     TrialRetried,
     TrialStarted,
     TrialStopped,
+    UserCreated,
+    UserDisabled,
+    UserEnabled,
 )
-from shared.ids import AgentId, AllocationId, CheckpointId, ExperimentId, PoolId, TrialId, limit_id
+from shared.ids import (
+    AgentId,
+    AllocationId,
+    CheckpointId,
+    ExperimentId,
+    PoolId,
+    TokenId,
+    TrialId,
+    UserId,
+    limit_id,
+)
 
 EXPERIMENT = ExperimentId("k3f9x2ab")
 TRIAL = TrialId("k3f9x2ab-7")
@@ -201,6 +220,20 @@ SAMPLES: tuple[Event, ...] = (
         public_key=b"\x06" * 32,
         signature=b"\x07" * 64,
     ),
+    UserCreated(user_id=UserId("ada"), full_name="Ada Lovelace", is_service=True),
+    UserDisabled(user_id=UserId("ada")),
+    UserEnabled(user_id=UserId("ada")),
+    PasswordChanged(user_id=UserId("ada")),
+    RoleGranted(user_id=UserId("ada"), role=Role.EDITOR, workspace="vision"),
+    RoleRevoked(user_id=UserId("ada"), workspace="vision"),
+    TokenIssued(
+        user_id=UserId("ada"),
+        token_id=TokenId("0123456789ab"),
+        label="nightly",
+        role=Role.VIEWER,
+        expires_at=datetime(2030, 2, 3, tzinfo=UTC),
+    ),
+    TokenRevoked(user_id=UserId("ada"), token_id=TokenId("0123456789ab")),
 )
 
 

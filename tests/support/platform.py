@@ -23,6 +23,12 @@ class RunningPlatform:
     url: str
     data: Path
 
+    @property
+    def token(self) -> str:
+        """The administrator's token."""
+        token: str = json.loads((self.data / "credentials.json").read_text())["admin_token"]
+        return token
+
     def tm(self, *words: str, timeout_s: float = COMMAND_TIMEOUT_S) -> subprocess.CompletedProcess[str]:
         """Run a tm command and return how it ended, with what it printed."""
         return run_tm(*words, env={"TM_DATA": str(self.data)}, timeout_s=timeout_s)

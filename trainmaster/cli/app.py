@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": ("demo", "Start a platform, run a real search, show the result"),
     "up": ("platform", "Start the platform on this machine"),
     "down": ("platform", "Stop the platform"),
+    "open": ("login", "Open the page in a browser, logged in"),
     "status": ("status", "Show the platform's processes, agents and log"),
     "submit": ("submit", "Submit an experiment"),
     "validate": ("validate", "Check an experiment file"),
@@ -41,6 +42,11 @@ COMMANDS = {
     "limits": ("pools", "List what workspaces are limited to; change it"),
     "simulate": ("simulate", "Run the scheduler on a pool described in a file"),
     "whatif": ("whatif", "Replay the log under another policy or on more agents"),
+    "login": ("login", "Log in at a platform of others"),
+    "logout": ("login", "Forget a login"),
+    "whoami": ("login", "Show who you are to the platform"),
+    "user": ("users", "Manage users and their roles"),
+    "token": ("users", "Manage tokens of programs"),
     "rebuild": ("rebuild", "Fold the read model again from the log"),
     "check": ("testing", "Check format, lint, types and import rules"),
     "test": ("testing", "Run the checks and all tests"),
@@ -61,7 +67,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"trainmaster.cli.{COMMANDS[cmd_name][0]}")
-        found: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        name = cmd_name.replace("-", "_")
+        found: click.Command = getattr(module, f"{name}_" if name == "open" else name)
         return found
 
     def resolve_command(

@@ -10,6 +10,7 @@ import click
 from trainmaster.cli.checkout import ROOT
 from trainmaster.cli.experiments import print_experiment, warn_of_silence
 from trainmaster.cli.follow import follow
+from trainmaster.cli.login import login_address
 from trainmaster.cli.options import data_option, json_option, platform_client
 from trainmaster.cli.output import figures, number, print_json
 from trainmaster.client import Client
@@ -32,7 +33,8 @@ def demo(data: str | None, *, keep: bool, as_json: bool) -> None:
     directory = DataDirectory.named(data)
     with _platform(directory, keep=keep) as stays, platform_client(str(directory.path)) as client:
         submitted = client.submit(EXPERIMENT, EXPERIMENT.parent)
-        click.echo(f"experiment {submitted['id']} is submitted: {client.url}/#/experiments/{submitted['id']}", err=True)
+        click.echo(f"experiment {submitted['id']} is submitted; look at it (the address logs you in once):", err=True)
+        click.echo(f"  {login_address(client, 'experiments', submitted['id'])}", err=True)
         experiment = follow(client, submitted["id"])
         seconds = round(time.monotonic() - started, 1)
         if as_json:
@@ -103,7 +105,7 @@ def _tell(experiment: Experiment, seconds: float, client: Client, directory: Dat
     click.echo(f"best: {best['trial_id']}, {metric}\n      {figures(best['hyperparameters'])}\n\nwhere to look:")
     data = str(directory.path)
     places = [
-        (client.url, "the page"),
+        (command("open", data), "the page, in a browser"),
         (command(f"why {best['trial_id']}", data), "every event that led to the best trial"),
         (command("tap --after 0", data), "the whole event log, live"),
         (command(f"checkpoint download {best['checkpoint_id']}", data), "the best trial's weights"),

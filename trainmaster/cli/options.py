@@ -2,11 +2,12 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 import click
 
-from trainmaster.client import ApiError, Client, NoPlatform, Unreachable, find_url
+from trainmaster.client import ApiError, Client, NoPlatform, Unreachable, find_platform
 from trainmaster.client.hints import command
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,13 +31,16 @@ def platform_client(data: str | None, as_of: str | int | None = None) -> Iterato
     With `as_of` it reads as things were then, and stderr says after which event that is.
     """
     try:
-        with Client(find_url(data), _tell_lost, as_of=as_of) as client:
+        with Client(*find_platform(data), _tell_lost, as_of=as_of) as client:
             yield client
             if as_of is not None:
                 click.echo(f"as of event {client.as_of_seq}", err=True)
     except Unreachable as error:
         raise click.ClickException(f"{error}. Is it up? See: {command('status', data)}") from error
-    except (ApiError, NoPlatform) as error:
+    except ApiError as error:
+        hint = f". Log in with: {command('login')}" if error.status == HTTPStatus.UNAUTHORIZED else ""
+        raise click.ClickException(f"{error}{hint}") from error
+    except NoPlatform as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -89,4 +89,4 @@ def _tell(url: str, directory: DataDirectory, *, as_json: bool, stays: bool = Fa
     click.echo(f"Trainmaster is up: {url}  (data in {directory.path})")
     if stays:
         data = str(directory.path)
-        click.echo(f"Ctrl-C stops it. Next, in another terminal: {command('submit FILE', data)}, {command('ls', data)}")
+        click.echo(f"Ctrl-C stops it. In another terminal: {command('submit FILE', data)}, {command('open', data)}")

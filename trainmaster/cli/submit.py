@@ -41,6 +41,7 @@ def _tell(experiment: Experiment, url: str, data: str | None) -> None:
     id_ = experiment["id"]
     click.echo(f"experiment {id_} is submitted: {url}/#/experiments/{id_}")
     places = [
+        (command(f"open {id_}", data), "its page in a browser, logged in"),
         (command("ls", data), "how far all experiments are"),
         (command(f"show {id_}", data), "its trials now"),
         (command(f"logs -f {id_}-1", data), "what its first trial writes"),

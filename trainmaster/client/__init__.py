@@ -1,13 +1,13 @@
 """A typed Python client of the platform's HTTP API.
 
-from trainmaster.client import Client, find_url
+from trainmaster.client import Client, find_platform
 
-with Client(find_url()) as client:
+with Client(*find_platform()) as client:
     experiment = client.submit(Path("search.yaml"), Path("code"))
 """
 
 from trainmaster.client.client import Client
 from trainmaster.client.errors import ApiError, NoPlatform, Unreachable
-from trainmaster.client.find import find_url
+from trainmaster.client.find import find_platform
 
-__all__ = ["ApiError", "Client", "NoPlatform", "Unreachable", "find_url"]
+__all__ = ["ApiError", "Client", "NoPlatform", "Unreachable", "find_platform"]

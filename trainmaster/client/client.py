@@ -12,9 +12,9 @@ from urllib.parse import quote
 import httpx
 
 from shared import archive
-from shared.errors import Problem
 from trainmaster.client import sse
-from trainmaster.client.errors import ApiError, Unreachable
+from trainmaster.client.access import Access
+from trainmaster.client.errors import Unreachable, check
 from trainmaster.client.shapes import (
     Agent,
     Checkpoint,
@@ -53,12 +53,21 @@ class Client:
     then. `as_of_seq` is the sequence that was meant, known with the first answer: all answers are about one moment.
     """
 
-    def __init__(self, url: str, on_lost: Callable[[], None] = lambda: None, *, as_of: str | int | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str | None,
+        on_lost: Callable[[], None] = lambda: None,
+        *,
+        as_of: str | int | None = None,
+    ) -> None:
         self.url = url.rstrip("/")
         self.as_of_seq: int | None = None
         self._as_of = as_of
         self._on_lost = on_lost
-        self._http = httpx.Client(base_url=f"{self.url}/api/v1", timeout=TIMEOUT_S)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx.Client(base_url=f"{self.url}/api/v1", timeout=TIMEOUT_S, headers=headers)
+        self.access = Access(self._json)
 
     def __enter__(self) -> Self:
         return self
@@ -264,23 +273,35 @@ class Client:
         return answer
 
     def _json(
-        self, method: str, path: str, *, query: Query | None = None, files: dict[str, bytes] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        files: dict[str, bytes] | None = None,
+        body: object = None,
     ) -> dict[str, Any]:
-        answer: dict[str, Any] = self._request(method, path, query=query, files=files).json()
+        answer: dict[str, Any] = self._request(method, path, query=query, files=files, body=body).json()
         return answer
 
     def _request(
-        self, method: str, path: str, *, query: Query | None = None, files: dict[str, bytes] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        files: dict[str, bytes] | None = None,
+        body: object = None,
     ) -> httpx.Response:
         with self._reaching():
-            response = self._http.request(method, path, params=_given(query), files=files)
-            _check(response)
+            response = self._http.request(method, path, params=_given(query), files=files, json=body)
+            check(response)
         return response
 
     @contextlib.contextmanager
     def _open(self, method: str, path: str, query: Query | None = None) -> Iterator[httpx.Response]:
         with self._reaching(), self._http.stream(method, path, params=_given(query)) as response:
-            _check(response)
+            check(response)
             yield response
 
     def _followed(self, path: str, query: Query, patience_s: float | None) -> Iterator[sse.ServerEvent]:
@@ -294,7 +315,7 @@ class Client:
         with self._http.stream("GET", path, params=_given(query), headers=headers, timeout=timeout) as response:
             if response.status_code in _AWAY:
                 raise Unreachable(f"the platform at {self.url} is not ready")
-            _check(response)
+            check(response)
             yield response
 
     @contextlib.contextmanager
@@ -316,16 +337,3 @@ def _word(value: object) -> str | None:
 
 def _given(query: Query | None) -> dict[str, str | int]:
     return {name: value for name, value in (query or {}).items() if value is not None}
-
-
-def _check(response: httpx.Response) -> None:
-    if response.is_success:
-        return
-    body = response.read()
-    try:
-        problem = json.loads(body)
-        problems = tuple(Problem(e["path"], e["message"], e.get("suggestion")) for e in problem.get("errors", ()))
-        title, detail = problem["title"], problem.get("detail", "")
-    except (ValueError, KeyError, TypeError):
-        title, detail, problems = f"HTTP {response.status_code}", body[:500].decode(errors="replace"), ()
-    raise ApiError(response.status_code, title, detail, problems)

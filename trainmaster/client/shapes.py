@@ -366,3 +366,59 @@ class DiffPart(TypedDict):
 
 #: What changed between two moments.
 Diff = TypedDict("Diff", {"from": Moment, "to": Moment, "parts": list[DiffPart]})
+
+
+class Granted(TypedDict):
+    """A role, in a workspace or (None) everywhere."""
+
+    role: str
+    workspace: str | None
+
+
+class Session(TypedDict):
+    """Who is asking; `at_most` is what the token is limited to."""
+
+    user_id: str
+    full_name: str
+    grants: list[Granted]
+    at_most: str
+    expires_at: str | None
+
+
+class LoginCode(TypedDict):
+    """A code that logs a browser in once."""
+
+    code: str
+    expires_at: str
+
+
+class User(TypedDict):
+    """A user and what the user may do."""
+
+    user_id: str
+    full_name: str
+    is_service: bool
+    enabled: bool
+    created_at: str
+    grants: list[Granted]
+    seq: int
+
+
+class Token(TypedDict):
+    """A token without its secret."""
+
+    token_id: str
+    user_id: str
+    label: str
+    role: str
+    issued_at: str
+    expires_at: str | None
+
+
+class NewToken(TypedDict):
+    """A token: shown this once."""
+
+    token: str
+    token_id: str
+    user_id: str
+    expires_at: str | None

@@ -63,7 +63,7 @@ def secret_files(credentials: Credentials) -> dict[str, str]:
     keys = {"TM_S3_ACCESS_KEY": credentials.s3_access_key, "TM_S3_SECRET_KEY": credentials.s3_secret_key}
     database = {"TM_POSTGRES_URL": f"postgresql://trainmaster:{credentials.postgres}@postgres:5432/{DATABASE}"}
     more: dict[str, Mapping[str, str]] = {
-        subjects.GATEWAY: keys | database,
+        subjects.GATEWAY: keys | database | {"TM_ADMIN_TOKEN": credentials.admin_token},
         subjects.TRACKER: database,
     }
     files = {

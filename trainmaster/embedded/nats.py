@@ -2,8 +2,9 @@
 
 The permissions are what makes a writer's name on an event worth something: a service may publish events under its
 own name only and read through inboxes that nobody else can see; nobody but the administrator may create, change,
-purge or delete a stream. An agent may create consumers on EVENTS only: a consumer's delivery subject is no
-publication to the broker, and on LOGS, which the agent fills itself, it would be a way to forge an event.
+purge or delete a stream. The bucket of secrets is the gateway's alone. An agent may create consumers on EVENTS only: a
+consumer's delivery subject is no publication to the broker, and on LOGS, which the agent fills itself, it would be a
+way to forge an event.
 """
 
 import asyncio
@@ -27,7 +28,24 @@ _MEMORY_LIMIT = "192MiB"
 #: Streams are bounded by their own limits; the server's default would be a share of the free disk, and refuse them.
 _MAX_FILE_STORE = "1TB"
 
-_READ_API = ("$JS.API.INFO", "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>")
+_READ_API = (
+    "$JS.API.INFO",
+    *(
+        subject
+        for stream in (subjects.EVENTS, subjects.METRICS, subjects.LOGS)
+        for subject in (
+            f"$JS.API.STREAM.INFO.{stream}",
+            f"$JS.API.STREAM.MSG.GET.{stream}",
+            f"$JS.API.DIRECT.GET.{stream}",
+            f"$JS.API.DIRECT.GET.{stream}.>",
+        )
+    ),
+)
+_SECRETS_API = (
+    f"$KV.{subjects.SECRETS}.>",
+    f"$JS.API.STREAM.INFO.KV_{subjects.SECRETS}",
+    f"$JS.API.DIRECT.GET.KV_{subjects.SECRETS}.>",
+)
 _FOLLOW_API = ("$JS.API.CONSUMER.CREATE.>", "$JS.API.CONSUMER.INFO.>", "$JS.API.CONSUMER.DELETE.>", "$JS.FC.>")
 _AGENT_API = (
     "$JS.API.INFO",
@@ -118,7 +136,8 @@ def _publish(user: str) -> list[str]:
         return list(_READER_API)
     own = f"tm.{user}.>"
     if user in SERVICES:
-        return [own, subjects.health_subject(user, "*"), *_READ_API, *_FOLLOW_API]
+        more = _SECRETS_API if user == subjects.GATEWAY else ()
+        return [own, subjects.health_subject(user, "*"), *_READ_API, *_FOLLOW_API, *more]
     agent_id = user.removeprefix("worker-")
     volume = [subjects.metrics_subject(agent_id, "*"), f"logs.{agent_id}.>"]
     return [own, subjects.health_subject("worker", agent_id), *volume, *_AGENT_API]

@@ -21,11 +21,12 @@ def service_programs(ports: dict[str, int], credentials: Credentials, state: Pat
     """Return the four services that are not agents."""
     postgres = {"TM_POSTGRES_URL": postgres_url(ports["postgres"], credentials.postgres)}
     gateway = {"TM_GATEWAY_HOST": HOST, "TM_GATEWAY_PORT": str(ports["gateway"])}
+    admin = {"TM_ADMIN_TOKEN": credentials.admin_token}
     more = {
         subjects.SCHEDULER: {"TM_STATE_DIR": str(state)} | _passed_on("TM_POOL_POLICY"),
         subjects.SEARCHER: {"TM_STATE_DIR": str(state)},
         subjects.TRACKER: postgres | {"TM_AUDIT_KEY": str(state.parent / "audit.key")},
-        subjects.GATEWAY: postgres | gateway | s3_environment(ports, credentials),
+        subjects.GATEWAY: postgres | gateway | admin | s3_environment(ports, credentials),
     }
     return [
         _python(service, service, {"TM_NATS_URL": _nats_url(ports, credentials, service)} | extra)

@@ -147,7 +147,9 @@ class Platform:
         wanted = set(agent_ids(len(self._plan.slots)))
         while True:
             with contextlib.suppress(OSError, TimeoutError):
-                agents = (await http_json(self._ports["gateway"], "/api/v1/agents"))["items"]
+                agents = (await http_json(self._ports["gateway"], "/api/v1/agents", self._credentials.admin_token))[
+                    "items"
+                ]
                 joined = {
                     agent["id"]
                     for agent in agents

@@ -13,9 +13,12 @@ from services.gateway.routes import (
     metrics,
     pools,
     raw,
+    session,
     status,
     submit,
+    tokens,
     trials,
+    users,
     why,
 )
 
@@ -35,4 +38,7 @@ ROUTES: tuple[Route, ...] = (
     *events.ROUTES,
     *raw.ROUTES,
     *status.ROUTES,
+    *session.ROUTES,
+    *tokens.ROUTES,
+    *users.ROUTES,
 )

@@ -8,11 +8,12 @@ from aiohttp import web
 from msgspec import Meta
 
 from services.gateway import administration, admission, cluster, decide, intents, queries
+from services.gateway.access.access import principal
 from services.gateway.api import PREFIX, Call, NoQuery, PastQuery, Route, get, json_response, post
 from services.gateway.decide import Intent
 from services.gateway.past import ReadModel
 from services.gateway.views import CheckpointList, Experiment, ExperimentDetail, ExperimentPage, TrialPage
-from shared.events import JobEvent, JobMoved
+from shared.events import JobEvent, JobMoved, Role
 from shared.ids import ExperimentId
 
 MAX_CURSOR = 2**63 - 1
@@ -49,10 +50,11 @@ class SearchQuery(NoQuery, frozen=True, kw_only=True):
 
 
 async def list_experiments(call: Call[PageQuery]) -> ExperimentPage:
-    """Experiments, newest first."""
+    """Experiments of the workspaces that are open to who asks, newest first."""
     before = int(call.query.cursor) if call.query.cursor else MAX_CURSOR
+    mine = principal.get().workspaces(Role.VIEWER)
     async with call.reading() as database:
-        return await queries.experiments(database, call.query.limit, before)
+        return await queries.experiments(database, call.query.limit, before, mine)
 
 
 async def show_experiment(call: Call[PastQuery]) -> ExperimentDetail:

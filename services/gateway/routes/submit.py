@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import BodyPartReader, web
 
 from services.gateway import administration, admission, cluster, decide, intents, queries
+from services.gateway.access import permit
 from services.gateway.api import PREFIX, Call, NoQuery, json_response, post
 from services.gateway.views import (
     Experiment,
@@ -18,7 +19,7 @@ from services.gateway.views import (
 from services.gateway.warm_start import with_observations
 from shared.archive import MAX_ARCHIVE_BYTES
 from shared.errors import Problem, Rejected
-from shared.events import ExperimentSubmitted
+from shared.events import ExperimentSubmitted, Role
 
 MAX_CONFIG_BYTES = 1024 * 1024
 LIMITS = {"config": MAX_CONFIG_BYTES, "code": MAX_ARCHIVE_BYTES}
@@ -35,6 +36,7 @@ async def submit(call: Call[NoQuery]) -> web.StreamResponse:
         async with asyncio.timeout(UPLOAD_TIMEOUT_S):
             form = await _read_form(call.request)
         config = await intents.read_submission(_text(form["config"]), form["code"])
+        permit.require(Role.EDITOR, config["workspace"])
         agents = await cluster.agents(parts.database)
         pools = administration.admission_pools(await administration.pools(parts.database, agents), agents)
         config = admission.admit(config, pools, await administration.admission_limits(parts.database))

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.eventually import eventually_sync
 from tests.support.platform import RunningPlatform, run_tm, start_platform, stop_platform
+from trainmaster.client import Client
 from trainmaster.embedded.directory import DataDirectory
 
 pytestmark = pytest.mark.timeout(240)
@@ -45,7 +46,7 @@ def test_two_platforms_run_side_by_side(own: RunningPlatform, tmp_path: Path) ->
     other = start_platform(tmp_path / "other", "cpu:1", "cpu:1")
     try:
         assert other.url != own.url
-        eventually_sync(lambda: _agents(other.url) == ["local", "local-2"], timeout_s=RECOVERY_S)
+        eventually_sync(lambda: _agents(other) == ["local", "local-2"], timeout_s=RECOVERY_S)
         assert _is_ready(own.url)
     finally:
         stop_platform(other)
@@ -54,13 +55,13 @@ def test_two_platforms_run_side_by_side(own: RunningPlatform, tmp_path: Path) ->
 def test_down_leaves_no_process_and_up_goes_on_where_it_was(tmp_path: Path) -> None:
     data = tmp_path / "data"
     first = start_platform(data, "cpu:1")
-    events = _last_seq(first.url)
+    events = _last_seq(first)
     stop_platform(first)
     assert _processes_of(data) == []
     second = start_platform(data, "cpu:1")
     try:
         assert second.url == first.url
-        assert _last_seq(second.url) > events
+        assert _last_seq(second) > events
     finally:
         stop_platform(second)
     assert _processes_of(data) == []
@@ -83,13 +84,14 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def _agents(url: str) -> list[str]:
-    return [agent["id"] for agent in httpx.get(f"{url}/api/v1/agents", timeout=10).json()["items"]]
+def _agents(platform: RunningPlatform) -> list[str]:
+    with Client(platform.url, platform.token) as client:
+        return [agent["id"] for agent in client.agents()]
 
 
-def _last_seq(url: str) -> int:
-    seq: int = httpx.get(f"{url}/api/v1/status", timeout=10).json()["log"]["last_seq"]
-    return seq
+def _last_seq(platform: RunningPlatform) -> int:
+    with Client(platform.url, platform.token) as client:
+        return client.status()["log"]["last_seq"]
 
 
 def _processes_of(data: Path) -> list[str]:

@@ -65,8 +65,14 @@ export async function getAll(path, { cap, ...options }) {
   return { items, complete: !cursor };
 }
 
+/** End the login of this browser. */
+export async function logOut() {
+  await call(urlOf("/session"), { method: "DELETE", headers: { accept: "application/json" } });
+}
+
 /** Ask for a change. Returns the stream sequence at which it is on the log (0 if the server does not say). */
-export async function post(path) {
-  const response = await call(urlOf(path), { method: "POST", headers: { accept: "application/json" } });
+export async function post(path, body) {
+  const headers = { accept: "application/json", ...(body && { "content-type": "application/json" }) };
+  const response = await call(urlOf(path), { method: "POST", headers, body: body && JSON.stringify(body) });
   return Number(response.headers.get("TM-Seq") ?? 0);
 }

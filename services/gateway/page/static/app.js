@@ -1,12 +1,14 @@
 /** The page: a frame with the ways to go, and the page that the address names. */
+import { get, logOut, post } from "./api.js";
 import { connect, watchConnection } from "./live.js";
 import { Agent } from "./pages/agent.js";
 import { Cluster } from "./pages/cluster.js";
 import { Events } from "./pages/events.js";
 import { Experiment } from "./pages/experiment.js";
 import { Experiments } from "./pages/experiments.js";
+import { Login } from "./pages/login.js";
 import { Trial } from "./pages/trial.js";
-import { usePlace } from "./router.js";
+import { link, place, usePlace } from "./router.js";
 import { Component, html, render, useEffect, useState } from "./view.js";
 
 const TITLES = { experiments: "Experiments", cluster: "Cluster", events: "Events" };
@@ -61,7 +63,18 @@ function useConnection() {
 
 const SAID = { connecting: "connecting", open: "live", lost: "reconnecting", asleep: "asleep" };
 
-function Top({ room, state }) {
+/** Who is logged in, and the way out. */
+function Who({ session }) {
+  const leave = async () => {
+    await logOut();
+    location.reload();
+  };
+  const title = session.grants.map(({ role, workspace }) => `${role} ${workspace === null ? "everywhere" : `in ${workspace || "default"}`}`).join(", ");
+  return html`<span class="who" title=${title}>${session.user_id}
+    <button type="button" onClick=${leave}>Log out</button></span>`;
+}
+
+function Top({ room, state, session }) {
   return html`<header class="top">
     <a class="skip" href="#main" onClick=${(click) => {
       click.preventDefault();
@@ -72,10 +85,11 @@ function Top({ room, state }) {
       ${WAYS.map(({ name, href, title }) => html`<a key=${name} href=${href} aria-current=${name === room ? "page" : null}>${title}</a>`)}
     </nav>
     <span class="connection ${state}" role="status" data-connection=${state}>${SAID[state]}</span>
+    <${Who} session=${session} />
   </header>`;
 }
 
-function App() {
+function App({ session }) {
   const current = usePlace();
   const state = useConnection();
   const room = current.parts[0] ?? "experiments";
@@ -84,13 +98,38 @@ function App() {
     scrollTo(0, 0);
   }, [room, current.parts[1]]);
   return html`
-    <${Top} room=${ROOMS[room] ?? room} state=${state} />
+    <${Top} room=${ROOMS[room] ?? room} state=${state} session=${session} />
     ${state === "lost" && html`<div class="banner" role="alert">The server does not answer; reconnecting. What you see may be old.</div>`}
     <main id="main" tabindex="-1"><${Guard} key=${current.parts.join("/")}>${pageAt(current)}<//></main>
   `;
 }
 
 const root = document.getElementById("app");
-root.replaceChildren();
-render(html`<${App} />`, root);
-connect();
+
+function show(component) {
+  root.replaceChildren();
+  render(component, root);
+}
+
+/** Use the code in the address, if there is one: `tm open` makes such addresses. Returns why it opens nothing. */
+async function useCode() {
+  const { parts: [room, code, ...target] } = place();
+  if (room !== "login" || !code) return null;
+  history.replaceState(null, "", link(...target));
+  return post("/session", { code }).then(() => null, (error) => error.message);
+}
+
+/** Show the page to somebody known, the login to everybody else. */
+async function enter() {
+  const reason = await useCode();
+  try {
+    const session = await get("/session");
+    show(html`<${App} session=${session} />`);
+    connect();
+  } catch (error) {
+    if (error.status === 401) show(html`<${Login} reason=${reason} onDone=${() => location.reload()} />`);
+    else setTimeout(enter, PATIENCE_MS);
+  }
+}
+
+enter();

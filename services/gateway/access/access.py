@@ -1,0 +1,125 @@
+"""Who a request comes from: the platform's own token, a token of a user, or a browser's login.
+
+Every request under /api/ needs one; what it may do is its route's to say (services.gateway.api).
+"""
+
+import asyncio
+import hmac
+import logging
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from nats.aio.client import Client
+
+from services.gateway import guard
+from services.gateway.access.codes import Codes
+from services.gateway.access.patience import Patience
+from services.gateway.access.people import People, Principal, evolve, principal_of, root
+from services.gateway.access.secrets import Secrets
+from services.gateway.problems import problem
+from shared import log, subjects
+from shared.codec import Undecodable
+from shared.log import Follower
+
+COOKIE = "tm_session"
+API = "/api/"
+SESSION = "/api/v1/session"
+REALM = {"WWW-Authenticate": 'Bearer realm="trainmaster"'}
+
+#: Who asks, for whoever appends an event on the way.
+principal: ContextVar[Principal] = ContextVar("principal")
+
+_log = logging.getLogger(__name__)
+
+
+class Access:
+    """The people, kept up with the log, and their secrets."""
+
+    def __init__(self, client: Client, root_token: str) -> None:
+        self.people = People()
+        self.secrets = Secrets(client)
+        self.codes = Codes()
+        self.patience = Patience()
+        self._client = client
+        self._root_token = root_token.encode()
+        self._follower = Follower(client, subjects.EVENTS, filters=[subjects.event_filter(subjects.GATEWAY, "user")])
+        self._position = 0
+        self._has_read = asyncio.Condition()
+        self.is_ready = False
+
+    async def run(self) -> None:
+        """Follow what the log says about users, for ever."""
+        while True:
+            for message in await self._follower.next():
+                try:
+                    recorded = log.decode_recorded(message)
+                except (Undecodable, ValueError) as error:
+                    _log.error("event set aside", extra={"seq": message.seq, "error": str(error)})
+                else:
+                    if recorded.event is not None:
+                        evolve(self.people, recorded)
+                self._position = message.seq
+            self.is_ready = self.is_ready or self._follower.at_head
+            async with self._has_read:
+                self._has_read.notify_all()
+
+    async def wait(self, seq: int, timeout_s: float = 2.0) -> None:
+        """Return once what this event says holds here, or after `timeout_s`: then it does soon."""
+        try:
+            async with asyncio.timeout(timeout_s), self._has_read:
+                await self._has_read.wait_for(lambda: self._position >= seq)
+        except TimeoutError:
+            _log.warning("an event about a user is late", extra={"seq": seq, "position": self._position})
+
+    async def who(self, token: str) -> Principal | None:
+        """Return whom a token speaks for, None when it opens nothing."""
+        if hmac.compare_digest(token.encode(), self._root_token):
+            return root()
+        token_id = await self.secrets.opens(token)
+        return None if token_id is None else principal_of(self.people, token_id, datetime.now(UTC))
+
+
+def authenticate(access: Access) -> Middleware:
+    """Return the middleware that lets nobody unknown at the API."""
+
+    @web.middleware
+    async def ask_who(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not request.path.startswith(API):
+            return await handler(request)
+        token, by_cookie = _presented(request)
+        if by_cookie and request.method not in guard.SAFE_METHODS and not _is_own_page(request):
+            return problem(HTTPStatus.FORBIDDEN, "a browser's login may be used by the gateway's own page only")
+        known = await access.who(token) if token else None
+        if known is None and not (request.path == SESSION and request.method == "POST"):
+            if not access.is_ready:
+                return problem(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway has not read yet who may do what")
+            return unauthorized("this token opens nothing; it may have expired" if token else "log in first: tm login")
+        if known is not None:
+            principal.set(known)
+        return await handler(request)
+
+    return ask_who
+
+
+def unauthorized(reason: str) -> web.Response:
+    """Return the answer to somebody unknown."""
+    response = problem(HTTPStatus.UNAUTHORIZED, reason)
+    response.headers.update(REALM)
+    return response
+
+
+def _presented(request: web.Request) -> tuple[str | None, bool]:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token:
+        return token.strip(), False
+    return request.cookies.get(COOKIE), COOKIE in request.cookies
+
+
+def _is_own_page(request: web.Request) -> bool:
+    """A page of ours says where it comes from; SameSite=Strict keeps the cookie from all others in any case."""
+    origin = request.headers.get("Origin")
+    return origin is not None and urlsplit(origin).netloc == request.headers.get("Host")

@@ -1,0 +1,123 @@
+"""What each route demands: the one place where roles are enforced.
+
+A route's first path segment says whose things it is about. What belongs to an experiment belongs to its workspace;
+somebody who may not even look there is told that there is no such thing. What no rule names is for those who may look
+everywhere, and to be changed by administrators only.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from http import HTTPStatus
+
+from aiohttp import web
+
+from services.gateway.access.access import principal
+from services.gateway.access.people import Principal
+from services.gateway.api import PARTS, PREFIX, Parts, Route
+from services.gateway.problems import not_found
+from shared.errors import Rejected
+from shared.events import Role
+
+Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Scope(Enum):
+    """Where a role must be held."""
+
+    WORKSPACE = "in the workspace of what is asked about; of a list, in any"
+    SOMEWHERE = "in any workspace"
+    EVERYWHERE = "in all workspaces"
+    SELF = "nowhere: everybody about themselves"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What looking and changing demand."""
+
+    scope: Scope
+    look: Role = Role.VIEWER
+    change: Role = Role.ADMIN
+
+
+OTHERWISE = Rule(scope=Scope.EVERYWHERE)
+RULES = {
+    "experiments": Rule(scope=Scope.WORKSPACE, change=Role.EDITOR),
+    "trials": Rule(scope=Scope.WORKSPACE, change=Role.EDITOR),
+    "checkpoints": Rule(scope=Scope.WORKSPACE, change=Role.EDITOR),
+    "agents": Rule(scope=Scope.SOMEWHERE, change=Role.OPERATOR),
+    "pools": Rule(scope=Scope.SOMEWHERE, change=Role.OPERATOR),
+    "queue": Rule(scope=Scope.SOMEWHERE, change=Role.OPERATOR),
+    "limits": Rule(scope=Scope.SOMEWHERE, change=Role.ADMIN),
+    "status": Rule(scope=Scope.SOMEWHERE),
+    "schema": Rule(scope=Scope.SOMEWHERE),
+    "session": Rule(scope=Scope.SELF),
+    "tokens": Rule(scope=Scope.SELF),
+    "users": Rule(scope=Scope.EVERYWHERE, look=Role.ADMIN, change=Role.ADMIN),
+}
+
+_OF_EXPERIMENT = "SELECT e.config->>'workspace' FROM {} o JOIN experiments e ON e.id = o.experiment_id WHERE o.id = $1"
+_WORKSPACE_OF = {
+    "experiments": "SELECT config->>'workspace' FROM experiments WHERE id = $1",
+    "trials": _OF_EXPERIMENT.format("trials"),
+    "checkpoints": _OF_EXPERIMENT.format("checkpoints"),
+}
+
+
+def rule_of(route: Route) -> Rule:
+    """Return what a route demands."""
+    return RULES.get(_segment(route.path), OTHERWISE)
+
+
+def permitted(route: Route) -> Respond:
+    """Return a route's answer to those who may have it; others are refused (Rejected, 403 or 404)."""
+    if not route.path.startswith(PREFIX):
+        return route.respond
+    rule, is_look = rule_of(route), route.method == "GET"
+    needed = rule.look if is_look else rule.change
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        if rule.scope is not Scope.SELF:
+            await _check(request, principal.get(), rule.scope, needed, _segment(route.path))
+        return await route.respond(request)
+
+    return respond
+
+
+def require(needed: Role, workspace: str) -> None:
+    """Raise Rejected (403) unless who asks has this role in a workspace that only the body names."""
+    asking = principal.get()
+    if not asking.may(needed, workspace):
+        raise _refusal(asking, needed, f"in workspace {workspace}")
+
+
+async def _check(request: web.Request, asking: Principal, scope: Scope, needed: Role, segment: str) -> None:
+    if scope is Scope.EVERYWHERE:
+        if not asking.may(needed):
+            raise _refusal(asking, needed, "everywhere")
+        return
+    if scope is Scope.WORKSPACE and "id" in request.match_info and not asking.may(needed):
+        name = request.match_info["id"]
+        workspace = await _workspace(request.app[PARTS], segment, name)
+        if workspace is None or not asking.may(Role.VIEWER, workspace):
+            raise not_found(segment.removesuffix("s"), repr(name[:100]))
+        if not asking.may(needed, workspace):
+            raise _refusal(asking, needed, f"in workspace {workspace}")
+        return
+    if asking.workspaces(needed) == frozenset():
+        raise _refusal(asking, needed, "in any workspace")
+
+
+async def _workspace(parts: Parts, segment: str, name: str) -> str | None:
+    found: str | None = await parts.database.fetchval(_WORKSPACE_OF[segment], name.replace("\0", ""))
+    return found
+
+
+def _refusal(asking: Principal, needed: Role, where: str) -> Rejected:
+    limit = f"; this token is limited to {asking.at_most}" if asking.at_most is not Role.ADMIN else ""
+    reason = f"this needs the role {needed} {where}, which {asking.user_id} does not have{limit}"
+    return Rejected(reason, status=HTTPStatus.FORBIDDEN)
+
+
+def _segment(path: str) -> str:
+    return path.removeprefix(f"{PREFIX}/").split("/")[0]

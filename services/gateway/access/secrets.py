@@ -1,0 +1,109 @@
+"""What must never be on the log: hashes of passwords and of tokens, in a bucket that only the gateway may open.
+
+A password is kept as argon2id (RFC 9106). A token's secret has 256 random bits, so SHA-256 is enough for it.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import secrets
+
+import nats.errors
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from nats.aio.client import Client
+from nats.js.errors import KeyNotFoundError
+from nats.js.kv import KeyValue
+
+from shared.errors import Unavailable
+from shared.ids import TokenId, UserId
+from shared.subjects import SECRETS
+
+PREFIX = "tm"  # of a token, so that scanners of code can find one that leaked
+MAX_TOKEN = 200
+
+_hasher = PasswordHasher()
+#: Compared against when there is no such user, so that the time tells nothing.
+_NOBODY = _hasher.hash("nobody has this password")
+
+
+class Secrets:
+    """The bucket. Methods raise Unavailable when the broker does not answer."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._token_hashes: dict[TokenId, bytes] = {}  # they never change; revocation is the log's to say
+        self._hashing = asyncio.Semaphore(2)  # argon2 takes 64 MiB and a core at a time
+
+    async def new_token(self, token_id: TokenId) -> str:
+        """Draw a token's secret, keep its hash, and return the token: it is shown this once."""
+        secret = secrets.token_urlsafe(32)
+        await self._put(f"token.{token_id}", _digest(secret).hex().encode())
+        return f"{PREFIX}_{token_id}_{secret}"
+
+    async def opens(self, token: str) -> TokenId | None:
+        """Return which token this is, or None when it is none of ours. It may have expired or been revoked."""
+        prefix, _, rest = token.partition("_")
+        name, _, secret = rest.partition("_")
+        if prefix != PREFIX or not name or not secret or len(token) > MAX_TOKEN or not name.isalnum():
+            return None
+        token_id = TokenId(name)
+        known = self._token_hashes.get(token_id)
+        if known is None:
+            stored = await self._get(f"token.{token_id}")
+            if stored is None:
+                return None
+            known = self._token_hashes[token_id] = bytes.fromhex(stored.decode())
+        return token_id if hmac.compare_digest(known, _digest(secret)) else None
+
+    async def forget_token(self, token_id: TokenId) -> None:
+        """Forget a token's hash."""
+        self._token_hashes.pop(token_id, None)
+        bucket = await self._bucket()
+        await bucket.purge(f"token.{token_id}")
+
+    async def set_password(self, user_id: UserId, password: str) -> None:
+        """Keep the hash of a user's password in place of the former one."""
+        async with self._hashing:
+            hashed = await asyncio.to_thread(_hasher.hash, password)
+        await self._put(f"password.{user_id}", hashed.encode())
+
+    async def is_password(self, user_id: UserId, password: str) -> bool:
+        """Say whether this is the user's password. Takes as long when there is no such user."""
+        stored = await self._get(f"password.{user_id}")
+        async with self._hashing:
+            fits = await asyncio.to_thread(_verify, stored.decode() if stored else _NOBODY, password)
+        return fits and stored is not None
+
+    async def _put(self, key: str, value: bytes) -> None:
+        bucket = await self._bucket()
+        try:
+            await bucket.put(key, value)
+        except (nats.errors.Error, OSError) as error:
+            raise Unavailable(f"the broker did not keep a secret: {error!r}") from error
+
+    async def _get(self, key: str) -> bytes | None:
+        bucket = await self._bucket()
+        try:
+            return (await bucket.get(key)).value
+        except KeyNotFoundError:
+            return None
+        except (nats.errors.Error, OSError) as error:
+            raise Unavailable(f"the broker did not answer: {error!r}") from error
+
+    async def _bucket(self) -> KeyValue:
+        try:
+            return await self._client.jetstream().key_value(SECRETS)
+        except (nats.errors.Error, OSError) as error:
+            raise Unavailable(f"the broker did not answer: {error!r}") from error
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def _verify(hashed: str, password: str) -> bool:
+    try:
+        return _hasher.verify(hashed, password)
+    except (VerificationError, InvalidHashError):
+        return False

@@ -1,0 +1,153 @@
+"""Users and their roles: an administrator's work."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from aiohttp import web
+from msgspec import Meta
+
+from services.gateway import intents
+from services.gateway.access import decide
+from services.gateway.access.people import User
+from services.gateway.api import PREFIX, Body, Call, NoQuery, Query, get, json_response, post, read_body
+from services.gateway.views import Granted, UserList, UserView
+from shared.events import Role
+from shared.events.user import UserEvent
+
+Workspace = Annotated[str, Meta(min_length=1, max_length=64)]
+Password = Annotated[str, Meta(max_length=decide.MAX_PASSWORD)]
+
+
+class WantedUser(Body, frozen=True, kw_only=True):
+    """Who is to be made known. A service account has no password."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=63)]
+    full_name: Annotated[str, Meta(max_length=200)] = ""
+    is_service: bool = False
+
+
+class WantedPassword(Body, frozen=True, kw_only=True):
+    """A user's new password."""
+
+    password: Password
+
+
+class WantedRole(Body, frozen=True, kw_only=True):
+    """A role in a workspace, or without one everywhere."""
+
+    role: Role
+    workspace: Workspace | None = None
+
+
+class RoleQuery(NoQuery, frozen=True, kw_only=True):
+    """The role in which workspace; without one, the role everywhere."""
+
+    workspace: Workspace | None = None
+
+
+async def list_users(call: Call[Query]) -> UserList:
+    """All users by name."""
+    people = call.access.people.users
+    return UserList(items=[view(people[name]) for name in sorted(people)])
+
+
+async def show(call: Call[Query]) -> UserView:
+    """One user."""
+    return view(decide.find(call.access.people, call.id("user")))
+
+
+async def create(call: Call[NoQuery]) -> web.StreamResponse:
+    """Make a user known; without a role it may do nothing yet."""
+    asked = await read_body(call.request, WantedUser)
+    event = decide.create(call.access.people, asked.name, asked.full_name, is_service=asked.is_service)
+    return await _changed(call, event, HTTPStatus.CREATED)
+
+
+async def enable(call: Call[NoQuery]) -> web.StreamResponse:
+    """Let a disabled user in again."""
+    return await _changed(call, decide.enable(call.access.people, call.id("user"), enabled=True))
+
+
+async def disable(call: Call[NoQuery]) -> web.StreamResponse:
+    """Keep a user out, at once and with all tokens."""
+    return await _changed(call, decide.enable(call.access.people, call.id("user"), enabled=False))
+
+
+async def set_password(call: Call[NoQuery]) -> web.StreamResponse:
+    """Set a user's password."""
+    asked = await read_body(call.request, WantedPassword)
+    event = decide.change_password(call.access.people, call.id("user"), asked.password)
+    await call.access.secrets.set_password(event.user_id, asked.password)
+    return await _changed(call, event)
+
+
+async def grant(call: Call[NoQuery]) -> web.StreamResponse:
+    """Give a user a role, in place of the one there."""
+    asked = await read_body(call.request, WantedRole)
+    return await _changed(call, decide.grant(call.access.people, call.id("user"), asked.role, asked.workspace))
+
+
+async def revoke(call: Call[RoleQuery]) -> web.StreamResponse:
+    """Take a role away."""
+    return await _changed(call, decide.revoke(call.access.people, call.id("user"), call.query.workspace))
+
+
+async def _changed(
+    call: Call[NoQuery] | Call[RoleQuery], event: UserEvent, status: int = HTTPStatus.OK
+) -> web.Response:
+    seq = await intents.change_user(call.parts.client, event)
+    await call.access.wait(seq)
+    return json_response(view(decide.find(call.access.people, event.user_id)), seq=seq, status=status)
+
+
+def view(user: User) -> UserView:
+    """Return a user as the API shows it."""
+    return UserView(
+        user_id=user.user_id,
+        full_name=user.full_name,
+        is_service=user.is_service,
+        enabled=user.enabled,
+        created_at=user.created_at,
+        grants=[Granted(role=role, workspace=where) for where, role in user.grants.items()],
+        seq=user.seq,
+    )
+
+
+_ONE = f"{PREFIX}/users/{{id}}"
+
+ROUTES = (
+    get(f"{PREFIX}/users", list_users, Query, UserList, "List the users"),
+    post(
+        f"{PREFIX}/users",
+        create,
+        UserView,
+        "Make a user known",
+        status=HTTPStatus.CREATED,
+        body=WantedUser,
+        problems=(400, 409, 422),
+        query=NoQuery,
+    ),
+    get(_ONE, show, Query, UserView, "Show a user"),
+    post(f"{_ONE}/enable", enable, UserView, "Let a disabled user in again", problems=(404, 409), query=NoQuery),
+    post(f"{_ONE}/disable", disable, UserView, "Keep a user out, with all tokens", problems=(404, 409), query=NoQuery),
+    post(
+        f"{_ONE}/password",
+        set_password,
+        UserView,
+        "Set a user's password",
+        body=WantedPassword,
+        problems=(400, 404, 409, 422),
+        query=NoQuery,
+    ),
+    post(
+        f"{_ONE}/roles",
+        grant,
+        UserView,
+        "Give a user a role in a workspace, or everywhere",
+        body=WantedRole,
+        problems=(400, 404, 422),
+        method="PUT",
+        query=NoQuery,
+    ),
+    post(f"{_ONE}/roles", revoke, UserView, "Take a role away", query=RoleQuery, problems=(404, 409), method="DELETE"),
+)

@@ -1,0 +1,84 @@
+"""tm login, logout, whoami, open."""
+
+import os
+import webbrowser
+
+import click
+
+from trainmaster.cli.options import data_option, experiment_id, json_option, platform_client, trial_id
+from trainmaster.cli.output import print_json
+from trainmaster.client import ApiError, Client, Unreachable, logins
+from trainmaster.client.access import log_in
+from trainmaster.client.hints import command
+
+DAYS = 90
+
+
+@click.command()
+@click.argument("url", envvar="TM_URL")
+@click.option("--user", prompt="User", help="Who you are there.")
+@click.option("--password", envvar="TM_PASSWORD", prompt="Password", hide_input=True, help="Better left to be asked.")
+@click.option("--days", type=click.IntRange(1, 3650), default=DAYS, show_default=True, help="How long it lasts.")
+def login(url: str, user: str, password: str, days: int) -> None:
+    """Log in at the platform at URL; the commands find the token where TM_URL says the same."""
+    try:
+        logins.write(url, log_in(url, user, password, days=days))
+    except (ApiError, Unreachable) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"logged in as {user} for {days} days, kept in {logins.path()}")
+    if os.environ.get("TM_URL", "").rstrip("/") != url.rstrip("/"):
+        click.echo(f"now: export TM_URL={url}")
+
+
+@click.command()
+@click.argument("url", envvar="TM_URL")
+def logout(url: str) -> None:
+    """Forget the token of the platform at URL."""
+    if logins.read(url) is None:
+        raise click.ClickException(f"nobody is logged in at {url}")
+    logins.write(url, None)
+    click.echo(f"logged out of {url}; the token goes on until it expires: {command('token revoke TOKEN')} ends it")
+
+
+@click.command()
+@data_option
+@json_option
+def whoami(data: str | None, *, as_json: bool) -> None:
+    """Show who you are to the platform, and what you may do."""
+    with platform_client(data) as client:
+        session = client.access.session()
+    if as_json:
+        print_json(session)
+        return
+    click.echo(f"{session['user_id']} ({session['full_name']})")
+    for granted in session["grants"]:
+        click.echo(f"  {granted['role']} {where(granted['workspace'])}")
+    if not session["grants"]:
+        click.echo("  no role yet: an administrator gives one")
+
+
+@click.command(name="open")
+@click.argument("id_", metavar="[EXPERIMENT|TRIAL]", required=False)
+@click.option("--print", "only_print", is_flag=True, help="Print the address instead of opening a browser.")
+@data_option
+def open_(id_: str | None, data: str | None, *, only_print: bool) -> None:
+    """Open the page in a browser, logged in as you: the address works once, for ten minutes."""
+    with platform_client(data) as client:
+        if id_ is None:
+            address = login_address(client)
+        elif "-" in id_:
+            address = login_address(client, "trials", trial_id(client, id_))
+        else:
+            address = login_address(client, "experiments", experiment_id(client, id_))
+    if only_print or not webbrowser.open(address):
+        click.echo(address)
+
+
+def login_address(client: Client, *target: str) -> str:
+    """Return an address of the page that logs a browser in, once, and shows the target."""
+    return "/".join([client.url, "#", "login", client.access.login_code()["code"], *target])
+
+
+def where(workspace: str | None) -> str:
+    """Return a workspace in words."""
+    return "everywhere" if workspace is None else f"in workspace {workspace or 'default'}"
