@@ -1,6 +1,5 @@
 """Limits that an administrator sets for a workspace, or for each."""
 
-from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated
 
@@ -67,28 +66,24 @@ async def _administer(call: Call[LimitQuery] | Call[ScopeQuery], event: LimitEve
 
 ROUTES = (
     get(f"{PREFIX}/limits", list_limits, PastQuery, LimitList, "List what workspaces are limited to"),
-    replace(
-        post(
-            f"{PREFIX}/limits",
-            set_limit,
-            LimitList,
-            "Limit the slots and the priority of a workspace, or of each",
-            query=LimitQuery,
-            status=HTTPStatus.OK,
-            problems=(),
-        ),
+    post(
+        f"{PREFIX}/limits",
+        set_limit,
+        LimitList,
+        "Limit the slots and the priority of a workspace, or of each",
+        query=LimitQuery,
+        status=HTTPStatus.OK,
+        problems=(),
         method="PUT",
     ),
-    replace(
-        post(
-            f"{PREFIX}/limits",
-            clear_limit,
-            LimitList,
-            "Lift a limit",
-            query=ScopeQuery,
-            status=HTTPStatus.OK,
-            problems=(404,),
-        ),
+    post(
+        f"{PREFIX}/limits",
+        clear_limit,
+        LimitList,
+        "Lift a limit",
+        query=ScopeQuery,
+        status=HTTPStatus.OK,
+        problems=(404,),
         method="DELETE",
     ),
 )

@@ -1,7 +1,6 @@
 """Resource pools: how each is scheduled, and what it has."""
 
 import math
-from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated
 
@@ -56,16 +55,14 @@ async def configure(call: Call[PolicyQuery]) -> web.StreamResponse:
 
 ROUTES = (
     get(f"{PREFIX}/pools", list_pools, PastQuery, PoolList, "List resource pools, their policies and what they have"),
-    replace(
-        post(
-            f"{PREFIX}/pools/{{id}}",
-            configure,
-            Pool,
-            "Set how a resource pool is scheduled",
-            query=PolicyQuery,
-            status=HTTPStatus.OK,
-            problems=(404,),
-        ),
+    post(
+        f"{PREFIX}/pools/{{id}}",
+        configure,
+        Pool,
+        "Set how a resource pool is scheduled",
+        query=PolicyQuery,
+        status=HTTPStatus.OK,
+        problems=(404,),
         method="PUT",
     ),
 )
