@@ -130,7 +130,7 @@ def test_an_agent_tells_what_it_ran_and_for_whom(page: Page, finished: str) -> N
     why = page.get_by_role("region", name="Why")
     expect(why.locator(".reason")).to_contain_text("It is up")
     expect(why.locator(".answer", has_text="When it joined")).to_contain_text("agent local joined pool default")
-    expect(why.locator(".answer", has_text="What it ran before").first).to_contain_text("of local, attempt")
+    expect(why.locator(".answer", has_text="What it ran before").first).to_contain_text("of admin, attempt")
 
 
 def test_the_queue_tells_what_a_trial_waits_for(page: Page, site: Site) -> None:

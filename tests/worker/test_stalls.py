@@ -35,13 +35,13 @@ with tm.trial() as trial:
 
 
 async def test_a_hang_is_told_with_the_stacks_of_all_ranks_and_counts_as_a_failure(tm: Cluster) -> None:
-    await tm.submit(with_sdk(HANGS), slots=2, more="stall_timeout: 1")
+    await tm.submit(with_sdk(HANGS), slots=2, more="stall_timeout: 5")
     async with tm.agent():
         await tm.allocate((AGENT, (0, 1)))
         exited = await tm.wait_for(TrialExited)
     assert (exited.outcome, exited.cause) == (Outcome.FAILED, FailureCause.STALLED)
     assert exited.error is not None
-    assert exited.error.startswith("ranks 0, 1 hung: no step, no report and no heartbeat for 1 s (stall_timeout)")
+    assert exited.error.startswith("ranks 0, 1 hung: no step, no report and no heartbeat for 5 s (stall_timeout)")
     assert exited.error.splitlines()[-1] == exited.error.splitlines()[0]
     assert "wait_for_the_other" in exited.error
     assert (await tm.wait_for_line("in wait_for_nobody"))[:2] == (1, "stderr")
