@@ -1,4 +1,4 @@
-"""Who may talk to the gateway while there is no login: programs, and pages that the gateway itself served.
+"""Who may talk to the gateway at all, before anybody is asked who they are: programs, and pages that it served itself.
 
 A page of another site can make a browser send requests here. It is recognised by its Origin; and when its name was
 made to point at this machine (DNS rebinding), by the Host header, which then carries that name. An address in

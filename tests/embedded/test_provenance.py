@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import nats.errors
 import pytest
 from nats.aio.client import Client
 
@@ -95,6 +96,20 @@ async def test_services_follow_the_log_with_their_permissions(nats_server: NatsS
             messages = await eventually(follower.next)
             assert [message.seq for message in messages] == [1]
             await follower.close()
+
+
+@pytest.mark.parametrize("user", [subjects.SEARCHER, subjects.SCHEDULER, subjects.TRACKER, "worker-a1"])
+async def test_nobody_but_the_gateway_reads_secrets(nats_server: NatsServer, user: str) -> None:
+    async with broker.connect(nats_server.url_as(subjects.GATEWAY), "gateway") as gateway:
+        await (await gateway.jetstream().key_value(subjects.SECRETS)).put("token.t1", b"hash")
+    async with broker.connect(nats_server.url_as(user), user) as client:
+        request = {
+            "stream_name": "KV_SECRETS",
+            "config": {"deliver_subject": client.new_inbox(), "ack_policy": "none", "deliver_policy": "all"},
+        }
+        for question in ("CONSUMER.CREATE.KV_SECRETS", "DIRECT.GET.KV_SECRETS.$KV.SECRETS.token.t1"):
+            with pytest.raises(nats.errors.TimeoutError):  # the broker leaves a forbidden question unanswered
+                await client.request(f"$JS.API.{question}", json.dumps(request).encode(), timeout=0.3)
 
 
 async def test_the_scheduler_hears_heartbeats(nats_server: NatsServer, agent: Client) -> None:

@@ -46,7 +46,15 @@ _SECRETS_API = (
     f"$JS.API.STREAM.INFO.KV_{subjects.SECRETS}",
     f"$JS.API.DIRECT.GET.KV_{subjects.SECRETS}.>",
 )
-_FOLLOW_API = ("$JS.API.CONSUMER.CREATE.>", "$JS.API.CONSUMER.INFO.>", "$JS.API.CONSUMER.DELETE.>", "$JS.FC.>")
+#: By name: a consumer of any other stream would read the secrets as well.
+_FOLLOW_API = (
+    "$JS.FC.>",
+    *(
+        f"$JS.API.CONSUMER.{question}.{stream}{rest}"
+        for stream in (subjects.EVENTS, subjects.METRICS, subjects.LOGS)
+        for question, rest in (("CREATE", ""), ("CREATE", ".>"), ("INFO", ".*"), ("DELETE", ".*"))
+    ),
+)
 _AGENT_API = (
     "$JS.API.INFO",
     "$JS.API.STREAM.INFO.EVENTS",
