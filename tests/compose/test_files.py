@@ -1,18 +1,22 @@
 """What can be known of the deployment without an engine."""
 
+import ast
 import re
+from collections.abc import Iterable, Iterator
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from trainmaster.compose.prepare import OWNERS
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy" / "compose"
 ONE_SHOTS = {"prepare", "init"}
-IMPORTED_AS = {"nats-py": "nats", "PyYAML": "yaml", "scikit-optimize": "skopt", "nvidia-ml-py": "pynvml"}
 DOCKERFILE = (COMPOSE / "Dockerfile").read_text()
 TEXT = (COMPOSE / "compose.yaml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
@@ -108,15 +112,63 @@ def test_only_the_workers_image_has_torch_and_deepspeed() -> None:
     ]
 
 
-@pytest.mark.parametrize("service", ["gateway", "scheduler", "searcher", "tracker", "worker"])
+@pytest.mark.parametrize("service", ["gateway", "init", "scheduler", "searcher", "tracker", "worker"])
 def test_an_image_has_the_packages_that_its_service_imports(service: str) -> None:
-    """Also those that shared imports at once; what shared imports for some services only is theirs to bring."""
+    """Also those that our modules import that it reaches."""
     packages = re.search(rf"AS {service}-packages\n.*?RUN pip install (.*)", DOCKERFILE)
     assert packages is not None
-    has = {IMPORTED_AS.get(word, word) for word in f"msgspec nats-py {packages[1]}".split()}
-    imported: set[str] = set()
-    for path in (ROOT / "services" / service).rglob("*.py"):
-        imported |= set(re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE))
-    known = {IMPORTED_AS.get(line.split("==")[0], line.split("==")[0].lower().replace("-", "_"))
-             for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line}  # fmt: skip
-    assert (imported & known) - {"numpy", "typing_extensions"} <= has
+    has = with_dependencies(f"msgspec nats-py {packages[1]}".split())
+    of_module = packages_distributions()
+    package = ROOT / ("trainmaster/compose" if service == "init" else f"services/{service}")
+    needs = {canonicalize_name(of_module[name][0]) for name in imported_by(package) if name in of_module}
+    assert needs - {"trainmaster"} <= has
+
+
+def with_dependencies(names: Iterable[str]) -> set[str]:
+    """The distributions that pip installs when it is given these, by their canonical names."""
+    waiting, found = [canonicalize_name(name) for name in names], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        for line in requires(name) or ():
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                waiting.append(canonicalize_name(requirement.name))
+    return found
+
+
+def imported_by(package: Path) -> set[str]:
+    """The first names of all modules that a package imports, itself and through what it imports of ours."""
+    files, seen, names = list(package.rglob("*.py")), set[Path](), set[str]()
+    while files:
+        path = files.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        for name in modules_in(path):
+            names.add(name.split(".")[0])
+            if name.startswith(("shared.", "trainmaster.")):
+                place = ROOT / name.replace(".", "/")
+                files += [found for found in (place.with_suffix(".py"), place / "__init__.py") if found.exists()]
+    return names
+
+
+def modules_in(path: Path) -> Iterator[str]:
+    """What a file imports when it is run; not what it imports for its types alone."""
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
