@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 from nats.aio.client import Client
 
+from services.tracker.migrate import migrate
 from services.tracker.rebuild import rebuild
 from services.tracker.service import Projection
 from services.tracker.set_aside import Aside
@@ -152,7 +153,7 @@ async def test_a_batch_that_takes_too_long_is_written_in_parts_and_nothing_set_a
     client: Client, database: Database, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Slow:
-        """A fold that needs 0.1 s for each message."""
+        """A fold that needs 0.2 s for each message."""
 
         def __init__(self) -> None:
             self.written: list[int] = []
@@ -164,11 +165,12 @@ async def test_a_batch_that_takes_too_long_is_written_in_parts_and_nothing_set_a
         async def write(self, connection: Database, messages: list[Message]) -> list[Aside]:
             """Take the time."""
             self.num_attempts += 1
-            await connection.execute("SELECT pg_sleep($1)", 0.1 * len(messages))
+            await connection.execute("SELECT pg_sleep($1)", 0.2 * len(messages))
             self.written += [message.seq for message in messages]
             return []
 
-    monkeypatch.setattr(postgres, "COMMAND_TIMEOUT_S", 0.5)
+    await migrate(database)  # which may take longer than the timeout of this test
+    monkeypatch.setattr(postgres, "COMMAND_TIMEOUT_S", 0.8)
     for step in range(1, 13):
         await client.jetstream().publish(subjects.metrics_subject("a1", story.trial()), batch(step))
     slow = Slow()
