@@ -19,7 +19,7 @@ import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from shared import log, runtime, subjects
+from shared import instruments, log, runtime, subjects
 from shared.codec import Envelope, Undecodable
 from shared.errors import Conflict, Unavailable
 from shared.events import Event, LeaderElected
@@ -32,6 +32,8 @@ StateT = TypeVar("StateT")
 
 RETRY_S = 0.2
 SNAPSHOT_EVENTS = 10_000  # folded since the last snapshot; folding as many again takes a fraction of a second
+
+_FOLDED = instruments.FOLDED.labels(subjects.EVENTS)
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ class Fold:
                 else:
                     self._evolve(recorded)
             self.position = message.seq
+        _FOLDED.inc(len(messages))
 
 
 class Memory(msgspec.Struct, Generic[StateT], kw_only=True):
@@ -126,6 +129,11 @@ class DecisionLoop(Generic[StateT]):
             "incarnation": self._leadership.incarnation,
         }
 
+    def observe(self) -> None:
+        """Set the gauges of this loop."""
+        instruments.LEADS.set(self._leadership.leads)
+        instruments.SET_ASIDE.set(self.fold.num_undecodable)
+
     async def run(self) -> None:
         """Follow, and decide while this instance leads, for ever."""
         await self._client.subscribe(subjects.health_subject(self._writer, "*"), cb=self._hear)
@@ -154,7 +162,9 @@ class DecisionLoop(Generic[StateT]):
                 continue
             now = datetime.now(UTC)
             if self._leadership.leads:
-                await self._append(self._decide(now), now)
+                with instruments.timed(instruments.DECISION_SECONDS):
+                    decisions = self._decide(now)
+                await self._append(decisions, now)
             elif election := self._leadership.candidacy(time.monotonic() - self._leader_heard_at):
                 await self._append([Decision(event=election, causes=(), correlation=self._writer)], now)
 

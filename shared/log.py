@@ -28,7 +28,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RawStreamMsg
 
-from shared import codec, subjects
+from shared import codec, instruments, subjects
 from shared.broker import raise_if_cancelled
 from shared.codec import Envelope, Undecodable
 from shared.errors import Conflict, TooLarge, Unavailable
@@ -120,6 +120,22 @@ async def append(client: Client, envelopes: Sequence[Envelope], *, expected: int
     answer came (the append may have succeeded).
     Raises TooLarge, and appends nothing, when an event has more than MAX_EVENT_BYTES.
     """
+    outcome = "unanswered"
+    try:
+        with instruments.timed(instruments.APPEND_SECONDS):
+            seq = await _append(client, envelopes, expected, scope)
+        outcome = "stored"
+    except Conflict:
+        outcome = "refused"
+        raise
+    finally:
+        instruments.APPENDS.labels(outcome).inc()
+    for envelope in envelopes:
+        instruments.APPENDED.labels(envelope.name).inc()
+    return seq
+
+
+async def _append(client: Client, envelopes: Sequence[Envelope], expected: int, scope: str | None) -> int:
     bodies = [_encoded(envelope) for envelope in envelopes]
     first = envelopes[0].subject
     headers = {

@@ -6,6 +6,7 @@ A required one may also be in a file, named by the variable with _FILE behind it
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from shared.ids import is_token
 
@@ -48,6 +49,23 @@ def state_directory() -> Path | None:
     """Return TM_STATE_DIR, where snapshots are kept; None if it is not set: then every start folds the whole log."""
     name = os.environ.get("TM_STATE_DIR")
     return Path(name) if name else None
+
+
+class Address(NamedTuple):
+    """Where to listen."""
+
+    host: str
+    port: int
+
+
+def metrics_address() -> Address | None:
+    """Return TM_METRICS_HOST (default 127.0.0.1) and TM_METRICS_PORT, where /metrics is; None without a port."""
+    port = os.environ.get("TM_METRICS_PORT")
+    if not port:
+        return None
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise SystemExit(f"TM_METRICS_PORT is {port!r}; it must be a port number, or empty: then no metrics are shown")
+    return Address(os.environ.get("TM_METRICS_HOST", "127.0.0.1"), int(port))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,6 +56,7 @@ def running(directory: Path) -> Iterator[Servers]:
         postgres=PASSWORD,
         s3_access_key="none",
         s3_secret_key=secrets.token_hex(),
+        grafana="",
         admin_token=ADMIN_TOKEN,
     )
     database = postgres.postgres_program(directory / "postgres", ports["postgres"], PASSWORD)

@@ -7,7 +7,7 @@ import logging
 from aiohttp import web
 from nats.aio.client import Client
 
-from services.gateway import guard, openapi, page, past, problems, sse
+from services.gateway import guard, instruments, openapi, page, past, problems, sse
 from services.gateway.access import access, permit
 from services.gateway.api import PARTS, Parts
 from services.gateway.collector import Collector
@@ -18,6 +18,7 @@ from services.gateway.routes.exports import EXPORTS, MAX_EXPORTS
 from services.gateway.settings import Settings
 from shared import broker, postgres, runtime, subjects
 from shared.errors import Unavailable
+from shared.exposition import Exposition
 from shared.objectstore import ObjectStore
 
 MAX_CONNECTIONS = 8  # to PostgreSQL
@@ -31,7 +32,9 @@ _log = logging.getLogger(__name__)
 def make_app(parts: Parts, host: str, published: frozenset[str] = frozenset()) -> web.Application:
     """Return the application over these parts, for a server that listens on `host` and is `published` under names."""
     own = guard.own_names(host, published)
-    app = web.Application(middlewares=[problems.problems, guard.guard(own), access.authenticate(parts.access)])
+    app = web.Application(
+        middlewares=[instruments.measure, problems.problems, guard.guard(own), access.authenticate(parts.access)]
+    )
     app[PARTS] = parts
     app[sse.STREAMS] = set()
     app[EXPORTS] = asyncio.Semaphore(MAX_EXPORTS)
@@ -71,6 +74,13 @@ async def serve(settings: Settings) -> None:
             client=client, database=database, past=before, store=store, position=position, pulse=pulse, access=known
         )
         app = make_app(parts, settings.host, settings.names)
+        shown = Exposition(
+            client,
+            subjects.GATEWAY,
+            {subjects.EVENTS: lambda: position.value},
+            lambda: instruments.observe(pulse, len(app[sse.STREAMS])),
+        )
+        tasks.create_task(shown.run(), name="show metrics")
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
         await runner.setup()
         try:

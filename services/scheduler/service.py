@@ -1,5 +1,6 @@
 """The scheduler's shell: hears heartbeats, keeps time, runs the decision loop."""
 
+import asyncio
 import json
 import logging
 from datetime import datetime
@@ -8,6 +9,7 @@ from pathlib import Path
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from services.scheduler import instruments
 from services.scheduler.answers import Answers
 from services.scheduler.engine import Engine
 from services.scheduler.heartbeats import Heartbeats
@@ -15,6 +17,7 @@ from services.scheduler.state import State
 from shared import subjects
 from shared.decisions import Decision, DecisionLoop, Memory
 from shared.events import PoolPolicy
+from shared.exposition import Exposition
 from shared.ids import AgentId
 from shared.snapshots import Snapshots
 
@@ -49,7 +52,11 @@ class Scheduler:
         """Serve for ever."""
         await self._client.subscribe(subjects.agents_health_filter(), cb=self._hear)
         await self._answers.listen()
-        await self.loop.run()
+        positions = {subjects.EVENTS: lambda: self.loop.fold.position}
+        async with asyncio.TaskGroup() as tasks:
+            shown = Exposition(self._client, subjects.SCHEDULER, positions, self._observe)
+            tasks.create_task(shown.run(), name="show metrics")
+            tasks.create_task(self.loop.run(), name="decide")
 
     async def _hear(self, message: Msg) -> None:
         try:
@@ -58,6 +65,10 @@ class Scheduler:
             _log.warning("heartbeat not understood", extra={"subject": message.subject})
             return
         self._heartbeats.hear(AgentId(message.subject.rsplit(".", 1)[-1]), str(incarnation))
+
+    def _observe(self) -> None:
+        self.loop.observe()
+        instruments.observe(self.loop.state)
 
     def _look(self) -> tuple[State, int, bool]:
         return self.loop.state, self.loop.fold.position, self.loop.follower.at_head

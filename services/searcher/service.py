@@ -6,12 +6,14 @@ from pathlib import Path
 
 from nats.aio.client import Client
 
+from services.searcher import instruments
 from services.searcher.decide import decide, question
 from services.searcher.snapshot import snapshots
 from services.searcher.state import State, evolve
 from services.searcher.suggestions import Suggestions
 from shared import subjects
 from shared.decisions import Decision, DecisionLoop
+from shared.exposition import Exposition
 from shared.ids import ExperimentId
 
 
@@ -19,6 +21,7 @@ class Searcher:
     """One searcher instance; of several, one leads and the others stand by."""
 
     def __init__(self, client: Client, *, instance: str, state_directory: Path | None = None) -> None:
+        self._client = client
         self._suggestions = Suggestions(self._answered)
         self.loop = DecisionLoop(
             client,
@@ -33,8 +36,17 @@ class Searcher:
     async def run(self) -> None:
         """Serve for ever."""
         async with asyncio.TaskGroup() as tasks:
+            positions = {subjects.EVENTS: lambda: self.loop.fold.position}
+            shown = Exposition(self._client, subjects.SEARCHER, positions, self._observe)
+            tasks.create_task(shown.run(), name="show metrics")
             tasks.create_task(self.loop.run(), name="decide")
             tasks.create_task(self._suggestions.run(), name="suggestions")
+
+    def _observe(self) -> None:
+        self.loop.observe()
+        instruments.SEARCHES.set(len(self.loop.state.searches))
+        instruments.OPEN_TRIALS.set(len(self.loop.state.experiment_of))
+        instruments.QUESTIONS.set(self._suggestions.num_waiting)
 
     def _decide(self, now: datetime) -> list[Decision]:
         """Decide, ask what stands in the way of the searches that nothing was decided for, and call those settled."""

@@ -14,8 +14,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from services.searcher.decide import About
+from services.searcher.instruments import ANSWER_SECONDS, FAILED_ANSWERS
 from services.searcher.method import Proposal, Question
 from shared.ids import ExperimentId
+from shared.instruments import timed
 
 COMMAND = (sys.executable, "-m", "services.searcher.gaussian_process")
 ANSWER_TIMEOUT_S = 120.0
@@ -40,6 +42,11 @@ class Suggestions:
         self._command = command
         self._asked: dict[ExperimentId, tuple[About, Question]] = {}
         self._wake = asyncio.Event()
+
+    @property
+    def num_waiting(self) -> int:
+        """How many experiments wait for an answer."""
+        return len(self._asked)
 
     def ask(self, experiment_id: ExperimentId, about: About, question: Question) -> None:
         """Have a question answered, unless the same one is being answered; a newer one replaces an older one."""
@@ -77,7 +84,9 @@ class Suggestions:
             self._wake.clear()
             while self._asked:
                 experiment_id, (about, question) = next(iter(self._asked.items()))
-                outcome = await _outcome(process, question)
+                with timed(ANSWER_SECONDS):
+                    outcome = await _outcome(process, question)
+                FAILED_ANSWERS.inc(isinstance(outcome, str))
                 if self._asked.get(experiment_id, (None,))[0] == about:
                     del self._asked[experiment_id]
                     self.answers.setdefault(experiment_id, {})[about] = outcome

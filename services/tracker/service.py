@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Protocol
 
 import asyncpg
@@ -17,10 +18,13 @@ from nats.aio.client import Client
 from services.tracker.auditor import Auditor, ensure_key
 from services.tracker.fold_events import EventFold
 from services.tracker.fold_metrics import MetricFold
+from services.tracker.instruments import TRANSACTION_SECONDS
 from services.tracker.migrate import migrate
 from services.tracker.set_aside import Aside, keep, tell
 from services.tracker.settings import Settings
 from shared import broker, postgres, runtime, subjects
+from shared.exposition import Exposition
+from shared.instruments import FOLDED, SET_ASIDE, timed
 from shared.log import Follower, Message
 
 MAX_BATCH = 2_000  # messages in one transaction
@@ -58,7 +62,7 @@ class Projection:
         self._client = client
         self._postgres_url = postgres_url
         self._name = name
-        self._stream = stream
+        self.stream = stream
         self._fold = fold
         self.position = 0
         self.num_set_aside = 0
@@ -79,8 +83,8 @@ class Projection:
 
     async def _follow(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self.position = await connection.fetchval("SELECT position FROM projections WHERE name = $1", self._name)
-        self.num_set_aside = await connection.fetchval(_NUM_SET_ASIDE, self._stream)
-        follower = Follower(self._client, self._stream, after=self.position)
+        self.num_set_aside = await connection.fetchval(_NUM_SET_ASIDE, self.stream)
+        follower = Follower(self._client, self.stream, after=self.position)
         moved = asyncio.Event()
 
         def heard(connection: object, pid: int, channel: str, payload: object) -> None:
@@ -129,13 +133,15 @@ class Projection:
         asides: list[Aside] | None = None,
     ) -> None:
         """Write the messages, or that they are set aside, with the position."""
-        async with self._advanced(connection, messages[-1].seq):
-            found = await self._fold.write(connection, messages) if asides is None else asides
-            if found:
-                await keep(connection, self._stream, found)
+        with timed(TRANSACTION_SECONDS.labels(self.stream)):
+            async with self._advanced(connection, messages[-1].seq):
+                found = await self._fold.write(connection, messages) if asides is None else asides
+                if found:
+                    await keep(connection, self.stream, found)
+        FOLDED.labels(self.stream).inc(len(messages))
         self.position = messages[-1].seq
         self.num_set_aside += len(found)
-        tell(self._stream, found)
+        tell(self.stream, found)
 
     @asynccontextmanager
     async def _advanced(self, connection: "asyncpg.Connection[asyncpg.Record]", position: int) -> AsyncIterator[None]:
@@ -183,6 +189,10 @@ async def _connection(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Rec
         connection.terminate()
 
 
+def _position(projection: Projection) -> int:
+    return projection.position
+
+
 async def serve(settings: Settings) -> None:
     """Run the tracker until it is cancelled."""
     async with broker.connect(settings.nats_url, "tracker") as client, asyncio.TaskGroup() as tasks:
@@ -197,6 +207,9 @@ async def serve(settings: Settings) -> None:
                 "num_set_aside": sum(projection.num_set_aside for projection in following),
             }
 
+        positions = {projection.stream: partial(_position, projection) for projection in following}
+        shown = Exposition(client, subjects.TRACKER, positions, lambda: SET_ASIDE.set(facts()["num_set_aside"]))
+        tasks.create_task(shown.run(), name="show metrics")
         if settings.audit_key is not None:
             auditor = Auditor(client, ensure_key(settings.audit_key), settings.rhythm)
             tasks.create_task(auditor.run(), name="seal the log")

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from nats.aio.client import Client
 
 from services.worker import volume
+from services.worker.instruments import LOST_LINES
 from services.worker.state import Allocation
 from shared import subjects
 from shared import volume as messages
@@ -111,6 +112,7 @@ class RankLog:
         """Drop the oldest line that waits; return its size."""
         dropped_bytes = _size(self._lines.popleft().text)
         self._num_dropped += 1
+        LOST_LINES.inc()
         self.waiting_bytes -= dropped_bytes
         return dropped_bytes
 
@@ -149,6 +151,11 @@ class Logs:
         self._waiting_bytes = 0
         self._filled = asyncio.Event()
         self._hurry = asyncio.Event()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much waits to be stored."""
+        return self._waiting_bytes
 
     def open(self, allocation: Allocation, rank: int) -> RankLog:
         """Return a log for one rank's output."""

@@ -8,6 +8,7 @@ import msgspec
 from nats.aio.client import Client
 
 from services.worker import volume
+from services.worker.instruments import LOST_BATCHES
 from shared import subjects
 from shared import volume as messages
 from shared.ids import AgentId
@@ -58,4 +59,5 @@ class Metrics:
             self._waiting_bytes -= len(self._waiting.popleft()[1])
             num_dropped += 1
         if num_dropped:
+            LOST_BATCHES.inc(num_dropped)
             _log.error("metric batches dropped: the broker is away for too long", extra={"num_dropped": num_dropped})

@@ -44,6 +44,11 @@ class Outbox:
         self._waiting: asyncio.Queue[_Entry] = asyncio.Queue(MAX_WAITING)
         self._last_of: dict[tuple[str, str], int] = {}  # aggregate -> our last event's sequence
 
+    @property
+    def num_waiting(self) -> int:
+        """How many events wait."""
+        return self._waiting.qsize()
+
     async def put(self, event: Event, *, causes: tuple[int, ...], correlation: str) -> asyncio.Future[int]:
         """Queue an event, waiting while the queue is full; the future has its sequence once it is on the log, or fails
         with TooLarge."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from nats.aio.client import Client
 
-from services.worker import launch, workspace
+from services.worker import instruments, launch, workspace
 from services.worker.decide import Order, Start, decide
 from services.worker.facilities import Facilities
 from services.worker.gang import Gang
@@ -26,7 +26,9 @@ from services.worker.zygote import TRAINING_MODULES
 from shared import broker, ids, log, runtime, subjects
 from shared.decisions import Fold
 from shared.events import AgentJoined, AgentLeft, Slot, SlotKind
+from shared.exposition import Exposition
 from shared.ids import AllocationId
+from shared.instruments import SET_ASIDE
 from shared.log import Follower
 from shared.objectstore import ObjectStore
 from shared.pace import Pace
@@ -80,6 +82,8 @@ class Agent:
             self._begin(facilities.outbox.run(), "outbox")
             self._begin(facilities.logs.run(), "logs")
             self._begin(facilities.metrics.run(), "metrics")
+            positions = {subjects.EVENTS: lambda: self._fold.position}
+            self._begin(Exposition(self._client, "worker", positions, self._observe).run(), "show metrics")
             await self._join()
             health = subjects.health_subject("worker", self._settings.agent_id)
             self._begin(runtime.beat(self._client, health, self._facts), "heartbeat")
@@ -201,6 +205,18 @@ class Agent:
                 await self._facilities.outbox.append(event, causes=(), correlation=self._settings.agent_id)
         except TimeoutError:
             _log.error("did not leave in good order in time", extra={"num_gangs": len(self._gangs)})
+
+    def _observe(self) -> None:
+        facilities, allocations = self._facilities, self._state.allocations
+        SET_ASIDE.set(self._fold.num_undecodable)
+        instruments.SLOTS.set(len(self._slots))
+        members = [member for id_ in self._gangs if id_ in allocations for member in allocations[id_].members]
+        own = [member for member in members if member.agent_id == self._settings.agent_id]
+        instruments.IN_USE.set(sum(len(member.slots) for member in own))
+        instruments.GANGS.set(len(self._gangs))
+        instruments.IS_WARM.set(facilities.parent.is_warm)
+        instruments.OUTBOX.set(facilities.outbox.num_waiting)
+        instruments.LOG_BYTES.set(facilities.logs.waiting_bytes)
 
     def _facts(self) -> dict[str, Any]:
         return {

@@ -13,6 +13,7 @@ from typing import Any
 
 from services.worker import checkpoints
 from services.worker.checkpoints import BadCheckpoint
+from services.worker.instruments import UPLOADED
 from services.worker.outbox import Outbox
 from services.worker.patience import Patience
 from services.worker.state import Allocation, Shard
@@ -103,6 +104,7 @@ class Uploads:
         allocation = self._allocation
         checkpoint_id = ids.checkpoint_id(allocation.allocation_id, written.step)
         files = await checkpoints.upload(self._store, checkpoint_id, written.directory, patience)
+        UPLOADED.inc(sum(file.size_bytes for file in files))
         spoken = allocation.spoken_by(self._agent_id) | {"checkpoint_id": checkpoint_id, "step": written.step}
         event: CheckpointSaved | CheckpointShardUploaded
         if allocation.chief == self._agent_id:

@@ -19,7 +19,7 @@ root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give fil
 def test_each_secret_can_be_read_by_its_user_alone(tmp_path: Path) -> None:
     prepare(tmp_path, tmp_path / "no-volumes", num_agents=2)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(files) == 21
+    assert len(files) == 22
     for path in files:
         owner, *inside = path.relative_to(tmp_path).parts
         status = path.stat()

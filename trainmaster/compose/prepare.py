@@ -29,6 +29,8 @@ OWNERS = {
     subjects.SEARCHER: 10006,
     subjects.TRACKER: 10007,
     "agents": 10008,
+    "prometheus": 10009,
+    "grafana": 10010,
 }
 
 NATS_STORE = Path("/var/lib/nats")
@@ -71,6 +73,7 @@ def secret_files(credentials: Credentials) -> dict[str, str]:
         "postgres/password": credentials.postgres,
         "minio/user": credentials.s3_access_key,
         "minio/password": credentials.s3_secret_key,
+        "grafana/password": credentials.grafana,
     }
     files |= _settings("init", credentials.nats[ADMIN], ADMIN, keys)
     for service in SERVICES:

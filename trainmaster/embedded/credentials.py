@@ -19,6 +19,7 @@ class Credentials:
     s3_access_key: str
     s3_secret_key: str
     admin_token: str
+    grafana: str
 
 
 def ensure_credentials(path: Path, agent_ids: Sequence[str]) -> Credentials:
@@ -30,6 +31,7 @@ def ensure_credentials(path: Path, agent_ids: Sequence[str]) -> Credentials:
         "postgres": known.get("postgres") or _draw(),
         "s3_access_key": known.get("s3_access_key") or secrets.token_hex(10),
         "s3_secret_key": known.get("s3_secret_key") or _draw(),
+        "grafana": known.get("grafana") or _draw(),
         "admin_token": known.get("admin_token") or _draw(),
     }
     if drawn != known:

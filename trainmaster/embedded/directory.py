@@ -4,6 +4,7 @@ lock               held with flock by the supervisor for as long as it lives; it
 cluster.json       written when the platform is ready: url, pid, slots, since
 processes.json     the pids of the programs, rewritten at each start
 ports.json         the ports of the last start, taken again when they are free
+metrics-targets.json  where each service shows its metrics, for Prometheus
 credentials.json   secrets (0600)
 nats/ postgres/ s3/ agents/<agent>/ logs/<program>.log
 """
@@ -12,16 +13,21 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from trainmaster.embedded.program import free_port
+from trainmaster.embedded.program import HOST, free_port
 
 DEFAULT = "~/.trainmaster"
 MAX_LOG_BYTES = 10 * 1024 * 1024
 PORTS = ("nats", "postgres", "s3", "gateway")
+
+
+def metrics_port(program: str) -> str:
+    """Return under which name a program's port for its metrics is kept."""
+    return f"metrics {program}"
 
 
 class AlreadyRunning(Exception):
@@ -98,6 +104,14 @@ class DataDirectory:
         """Say that the platform is ready."""
         _write_json(self.cluster_file, cluster)
 
+    def write_targets(self, ports: dict[str, int]) -> None:
+        """Say where metrics are, in the form of Prometheus' file_sd_configs."""
+        targets = [
+            {"targets": [f"{HOST}:{ports[metrics_port(name)]}"], "labels": {"program": name}}
+            for name in (key.removeprefix(metrics_port("")) for key in ports if key.startswith(metrics_port("")))
+        ]
+        _write_json(self.path / "metrics-targets.json", targets)
+
     def write_processes(self, processes: dict[str, dict[str, Any]]) -> None:
         """Note the programs that run now."""
         _write_json(self.path / "processes.json", processes)
@@ -106,11 +120,14 @@ class DataDirectory:
         """Return the port of each server at the last start."""
         return _read_json(self.path / "ports.json") or {}
 
-    def choose_ports(self) -> dict[str, int]:
-        """Return a free port for each server, the ones of the last time where they are free."""
+    def choose_ports(self, shown: Iterable[str] = ()) -> dict[str, int]:
+        """Return a free port for each server, and for the metrics of each program that is `shown`.
+
+        They are the ones of the last time where those are free.
+        """
         remembered = self.ports()
         ports: dict[str, int] = {}
-        for name in PORTS:
+        for name in (*PORTS, *map(metrics_port, shown)):
             ports[name] = free_port(remembered.get(name), taken=frozenset(ports.values()))
         _write_json(self.path / "ports.json", ports)
         return ports
@@ -131,7 +148,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
+def _write_json(path: Path, content: dict[str, Any] | list[dict[str, Any]]) -> None:
     scratch = path.with_suffix(".new")
     scratch.write_text(json.dumps(content, indent=1))
     scratch.replace(path)

@@ -7,7 +7,8 @@ from pathlib import Path
 from shared import subjects
 from trainmaster.embedded import s3
 from trainmaster.embedded.credentials import Credentials
-from trainmaster.embedded.nats import user_url
+from trainmaster.embedded.directory import metrics_port
+from trainmaster.embedded.nats import SERVICES, user_url
 from trainmaster.embedded.postgres import postgres_url
 from trainmaster.embedded.program import HOST, Program
 
@@ -15,6 +16,11 @@ from trainmaster.embedded.program import HOST, Program
 def agent_ids(num_agents: int) -> list[str]:
     """Return the names of the agents on this machine: local, local-2 and so on."""
     return ["local", *(f"local-{number}" for number in range(2, num_agents + 1))][:num_agents]
+
+
+def service_names(num_agents: int) -> list[str]:
+    """Return the programs of the services, agents among them."""
+    return [*SERVICES, *map(subjects.agent_writer, agent_ids(num_agents))]
 
 
 def service_programs(ports: dict[str, int], credentials: Credentials, state: Path) -> list[Program]:
@@ -29,9 +35,16 @@ def service_programs(ports: dict[str, int], credentials: Credentials, state: Pat
         subjects.GATEWAY: postgres | gateway | admin | s3_environment(ports, credentials),
     }
     return [
-        _python(service, service, {"TM_NATS_URL": _nats_url(ports, credentials, service)} | extra)
+        _python(
+            service, service, {"TM_NATS_URL": _nats_url(ports, credentials, service)} | _shown(ports, service) | extra
+        )
         for service, extra in more.items()
     ]
+
+
+def _shown(ports: dict[str, int], program: str) -> dict[str, str]:
+    port = ports.get(metrics_port(program))
+    return {} if port is None else {"TM_METRICS_HOST": HOST, "TM_METRICS_PORT": str(port)}
 
 
 def _passed_on(name: str) -> dict[str, str]:
@@ -51,6 +64,7 @@ def agent_program(
         "TM_AGENT_ADDRESS": HOST,
         "TM_WORK_DIR": str(work_dir),
     } | _passed_on("TM_UPLOAD_MB_S")
+    env |= _shown(ports, subjects.agent_writer(agent_id))
     return _python(f"worker-{agent_id}", "worker", env | s3_environment(ports, credentials))
 
 

@@ -24,7 +24,7 @@ from trainmaster.embedded.nats import ADMIN, nats_program, user_url
 from trainmaster.embedded.postgres import postgres_program
 from trainmaster.embedded.probe import http_json, http_status
 from trainmaster.embedded.program import HOST, PROBE_INTERVAL_S, Program
-from trainmaster.embedded.services import agent_ids, agent_program, service_programs
+from trainmaster.embedded.services import agent_ids, agent_program, service_names, service_programs
 
 READY_TIMEOUT_S = 60.0
 JOIN_INTERVAL_S = 0.1
@@ -51,7 +51,8 @@ class Platform:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._directory = plan.directory
-        self._ports = plan.directory.choose_ports()
+        self._ports = plan.directory.choose_ports(service_names(len(plan.slots)))
+        plan.directory.write_targets(self._ports)
         self._credentials: Credentials = ensure_credentials(plan.directory.credentials_file, agent_ids(len(plan.slots)))
         self._servers: list[Child] = []
         self._services: list[Child] = []

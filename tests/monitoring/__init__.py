@@ -1,0 +1,1 @@
+"""What the services show of themselves, and what is made of it."""
