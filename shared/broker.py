@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from nats.js.api import DiscardPolicy, KeyValueConfig, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
-from shared import subjects
+from shared import settings, subjects
 
 CONNECT_TIMEOUT_S = 2
 RECONNECT_WAIT_S = 0.2
@@ -27,7 +27,11 @@ _log = logging.getLogger(__name__)
 
 @contextlib.asynccontextmanager
 async def connect(url: str, name: str) -> AsyncIterator[Client]:
-    """Connect for as long as the context lasts, reconnecting for ever; drain at the end."""
+    """Connect for as long as the context lasts, reconnecting for ever; drain at the end.
+
+    `url` may name several servers of a cluster, with commas between them; tls:// demands TLS.
+    """
+    servers = url.split(",")
 
     async def on_error(error: Exception) -> None:
         _log.warning("broker error", extra={"error": repr(error)})
@@ -43,7 +47,8 @@ async def connect(url: str, name: str) -> AsyncIterator[Client]:
 
     num_before = _num_cancellations()
     client = await nats.connect(
-        url,
+        servers,
+        tls=settings.tls_context() if servers[0].startswith("tls:") else None,
         name=name,
         connect_timeout=CONNECT_TIMEOUT_S,
         reconnect_time_wait=RECONNECT_WAIT_S,
@@ -51,7 +56,7 @@ async def connect(url: str, name: str) -> AsyncIterator[Client]:
         pending_size=MAX_PENDING_BYTES,
         error_cb=on_error,
         closed_cb=on_closed,
-        inbox_prefix=f"_INBOX.{urlsplit(url).username or 'anonymous'}",  # all that a service may subscribe to
+        inbox_prefix=f"_INBOX.{urlsplit(servers[0]).username or 'anonymous'}",  # all that a service may subscribe to
     )
     try:
         if _num_cancellations() > num_before:

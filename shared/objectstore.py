@@ -18,7 +18,7 @@ from minio.error import InvalidResponseError, MinioException, S3Error
 
 from shared.errors import Refused, Unavailable
 from shared.pace import Pace, PacedFile
-from shared.settings import S3Settings
+from shared.settings import S3Settings, tls_context
 
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 60.0
@@ -30,7 +30,7 @@ PACED_PART_BYTES = 5 * 1024 * 1024  # the least that S3 takes: a part goes in on
 #: What an S3 server answers when trying again may help; any other code is its last word.
 _TEMPORARY = frozenset(
     {"InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable", "SlowDown", "SlowDownRead",
-     "SlowDownWrite", "ServerBusy", "XMinioServerNotInitialized", "IncompleteBody", "BadDigest"}
+     "SlowDownWrite", "ServerBusy", "XMinioServerNotInitialized", "XMinioStorageFull", "IncompleteBody", "BadDigest"}
 )  # fmt: skip
 
 
@@ -75,6 +75,7 @@ class ObjectStore:
                 timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
                 retries=urllib3.Retry(total=2, backoff_factor=0.1, status_forcelist=[500, 502, 503, 504]),
                 maxsize=8,
+                ssl_context=tls_context() if url.scheme == "https" else None,
             ),
         )
 

@@ -4,6 +4,7 @@ A required one may also be in a file, named by the variable with _FILE behind it
 """
 
 import os
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -28,8 +29,17 @@ def _from_file(path: str | None) -> str | None:
 
 
 def nats_url() -> str:
-    """Return TM_NATS_URL, credentials included."""
+    """Return TM_NATS_URL, credentials included; of a cluster the URL of each server, with commas between them."""
     return required("TM_NATS_URL")
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return whom to believe over TLS: the authority in TM_CA_FILE, else those that this machine believes."""
+    path = os.environ.get("TM_CA_FILE")
+    try:
+        return ssl.create_default_context(cafile=path)
+    except (OSError, ssl.SSLError) as error:
+        raise SystemExit(f"TM_CA_FILE is {path!r}, which is no file of certificates: {error}") from error
 
 
 def postgres_url() -> str:
@@ -70,7 +80,7 @@ def metrics_address() -> Address | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Settings:
-    """Where the object store is: TM_S3_ENDPOINT (http://host:port), _ACCESS_KEY, _SECRET_KEY, _BUCKET, _REGION."""
+    """Where the object store is: TM_S3_ENDPOINT (a URL), _ACCESS_KEY, _SECRET_KEY, _BUCKET, _REGION."""
 
     endpoint: str
     access_key: str

@@ -98,8 +98,19 @@ class Deployment:
     engine: Engine
     scratch: Path
     project: str = "trainmaster-test"
-    port: int = 18080
+    port: int = 18443
     offline: bool = False
+    overlays: tuple[Path, ...] = ()
+
+    @property
+    def url(self) -> str:
+        """Where the proxy listens."""
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def settings_file(self) -> Path:
+        """What stands in for .env."""
+        return self.scratch / "env"
 
     def write_settings(self) -> None:
         """Settle which images are used: the pinned ones, or stand-ins made here. Raises NoEngine."""
@@ -110,8 +121,9 @@ class Deployment:
         except subprocess.CalledProcessError:
             self._make_images()
             settings += "\n" + (OFFLINE / "images.env").read_text()
-        settings += f"\nCOMPOSE_PROJECT_NAME={self.project}\nTM_PORT={self.port}\n"
-        (self.scratch / "env").write_text(settings)
+        settings += f"\nCOMPOSE_PROJECT_NAME={self.project}\nTM_PORT={self.port}\nTM_REMOTE_AGENTS=1\n"
+        settings += "TM_NATS_PORT=14222\nTM_S3_PORT=19443\n"
+        self.settings_file.write_text(settings)
 
     def _make_images(self) -> None:
         if os.geteuid() != 0 or shutil.which("debootstrap") is None:
@@ -123,13 +135,26 @@ class Deployment:
     def compose(self, *words: str) -> str:
         """Run Compose, v1 or v2, and return what it prints. Raises CalledProcessError."""
         program = ("docker-compose",) if shutil.which("docker-compose") else ("docker", "compose")
-        files = ["-f", str(DEPLOYMENT / "compose.yaml")]
-        if self.offline:
-            files += ["-f", str(OFFLINE / "compose.yaml")]
-        command = (*program, "--env-file", str(self.scratch / "env"), *files, *words)
+        command = (*program, "--env-file", str(self.settings_file), *self._files, *words)
         environment = self.engine.environment
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment, cwd=DEPLOYMENT)
         return done.stdout
+
+    @property
+    def _files(self) -> list[str]:
+        offline = (OFFLINE / "compose.yaml",) if self.offline else ()
+        return [word for path in (DEPLOYMENT / "compose.yaml", *self.overlays, *offline) for word in ("-f", str(path))]
+
+    def script(self, name: str, folder: Path) -> None:
+        """Run backup.sh or restore.sh. Raises CalledProcessError."""
+        environment = self.engine.environment | {"TM_ENV_FILE": str(self.settings_file)}
+        subprocess.run((str(DEPLOYMENT / name), str(folder), *self._files), check=True, env=environment)
+
+    def trust(self) -> None:
+        """Have this process believe the deployment's certificates."""
+        authority = self.scratch / "ca.crt"
+        authority.write_text(self.compose("exec", "-T", "gateway", "cat", "/run/trainmaster/ca.crt"))
+        os.environ["SSL_CERT_FILE"] = str(authority)
 
     def admin_token(self) -> str:
         """The token that opens everything, as an administrator of the machine finds it."""
@@ -151,7 +176,20 @@ class Deployment:
 
     def _unhealthy(self, num_agents: int) -> list[str]:
         containers = self.containers()
-        expected = {"prepare", "init", "nats", "postgres", "minio", "gateway", "scheduler", "searcher", "tracker"}
+        expected = {
+            "prepare",
+            "init",
+            "nats",
+            "postgres",
+            "minio",
+            "gateway",
+            "scheduler",
+            "searcher",
+            "tracker",
+            "proxy",
+        }
+        if self.overlays:
+            expected |= {"nats-2", "nats-3", "scheduler-2", "searcher-2"}
         expected |= {f"agent-{number}" for number in range(1, num_agents + 1)}
         return sorted(expected - {name for name, container in containers.items() if _is_well(container)})
 
@@ -167,30 +205,6 @@ class Deployment:
             return container["RestartCount"] > num_restarts and _is_well(container)
 
         return measure(restarted, lambda: self.containers()[name]["State"], 120)
-
-    def backup(self, volume: str, file: Path) -> None:
-        """Write a volume into a tar file, as the README says."""
-        self._tar(volume, file, "c")
-
-    def restore(self, volume: str, file: Path) -> None:
-        """Fill a new volume from a tar file, as the README says."""
-        self._tar(volume, file, "x")
-
-    def _tar(self, volume: str, file: Path, do: str) -> None:
-        mounts = ("-v", f"{self.project}_{volume}:/volume", "-v", f"{file.parent}:/backup")
-        user = ("--rm", "--user", "0:0", "--network", "none")
-        self.engine.docker(
-            "run",
-            *user,
-            *mounts,
-            "trainmaster/init:0.1.0",
-            "tar",
-            f"-{do}pf",
-            f"/backup/{file.name}",
-            "-C",
-            "/volume",
-            ".",
-        )
 
 
 def measure(condition: Callable[[], bool], describe: Callable[[], object], timeout_s: float) -> float:

@@ -19,8 +19,7 @@ from tests.compose.engine import ROOT, Deployment, NoEngine, engine, measure
 from trainmaster.client import ApiError, Client, Unreachable
 
 NUM_AGENTS = 2
-SERVERS = ("nats", "postgres", "minio", "gateway", "scheduler", "searcher", "tracker", "agent-1", "agent-2")
-BACKED_UP = ("secrets", "nats", "minio")  # the rest follows from the log
+SERVERS = ("nats", "postgres", "minio", "proxy", "gateway", "scheduler", "searcher", "tracker", "agent-1", "agent-2")
 
 pytestmark = [
     pytest.mark.slow,
@@ -39,11 +38,31 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
                 note("build", timed(lambda: deployment.compose("build", "--quiet")))
                 up(deployment)
                 note("up, until all are healthy", deployment.wait_healthy(num_agents=NUM_AGENTS))
+                deployment.trust()
                 yield deployment
             finally:
                 deployment.compose("down", "--volumes")
     except NoEngine as error:
         pytest.skip(str(error))
+
+
+def test_secrets_are_rotated(deployment: Deployment) -> None:
+    before = deployment.admin_token()
+    rotate = ("python", "-P", "-m", "trainmaster.compose", "rotate", "nats", "admin", "certificates")
+    deployment.compose("run", "--rm", "prepare", *rotate)
+    deployment.compose("up", "--detach", "--no-build", "--force-recreate", "--scale", f"agent={NUM_AGENTS}")
+    note("rotated: until all are healthy", deployment.wait_healthy(num_agents=NUM_AGENTS))
+    assert deployment.admin_token() != before
+    with client(deployment) as platform:
+        measure(lambda: is_ready(platform), platform.agents, 120)
+        end_search(platform, begin_search(platform))
+
+
+def test_the_page_is_served_over_tls_alone(deployment: Deployment) -> None:
+    assert httpx.get(f"{deployment.url}/").status_code == HTTPStatus.OK
+    assert httpx.get(f"{deployment.url}/ca.crt").text == (deployment.scratch / "ca.crt").read_text()
+    assert httpx.get(f"{deployment.url}/proxy/tls.key").status_code == HTTPStatus.NOT_FOUND
+    assert httpx.get(f"http://127.0.0.1:{deployment.port}/").status_code == HTTPStatus.BAD_REQUEST
 
 
 def test_a_search_over_two_agents_survives_the_death_of_every_container(deployment: Deployment) -> None:
@@ -104,14 +123,12 @@ def test_a_restored_deployment_is_the_one_that_was_backed_up(deployment: Deploym
     """PostgreSQL's volume is not restored: the tracker folds the log again."""
     with client(deployment) as platform:
         before = shown(platform)
-    deployment.compose("stop")
-    for volume in BACKED_UP:
-        deployment.backup(volume, tmp_path / f"{volume}.tar")
+    note("backup.sh", timed(lambda: deployment.script("backup.sh", tmp_path / "backup")))
     deployment.compose("down", "--volumes")
-    for volume in BACKED_UP:
-        deployment.restore(volume, tmp_path / f"{volume}.tar")
+    note("restore.sh", timed(lambda: deployment.script("restore.sh", tmp_path / "backup")))
     note("restored: up", timed(lambda: up(deployment)))
     note("restored: until all are healthy", deployment.wait_healthy(num_agents=NUM_AGENTS))
+    deployment.trust()
     with client(deployment) as platform:
         measure(lambda: shown(platform) == before, lambda: (shown(platform), before), 60)
         [checkpoint, *_] = platform.checkpoints(experiment_id=next(platform.experiments())["id"])
@@ -138,7 +155,7 @@ def up(deployment: Deployment) -> None:
 
 
 def client(deployment: Deployment) -> Client:
-    return Client(f"http://127.0.0.1:{deployment.port}", deployment.admin_token())
+    return Client(deployment.url, deployment.admin_token())
 
 
 def shown(platform: Client) -> list[Any]:

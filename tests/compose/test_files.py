@@ -64,7 +64,7 @@ def test_a_service_is_sealed(name: str) -> None:
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["user"] == f"{owner(name)}:{owner(name)}"
     assert "privileged" not in service
-    assert service.get("cap_add", []) == (["CHOWN"] if name == "prepare" else [])
+    assert service.get("cap_add", []) == {"prepare": ["CHOWN"], "proxy": ["NET_BIND_SERVICE"]}.get(name, [])
 
 
 def test_the_one_root_has_no_network() -> None:
@@ -81,10 +81,42 @@ def test_a_service_is_watched_and_restarted(name: str) -> None:
 
 
 @each_service
-def test_only_what_people_look_at_is_published(name: str) -> None:
-    published = {"gateway": ["${TM_BIND}:${TM_PORT}:8080"], "grafana": ["${TM_BIND}:${TM_GRAFANA_PORT}:3000"]}
+def test_only_what_speaks_tls_is_published(name: str) -> None:
+    published = {
+        "proxy": [
+            "${TM_BIND}:${TM_PORT}:8443",
+            "${TM_BIND}:${TM_GRAFANA_PORT}:3443",
+            "${TM_JOIN_BIND}:${TM_S3_PORT}:9443",
+        ],
+        "nats": ["${TM_JOIN_BIND}:${TM_NATS_PORT}:4222"],
+    }
     assert SERVICES[name].get("ports", []) == published.get(name, [])
-    assert ENV["TM_BIND"] == "127.0.0.1"
+    assert ENV["TM_BIND"] == ENV["TM_JOIN_BIND"] == "127.0.0.1"
+
+
+def test_the_proxy_hands_out_one_file_and_that_is_no_secret() -> None:
+    caddyfile = (COMPOSE / "Caddyfile").read_text()
+    assert re.findall(r"handle (/\S*)", caddyfile) == ["/ca.crt"]
+    assert caddyfile.count("tls {$TM_TLS}") == len(re.findall(r"^:\d+ \{", caddyfile, re.MULTILINE)) == 3
+
+
+CLUSTER: dict[str, dict[str, Any]] = yaml.safe_load((COMPOSE / "compose.cluster.yaml").read_text())["services"]
+
+
+@pytest.mark.parametrize("name", ["nats-2", "nats-3", "scheduler-2", "searcher-2"])
+def test_a_standby_is_as_its_fellow_but_for_its_name_and_place(name: str) -> None:
+    fellow, standby = SERVICES[name[:-2]], dict(CLUSTER[name])
+    for field in ("image", "user", "read_only", "cap_drop", "security_opt", "tmpfs", "restart", "healthcheck"):
+        assert standby[field] == fellow[field], field
+    settings = dict(standby.get("environment", {}))
+    assert settings.pop("TM_INSTANCE", None) == (None if name.startswith("nats") else "standby")
+    assert settings == fellow.get("environment", {})
+    assert set(standby["volumes"]).isdisjoint(set(fellow["volumes"]) - {"secrets:/run/trainmaster:ro"})
+
+
+def test_all_brokers_are_waited_for_before_streams_are_made() -> None:
+    assert set(CLUSTER["init"]["depends_on"]) == {"nats-2", "nats-3"}
+    assert CLUSTER["init"]["environment"] == CLUSTER["prepare"]["environment"] == {"TM_NATS_NODES": 3}
 
 
 @each_service

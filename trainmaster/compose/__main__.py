@@ -1,4 +1,4 @@
-"""`python -m trainmaster.compose prepare | init | agent`: the steps of deploy/compose.
+"""`python -m trainmaster.compose prepare | rotate | init | agent`: the steps of deploy/compose.
 
 Each imports what it needs itself: an agent's image has none of the others' packages, and the other way round.
 """
@@ -15,9 +15,14 @@ def main(words: list[str]) -> None:
     """Take one step."""
     match words:
         case ["prepare"]:
-            from trainmaster.compose import prepare
+            from trainmaster.compose.plan import Plan
+            from trainmaster.compose.prepare import prepare
 
-            prepare.prepare(SECRETS, VOLUMES, prepare.num_agents_from_environment())
+            prepare(SECRETS, VOLUMES, Plan.from_environment())
+        case ["rotate", *what]:
+            from trainmaster.compose import rotate
+
+            rotate.rotate(SECRETS, what)
         case ["init"]:
             from trainmaster.compose import init
 
@@ -27,7 +32,7 @@ def main(words: list[str]) -> None:
 
             agent.run(SECRETS / "agents")
         case _:
-            raise SystemExit("usage: python -m trainmaster.compose prepare|init|agent")
+            raise SystemExit("usage: python -m trainmaster.compose prepare|rotate WHAT|init|agent")
 
 
 if __name__ == "__main__":

@@ -22,10 +22,10 @@ class Credentials:
     grafana: str
 
 
-def ensure_credentials(path: Path, agent_ids: Sequence[str]) -> Credentials:
+def ensure_credentials(path: Path, agent_ids: Sequence[str], *, more_users: Sequence[str] = ()) -> Credentials:
     """Return the credentials in the file, drawing those that are missing."""
     known = json.loads(path.read_text()) if path.exists() else {}
-    users = [ADMIN, READER, *SERVICES, *(f"worker-{agent_id}" for agent_id in agent_ids)]
+    users = [ADMIN, READER, *SERVICES, *(f"worker-{agent_id}" for agent_id in agent_ids), *more_users]
     drawn = {
         "nats": known.get("nats", {}) | {user: _draw() for user in users if user not in known.get("nats", {})},
         "postgres": known.get("postgres") or _draw(),

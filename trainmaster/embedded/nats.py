@@ -109,7 +109,9 @@ def nats_program(directory: Path, port: int, passwords: Mapping[str, str]) -> Pr
     )
 
 
-def configuration(store: Path, port: int, passwords: Mapping[str, str], host: str = HOST) -> str:
+def configuration(
+    store: Path, port: int, passwords: Mapping[str, str], host: str = HOST, name: str = "trainmaster"
+) -> str:
     """Return the text of nats.conf for a server that listens on `host`; JSON is valid in it."""
     users = [
         {"user": user, "password": password} | ({} if user == ADMIN else {"permissions": permissions(user)})
@@ -117,7 +119,7 @@ def configuration(store: Path, port: int, passwords: Mapping[str, str], host: st
     ]
     return "\n".join(
         [
-            "server_name: trainmaster",
+            f"server_name: {name}",
             f"listen: {json.dumps(f'{host}:{port}')}",
             "jetstream {",
             f"  store_dir: {json.dumps(str(store))}",
