@@ -4,10 +4,12 @@ from collections.abc import Iterable
 from functools import singledispatch
 
 from shared.events import (
+    AgentAdmitted,
     AgentDisabled,
     AgentDrainRequested,
     AgentEnabled,
     AgentIntent,
+    AgentInvited,
     AgentJoined,
     AgentLeft,
     AgentLost,
@@ -144,6 +146,16 @@ def _(event: AgentDisabled) -> str:
 @sentence.register
 def _(event: AgentEnabled) -> str:
     return f"{_whereon(event)} takes work again"
+
+
+@sentence.register
+def _(event: AgentInvited) -> str:
+    return f"a machine may join as agent {event.agent_id} until {event.expires_at:%Y-%m-%d %H:%M} UTC"
+
+
+@sentence.register
+def _(event: AgentAdmitted) -> str:
+    return f"{event.machine} joined as agent {event.agent_id}"
 
 
 @sentence.register

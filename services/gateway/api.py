@@ -15,6 +15,7 @@ from nats.aio.client import Client
 
 from services.gateway import past
 from services.gateway.access.access import Access
+from services.gateway.joining import Hosts
 from services.gateway.past import ReadModel
 from services.gateway.position import Position
 from services.gateway.problems import not_found
@@ -46,6 +47,7 @@ class Parts:
     position: Position
     pulse: Pulse
     access: Access
+    hosts: Hosts | None = None  # that may join as agents
 
 
 PARTS = web.AppKey("parts", Parts)

@@ -71,7 +71,14 @@ async def serve(settings: Settings) -> None:
         tasks.create_task(Collector(client, database, store, position).run(), name="collect checkpoints")
         tasks.create_task(_beat(client, position), name="beat")
         parts = Parts(
-            client=client, database=database, past=before, store=store, position=position, pulse=pulse, access=known
+            client=client,
+            database=database,
+            past=before,
+            store=store,
+            position=position,
+            pulse=pulse,
+            access=known,
+            hosts=settings.hosts,
         )
         app = make_app(parts, settings.host, settings.names)
         shown = Exposition(

@@ -16,6 +16,8 @@ from services.gateway.views import Checkpoint, ExperimentState
 from shared import archive, ids, log, subjects
 from shared.errors import Conflict
 from shared.events import (
+    AgentAdmitted,
+    AgentInvited,
     CheckpointDeletionRequested,
     Event,
     ExperimentCompleted,
@@ -27,7 +29,7 @@ from shared.events import (
     TrialCanceled,
 )
 from shared.events.user import UserEvent
-from shared.ids import CheckpointId, ExperimentId, TrialId, UserId
+from shared.ids import AgentId, CheckpointId, ExperimentId, TrialId, UserId
 from shared.log import Recorded
 from shared.objectstore import ObjectStore, code_key
 
@@ -141,6 +143,21 @@ async def change_user(client: Client, change: UserEvent, *, actor: UserId | None
     `actor` is who did it, if that is not yet known from the request.
     """
     return await _append_change(client, change, actor=actor)
+
+
+async def last_of_host(client: Client, agent_id: AgentId) -> tuple[int, AgentInvited | AgentAdmitted | None]:
+    """Return what was said last about joining as an agent, and its sequence."""
+    found = await _last(client, subjects.aggregate_subject(subjects.GATEWAY, AgentInvited.aggregate, agent_id))
+    if found is None or not isinstance(found.event, AgentInvited | AgentAdmitted):
+        return 0, None
+    return found.seq, found.event
+
+
+async def append_about_host(
+    client: Client, event: AgentInvited | AgentAdmitted, *, expected: int, actor: UserId | None = None
+) -> int:
+    """Append an invitation or an admission and return its sequence. Raises Conflict when somebody was faster."""
+    return await _append(client, event, expected=expected, actor=actor)
 
 
 async def _append_change(client: Client, change: Event, *, actor: UserId | None = None) -> int:

@@ -2,7 +2,9 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
+from services.gateway.joining import Hosts
 from shared import settings
 from shared.settings import S3Settings
 
@@ -12,7 +14,7 @@ MIN_TOKEN = 20
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Where the servers are, where to listen (TM_GATEWAY_HOST, _PORT), and the host names that lead here (_NAMES);
-    TM_ADMIN_TOKEN opens everything."""
+    TM_ADMIN_TOKEN opens everything; TM_HOSTS_FILE has what agents on other machines are told."""
 
     nats_url: str
     postgres_url: str
@@ -21,6 +23,7 @@ class Settings:
     host: str
     port: int
     names: frozenset[str] = frozenset()
+    hosts: Hosts | None = None
 
     @classmethod
     def from_environment(cls) -> "Settings":
@@ -28,6 +31,7 @@ class Settings:
         port = os.environ.get("TM_GATEWAY_PORT", "8080")
         if not port.isdecimal() or int(port) > 65535:
             raise SystemExit(f"TM_GATEWAY_PORT is {port!r}; it must be a port number")
+        hosts = os.environ.get("TM_HOSTS_FILE")
         return cls(
             nats_url=settings.nats_url(),
             postgres_url=settings.postgres_url(),
@@ -36,6 +40,7 @@ class Settings:
             host=os.environ.get("TM_GATEWAY_HOST", "127.0.0.1"),
             port=int(port),
             names=frozenset(os.environ.get("TM_GATEWAY_NAMES", "").lower().replace(",", " ").split()),
+            hosts=Hosts.read(Path(hosts)) if hosts else None,
         )
 
 

@@ -590,3 +590,23 @@ class Health(View, frozen=True, kw_only=True):
     """The process is up."""
 
     status: str
+
+
+class Invitation(View, frozen=True, kw_only=True):
+    """Lets one machine join as an agent; the token is shown this once."""
+
+    agent_id: str
+    token: str
+    expires_at: datetime
+
+
+class Joined(View, frozen=True, kw_only=True):
+    """Where an agent's machine connects, and as whom; certificate_authority (PEM) is whom it believes."""
+
+    agent_id: str
+    nats_url: str
+    s3_endpoint: str
+    s3_bucket: str
+    s3_access_key: str
+    s3_secret_key: str
+    certificate_authority: str

@@ -38,6 +38,7 @@ from shared.events.experiment import (
 )
 from shared.events.grounds import Claim, Failure, Fit, Judgement, Origin, OriginKind, Share
 from shared.events.job import JobEvent, JobMaxSlotsSet, JobMoved, JobPoolSet, JobPrioritySet, JobWeightSet
+from shared.events.joining import AgentAdmitted, AgentInvited
 from shared.events.leader import LeaderElected
 from shared.events.pool import (
     AgentLost,
@@ -135,6 +136,8 @@ CATALOGUE: dict[str, type[Event]] = {
         RoleRevoked,
         TokenIssued,
         TokenRevoked,
+        AgentInvited,
+        AgentAdmitted,
     )
 }
 
@@ -143,10 +146,12 @@ __all__ = [
     "DEFAULT_POLICY",
     "DEFAULT_PRIORITY",
     "ZERO_SLOT_LIMIT",
+    "AgentAdmitted",
     "AgentDisabled",
     "AgentDrainRequested",
     "AgentEnabled",
     "AgentIntent",
+    "AgentInvited",
     "AgentJoined",
     "AgentLeft",
     "AgentLost",

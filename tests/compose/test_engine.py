@@ -6,6 +6,8 @@ It takes minutes, builds images and may start an engine of its own, so it runs o
 """
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Collection, Iterator
 from http import HTTPStatus
@@ -44,6 +46,29 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
                 deployment.compose("down", "--volumes")
     except NoEngine as error:
         pytest.skip(str(error))
+
+
+def test_a_machine_outside_joins_and_trains(deployment: Deployment, tmp_path: Path) -> None:
+    text = (ROOT / "examples/digits/search.yaml").read_text()
+    (tmp_path / "outside.yaml").write_text(
+        text.replace("max_trials: 12", "max_trials: 1").replace(
+            "slots_per_trial: 2", "slots_per_trial: 2\n  resource_pool: outside"
+        )
+    )
+    tm = (sys.executable, "-P", "-m", "trainmaster.cli")
+    with client(deployment) as platform:
+        token = platform.access.invite_machine(None)["token"]
+        place = ("--directory", str(tmp_path / "agent"), "--pool", "outside", "--slots", "cpu:2")
+        with subprocess.Popen((*tm, "agent", "join", deployment.url, token, *place)) as agent:
+            try:
+                measure(lambda: "host-1" in [each["id"] for each in platform.agents()], platform.agents, 60)
+                experiment = platform.submit(tmp_path / "outside.yaml", ROOT / "examples/digits")["id"]
+                measure(lambda: state(platform, experiment) == "COMPLETED", lambda: state(platform, experiment), 180)
+                assert platform.checkpoints(experiment_id=experiment)
+            finally:
+                agent.terminate()
+        again = subprocess.run((*tm, "agent", "join", deployment.url, token), capture_output=True, text=True)
+        assert again.returncode == 1 and "has admitted" in again.stderr
 
 
 def test_secrets_are_rotated(deployment: Deployment) -> None:

@@ -7,6 +7,7 @@ import io
 import tarfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,7 @@ import pytest
 from nats.aio.client import Client
 
 from services.gateway.app import serve
+from services.gateway.joining import Hosts
 from services.gateway.settings import Settings
 from services.scheduler.service import Scheduler
 from services.tracker.service import serve as serve_tracker
@@ -23,6 +25,7 @@ from shared.events import DEFAULT_POLICY
 from shared.settings import S3Settings
 from tests.support.eventually import eventually
 from tests.support.servers import NatsServer
+from trainmaster.compose.certificates import draw_authority
 from trainmaster.embedded.program import free_port
 
 ADMIN_TOKEN = "the administrator of the tests"
@@ -34,6 +37,16 @@ entrypoint: python train.py
 hyperparameters: {lr: {type: log, minval: -4, maxval: -1}}
 searcher: {name: random, metric: accuracy, smaller_is_better: false, max_trials: 2}
 """
+
+
+HOSTS = Hosts(
+    certificate_authority=draw_authority(datetime.now(UTC)).certificate,
+    s3_endpoint="https://train.example.org:9443",
+    s3_bucket="trainmaster",
+    s3_access_key="key",
+    s3_secret_key="secret",
+    nats_urls={name: f"tls://worker-{name}:pw@train.example.org:4222" for name in ("host-1", "host-2")},
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +118,7 @@ async def api(nats_server: NatsServer, postgres_url: str, s3: S3Settings) -> Asy
         host="127.0.0.1",
         port=free_port(),
         admin_token=ADMIN_TOKEN,
+        hosts=HOSTS,
     )
     tracker = TrackerSettings(nats_url=nats_server.url_as("tracker"), postgres_url=postgres_url)
     url = f"http://127.0.0.1:{settings.port}"

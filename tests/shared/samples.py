@@ -4,9 +4,11 @@ from datetime import UTC, datetime
 
 from shared.codec import Envelope
 from shared.events import (
+    AgentAdmitted,
     AgentDisabled,
     AgentDrainRequested,
     AgentEnabled,
+    AgentInvited,
     AgentJoined,
     AgentLeft,
     AgentLost,
@@ -234,6 +236,8 @@ SAMPLES: tuple[Event, ...] = (
         expires_at=datetime(2030, 2, 3, tzinfo=UTC),
     ),
     TokenRevoked(user_id=UserId("ada"), token_id=TokenId("0123456789ab")),
+    AgentInvited(agent_id=AgentId("host-1"), expires_at=datetime(2026, 3, 2, tzinfo=UTC)),
+    AgentAdmitted(agent_id=AgentId("host-1"), machine="gpu7.example.org"),
 )
 
 

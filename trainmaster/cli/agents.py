@@ -6,6 +6,7 @@ from trainmaster.cli.durations import Duration
 from trainmaster.cli.moments import as_of_option
 from trainmaster.cli.options import data_option, json_option, platform_client
 from trainmaster.cli.output import clock, print_json, print_table
+from trainmaster.client.hints import command
 from trainmaster.client.shapes import Agent, Slot
 
 slot_option = click.option(
@@ -80,6 +81,23 @@ def disable(agent: str, slots: tuple[int, ...], data: str | None, *, as_json: bo
 def enable(agent: str, slots: tuple[int, ...], data: str | None, *, as_json: bool) -> None:
     """Let an agent, or slots of it, take work again. An agent and each of its slots are closed and opened apart."""
     _close(agent, "enable", slots, None, data, as_json=as_json)
+
+
+@agents.command()
+@click.argument("agent", required=False)
+@data_option
+@json_option
+def invite(agent: str | None, data: str | None, *, as_json: bool) -> None:
+    """Let another machine join, as AGENT or as the first that is free, within a day."""
+    with platform_client(data) as client:
+        invitation = client.access.invite_machine(agent)
+    if as_json:
+        print_json(invitation)
+        return
+    click.echo(
+        f"a machine may join as {invitation['agent_id']} until {clock(invitation['expires_at'])}, with", err=True
+    )
+    click.echo(f"  {command('agent join')} {client.url} {invitation['token']}")
 
 
 def _close(

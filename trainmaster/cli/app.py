@@ -38,6 +38,7 @@ COMMANDS = {
     "audit": ("audit", "Verify the log, prove an event, check a proof"),
     "queue": ("cluster", "List the trials that wait for slots"),
     "agents": ("agents", "List the agents and their slots; drain, disable, enable them"),
+    "agent": ("agent", "Have this machine be an agent of a platform elsewhere"),
     "pools": ("pools", "List the resource pools; set how one is scheduled"),
     "limits": ("pools", "List what workspaces are limited to; change it"),
     "simulate": ("simulate", "Run the scheduler on a pool described in a file"),

@@ -7,7 +7,7 @@ from typing import Any, cast
 import httpx
 
 from trainmaster.client.errors import Unreachable, check
-from trainmaster.client.shapes import LoginCode, NewToken, Session, Token, User
+from trainmaster.client.shapes import Invitation, LoginCode, NewToken, Session, Token, User
 
 TIMEOUT_S = 30.0
 
@@ -67,6 +67,10 @@ class Access:
     def revoke(self, name: str, workspace: str | None) -> User:
         """Take a user's role in a workspace, or (None) everywhere."""
         return cast("User", self._call("DELETE", f"/users/{name}/roles", query={"workspace": workspace}))
+
+    def invite_machine(self, agent: str | None) -> Invitation:
+        """Let a machine join as an agent, None: as the first that is free."""
+        return cast("Invitation", self._call("POST", "/invitations", {"agent": agent}))
 
     def _call(
         self, method: str, path: str, body: object = None, query: dict[str, str | int | None] | None = None

@@ -422,3 +422,23 @@ class NewToken(TypedDict):
     token_id: str
     user_id: str
     expires_at: str | None
+
+
+class Invitation(TypedDict):
+    """Lets one machine join as an agent: the token is shown this once."""
+
+    agent_id: str
+    token: str
+    expires_at: str
+
+
+class Joined(TypedDict):
+    """Where an agent's machine connects, and as whom."""
+
+    agent_id: str
+    nats_url: str
+    s3_endpoint: str
+    s3_bucket: str
+    s3_access_key: str
+    s3_secret_key: str
+    certificate_authority: str

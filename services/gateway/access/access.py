@@ -28,6 +28,7 @@ from shared.log import Follower
 COOKIE = "tm_session"
 API = "/api/"
 SESSION = "/api/v1/session"
+JOIN = "/api/v1/join"
 REALM = {"WWW-Authenticate": 'Bearer realm="trainmaster"'}
 
 #: Who asks, for whoever appends an event on the way.
@@ -94,7 +95,7 @@ def authenticate(access: Access) -> Middleware:
         if by_cookie and request.method not in guard.SAFE_METHODS and not _is_own_page(request):
             return problem(HTTPStatus.FORBIDDEN, "a browser's login may be used by the gateway's own page only")
         known = await access.who(token) if token else None
-        if known is None and not (request.path == SESSION and request.method == "POST"):
+        if known is None and not (request.path in (SESSION, JOIN) and request.method == "POST"):
             if not access.is_ready:
                 return problem(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway has not read yet who may do what")
             return unauthorized("this token opens nothing; it may have expired" if token else "log in first: tm login")

@@ -52,6 +52,7 @@ RULES = {
     "status": Rule(scope=Scope.SOMEWHERE),
     "schema": Rule(scope=Scope.SOMEWHERE),
     "session": Rule(scope=Scope.SELF),
+    "join": Rule(scope=Scope.SELF),  # who has a token
     "tokens": Rule(scope=Scope.SELF),
     "users": Rule(scope=Scope.EVERYWHERE, look=Role.ADMIN, change=Role.ADMIN),
 }

@@ -16,7 +16,7 @@ from nats.js.errors import KeyNotFoundError
 from nats.js.kv import KeyValue
 
 from shared.errors import Unavailable
-from shared.ids import TokenId, UserId
+from shared.ids import AgentId, TokenId, UserId
 from shared.subjects import SECRETS
 
 PREFIX = "tm"  # of a token, so that scanners of code can find one that leaked
@@ -38,7 +38,7 @@ class Secrets:
     async def new_token(self, token_id: TokenId) -> str:
         """Draw a token's secret, keep its hash, and return the token: it is shown this once."""
         secret = secrets.token_urlsafe(32)
-        await self._put(f"token.{token_id}", _digest(secret).hex().encode())
+        await self._put(f"token.{token_id}", self.digest(secret))
         return f"{PREFIX}_{token_id}_{secret}"
 
     async def opens(self, token: str) -> TokenId | None:
@@ -61,6 +61,21 @@ class Secrets:
         self._token_hashes.pop(token_id, None)
         bucket = await self._bucket()
         await bucket.purge(f"token.{token_id}")
+
+    async def new_joining_secret(self, agent_id: AgentId) -> str:
+        """Draw the secret of an invitation and keep its hash in place of the former one."""
+        secret = secrets.token_hex(32)
+        await self._put(f"join.{agent_id}", self.digest(secret))
+        return secret
+
+    async def joining_secret(self, agent_id: AgentId) -> bytes | None:
+        """Return the hash of the secret with which a machine may join as an agent."""
+        return await self._get(f"join.{agent_id}")
+
+    @staticmethod
+    def digest(secret: str) -> bytes:
+        """Return what is kept of a secret that was drawn at random."""
+        return _digest(secret).hex().encode()
 
     async def set_password(self, user_id: UserId, password: str) -> None:
         """Keep the hash of a user's password in place of the former one."""

@@ -8,6 +8,7 @@ from services.gateway.routes import (
     events,
     experiments,
     exports,
+    joining,
     limits,
     logs,
     metrics,
@@ -41,4 +42,5 @@ ROUTES: tuple[Route, ...] = (
     *session.ROUTES,
     *tokens.ROUTES,
     *users.ROUTES,
+    *joining.ROUTES,
 )
