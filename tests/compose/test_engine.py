@@ -73,8 +73,10 @@ def test_a_machine_outside_joins_and_trains(deployment: Deployment, tmp_path: Pa
 
 def test_secrets_are_rotated(deployment: Deployment) -> None:
     before = deployment.admin_token()
-    rotate = ("python", "-P", "-m", "trainmaster.compose", "rotate", "nats", "admin", "certificates")
-    deployment.compose("run", "--rm", "prepare", *rotate)
+    rotate = ("python", "-P", "-m", "trainmaster.compose", "rotate")
+    deployment.compose("run", "--rm", "prepare", *rotate, "nats", "s3", "admin", "certificates", "postgres")
+    deployment.compose("rm", "--stop", "--force", "postgres", "gateway", "tracker")
+    deployment.engine.docker("volume", "rm", f"{deployment.project}_postgres")
     deployment.compose("up", "--detach", "--no-build", "--force-recreate", "--scale", f"agent={NUM_AGENTS}")
     note("rotated: until all are healthy", deployment.wait_healthy(num_agents=NUM_AGENTS))
     assert deployment.admin_token() != before
