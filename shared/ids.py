@@ -20,8 +20,11 @@ PoolId = NewType("PoolId", str)
 LimitId = NewType("LimitId", str)
 UserId = NewType("UserId", str)
 TokenId = NewType("TokenId", str)
+WorkspaceId = NewType("WorkspaceId", str)
+ProjectId = NewType("ProjectId", str)
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base 32: no i, l, o, u
+_HASHED = "w-"  # no workspace that is called so itself has its name for its id
 _TOKEN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -61,6 +64,19 @@ def limit_id(workspace: str | None) -> LimitId:
     if workspace is None:
         return LimitId("all")
     return LimitId(f"workspace-{hashlib.sha256(workspace.encode()).hexdigest()[:20]}")
+
+
+def workspace_id(name: str) -> WorkspaceId:
+    """Return the id of a workspace, whose name may be any text: the name itself where that can stand in an address."""
+    if is_token(name) and not name.startswith(_HASHED):
+        return WorkspaceId(name)
+    return WorkspaceId(_HASHED + hashlib.sha256(name.encode()).hexdigest()[:20])
+
+
+def project_id(workspace: str, name: str) -> ProjectId:
+    """Return the id of a workspace's project."""
+    both = f"{workspace}\0{name}"
+    return ProjectId(f"p-{hashlib.sha256(both.encode()).hexdigest()[:20]}")
 
 
 def is_token(text: str) -> bool:

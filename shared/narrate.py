@@ -22,13 +22,19 @@ from shared.events import (
     CheckpointShardUploaded,
     DefaultPolicySet,
     Event,
+    ExperimentArchived,
     ExperimentCanceled,
     ExperimentCompleted,
+    ExperimentDeleted,
+    ExperimentDeletionRequested,
+    ExperimentDescribed,
     ExperimentFailed,
+    ExperimentMoved,
     ExperimentPaused,
     ExperimentResumed,
     ExperimentStopped,
     ExperimentSubmitted,
+    ExperimentUnarchived,
     GangMember,
     GangMemberExited,
     GPUAllocated,
@@ -47,6 +53,9 @@ from shared.events import (
     PoolConfigured,
     PoolPolicy,
     PreemptionRequested,
+    ProjectArchived,
+    ProjectCreated,
+    ProjectUnarchived,
     RendezvousOpened,
     RoleGranted,
     RoleRevoked,
@@ -65,6 +74,9 @@ from shared.events import (
     UserCreated,
     UserDisabled,
     UserEnabled,
+    WorkspaceArchived,
+    WorkspaceCreated,
+    WorkspaceUnarchived,
 )
 
 
@@ -76,7 +88,9 @@ def sentence(event: Event) -> str:
 
 @sentence.register
 def _(event: ExperimentSubmitted) -> str:
-    return f"experiment {event.experiment_id} “{event.name}” was submitted with {event.code_bytes:,} bytes of code"
+    fork = f", a fork of {event.forked_from}" if event.forked_from else ""
+    code = f"{event.code_bytes:,} bytes of code"
+    return f"experiment {event.experiment_id} “{event.name}” was submitted with {code}{fork}"
 
 
 @sentence.register
@@ -99,6 +113,74 @@ def _(event: SearchLimitsSet) -> str:
     limits = {"trials in all": event.max_trials, "trials at a time": event.max_concurrent_trials}
     said = " and ".join(f"{limit:,} {what}" for what, limit in limits.items() if limit is not None)
     return f"experiment {event.experiment_id} has at most {said or 'as many trials as before'} from here on"
+
+
+@sentence.register
+def _(event: ExperimentDescribed) -> str:
+    changes = {"name": event.name, "description": event.description, "labels": event.labels, "notes": event.notes}
+    changed = [name for name, value in changes.items() if value is not None]
+    called = f": it is “{event.name}” now" if event.name is not None else ""
+    return f"the {', '.join(changed) or 'nothing'} of experiment {event.experiment_id} changed{called}"
+
+
+@sentence.register
+def _(event: ExperimentMoved) -> str:
+    where = f"project {event.project}" if event.project else "no project"
+    return f"experiment {event.experiment_id} was moved to {where} of {_workspace(event.workspace)}"
+
+
+@sentence.register
+def _(event: ExperimentArchived) -> str:
+    return f"experiment {event.experiment_id} was archived"
+
+
+@sentence.register
+def _(event: ExperimentUnarchived) -> str:
+    return f"experiment {event.experiment_id} was taken out of the archive"
+
+
+@sentence.register
+def _(event: ExperimentDeletionRequested) -> str:
+    return f"experiment {event.experiment_id} is to be deleted with its checkpoints"
+
+
+@sentence.register
+def _(event: ExperimentDeleted) -> str:
+    return f"experiment {event.experiment_id} was deleted"
+
+
+@sentence.register
+def _(event: WorkspaceCreated) -> str:
+    return f"workspace {event.name} was made"
+
+
+@sentence.register
+def _(event: WorkspaceArchived) -> str:
+    return f"workspace {event.workspace_id} was archived"
+
+
+@sentence.register
+def _(event: WorkspaceUnarchived) -> str:
+    return f"workspace {event.workspace_id} was taken out of the archive"
+
+
+@sentence.register
+def _(event: ProjectCreated) -> str:
+    return f"project {event.name} was made in {_workspace(event.workspace)}"
+
+
+@sentence.register
+def _(event: ProjectArchived) -> str:
+    return f"project {event.project_id} was archived"
+
+
+@sentence.register
+def _(event: ProjectUnarchived) -> str:
+    return f"project {event.project_id} was taken out of the archive"
+
+
+def _workspace(name: str) -> str:
+    return f"workspace {name}" if name else "no workspace"
 
 
 @sentence.register

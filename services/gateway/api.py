@@ -1,5 +1,6 @@
 """Routes as values: what each takes, does and answers with. The server and its description share the list."""
 
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -32,6 +33,8 @@ MOMENT = (
     "as it was after this event: a sequence, a time (RFC 3339) or how long ago (10m); TM-Seq says which event that is,"
     " to be asked for in the next page"
 )
+
+_TAG = re.compile('"([0-9]{1,16})[^"]*"')  # the sequence of the newest event that is shown, and what else tells answers
 
 Seq = Annotated[int, Meta(ge=0, le=MAX_SEQ)]
 
@@ -109,6 +112,17 @@ class Call(Generic[AnyQueryT]):
         if not ids.is_token(value):
             raise not_found(kind, repr(value))
         return value
+
+    def if_match(self) -> int | None:
+        """Return the sequence that the resource must still be at for a change, None if any will do. Raises Rejected."""
+        text = self.request.headers.get("If-Match")
+        if text is None or text.strip() == "*":
+            return None
+        found = _TAG.fullmatch(text.strip())
+        if found is None:
+            mistake = Problem("If-Match", f"{text[:100]!r} is no ETag of ours", "hand on the ETag of an answer")
+            raise Rejected("the request has a mistake", (mistake,), status=HTTPStatus.BAD_REQUEST)
+        return int(found[1])
 
 
 Answer = View | web.StreamResponse

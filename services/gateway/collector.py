@@ -4,6 +4,7 @@ It acts on what the read model shows, as often as that changes, and does what is
 
     experiment over, more checkpoints than its policy keeps ──► CheckpointDeletionRequested   (or a user asks)
     deletion requested, not deleted ──► its objects deleted, the manifest with them ──► CheckpointDeleted
+    an experiment's deletion requested ──► that of each of its checkpoints; none left ──► ExperimentDeleted
 
 The request comes first, so that no trial resumes from files that are about to go. Whatever dies in between, the read
 model still shows what is missing; deleting what is gone already changes nothing. Two gateways get in each other's way
@@ -25,7 +26,7 @@ from services.gateway.position import Position
 from services.gateway.retention import Retention, Stored, superfluous
 from shared import log, postgres, subjects
 from shared.errors import Conflict, Refused, Unavailable
-from shared.events import CheckpointDeleted, CheckpointDeletionRequested
+from shared.events import CheckpointDeleted, CheckpointDeletionRequested, ExperimentDeleted
 from shared.events.checkpoint import CheckpointEvent
 from shared.ids import CheckpointId, ExperimentId, TrialId
 from shared.objectstore import ObjectStore, checkpoint_key
@@ -33,6 +34,7 @@ from shared.objectstore import ObjectStore, checkpoint_key
 REST_S = 0.5  # between two looks, however fast the log grows
 RETRY_S = 2.0
 MAX_DELETIONS = 100  # in one look; the next goes on
+WITH_EXPERIMENT = "its experiment is deleted"
 BY_POLICY = "the experiment has ended, and its checkpoint_storage keeps others"
 
 _POSITION = "SELECT position FROM projections WHERE name = 'events'"
@@ -56,6 +58,12 @@ ORDER BY k.experiment_id
 _NEEDED = "SELECT config ->> 'resume_from' FROM experiments WHERE config ->> 'resume_from' = ANY($1::text[])"
 _TO_DELETE = """
 SELECT id, trial_id, experiment_id, size_bytes, seq FROM checkpoints WHERE state = 'DELETING' ORDER BY id LIMIT $1
+"""
+
+_DELETED = """
+SELECT e.id AS experiment_id, e.seq AS cause, k.id, k.trial_id, k.state
+FROM experiments e LEFT JOIN checkpoints k ON k.experiment_id = e.id AND k.state <> 'DELETED'
+WHERE e.deletion = 'REQUESTED' ORDER BY e.id
 """
 
 _log = logging.getLogger(__name__)
@@ -104,6 +112,9 @@ class Collector:
         for experiment_id, group in groupby(rows, key=lambda row: row["experiment_id"]):
             await self._request(experiment_id, list(group))
         self._examined = position
+        deleted = await self._database.fetch(_DELETED)
+        for experiment_id, group in groupby(deleted, key=lambda row: row["experiment_id"]):
+            await self._delete_experiment(experiment_id, list(group))
         for row in await self._database.fetch(_TO_DELETE, MAX_DELETIONS):
             await self._delete(
                 Doomed(
@@ -133,6 +144,26 @@ class Collector:
             )
             await append(self._client, event, actor=subjects.GATEWAY, causes=(rows[0]["cause"],), expected=0)
 
+    async def _delete_experiment(self, experiment_id: str, rows: Sequence[asyncpg.Record]) -> None:
+        """Have all checkpoints of an experiment deleted; when none is left, say that it is deleted."""
+        for row in rows:
+            if row["id"] is not None and row["state"] != "DELETING":
+                event = CheckpointDeletionRequested(
+                    checkpoint_id=CheckpointId(row["id"]),
+                    trial_id=TrialId(row["trial_id"]),
+                    experiment_id=ExperimentId(experiment_id),
+                    reason=WITH_EXPERIMENT,
+                )
+                await append(self._client, event, actor=subjects.GATEWAY, causes=(row["cause"],), expected=0)
+        if rows[0]["id"] is None:
+            newest = await log.last_of(
+                self._client, subjects.aggregate_subject(subjects.GATEWAY, "experiment", experiment_id)
+            )
+            deleted = ExperimentDeleted(experiment_id=ExperimentId(experiment_id))
+            causes, expected = (rows[0]["cause"],), newest.seq if newest else 0
+            await append(self._client, deleted, actor=subjects.GATEWAY, causes=causes, expected=expected)
+            _log.info("experiment deleted", extra={"experiment": experiment_id})
+
     async def _delete(self, doomed: Doomed) -> None:
         num_objects = await self._store.delete_below(checkpoint_key(doomed.checkpoint_id, ""))
         event = CheckpointDeleted(
@@ -145,12 +176,14 @@ class Collector:
         _log.info("checkpoint deleted", extra={"checkpoint": doomed.checkpoint_id, "num_objects": num_objects})
 
 
-async def append(client: Client, event: CheckpointEvent, *, actor: str, causes: tuple[int, ...], expected: int) -> None:
-    """Append what we say of a checkpoint, unless somebody has said it already."""
+async def append(
+    client: Client, event: CheckpointEvent | ExperimentDeleted, *, actor: str, causes: tuple[int, ...], expected: int
+) -> None:
+    """Append what we say of a checkpoint or of an experiment, unless somebody has said it already."""
     envelope = log.envelope_of(
         event, writer=subjects.GATEWAY, actor=actor, correlation=event.experiment_id, causes=causes
     )
     try:
         await log.append_once(client, envelope, expected=expected)
     except Conflict:
-        _log.info("said already", extra={"event": envelope.name, "checkpoint": event.checkpoint_id})
+        _log.info("said already", extra={"event": envelope.name, event.aggregate: event.aggregate_id})

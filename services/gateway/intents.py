@@ -8,10 +8,11 @@ from typing import Any
 
 from nats.aio.client import Client
 
-from services.gateway import decide
+from services.gateway import decide, filing
 from services.gateway.access.access import principal
 from services.gateway.decide import STATE_INTENTS, Intent
-from services.gateway.problems import not_found
+from services.gateway.filing import FILINGS, FilingEvent
+from services.gateway.problems import not_found, stale
 from services.gateway.views import Checkpoint, ExperimentState
 from shared import archive, ids, log, subjects
 from shared.errors import Conflict
@@ -25,8 +26,10 @@ from shared.events import (
     ExperimentSubmitted,
     JobEvent,
     JobMoved,
+    ProjectEvent,
     SearchLimitsSet,
     TrialCanceled,
+    WorkspaceEvent,
 )
 from shared.events.user import UserEvent
 from shared.ids import AgentId, CheckpointId, ExperimentId, TrialId, UserId
@@ -44,17 +47,39 @@ async def submit(
 ) -> tuple[int, ExperimentSubmitted]:
     """Store the code, append the experiment, return its sequence and event."""
     sha256 = await asyncio.to_thread(lambda: hashlib.sha256(code).hexdigest())
-    event = ExperimentSubmitted(
-        experiment_id=ids.new_experiment_id(),
-        name=config["name"],
-        config=config,
-        code_sha256=sha256,
-        code_bytes=len(code),
-    )
+    event = _submitted(config, sha256, len(code))
     log.check_size(event)
     if not await store.exists(code_key(sha256)):
         await store.put(code_key(sha256), code)
     return await _append(client, event, expected=0), event
+
+
+async def fork(client: Client, config: dict[str, Any], origin: ExperimentSubmitted) -> tuple[int, ExperimentSubmitted]:
+    """Append an experiment with the code of another; return its sequence and event."""
+    event = _submitted(config, origin.code_sha256, origin.code_bytes, origin.experiment_id)
+    return await _append(client, event, expected=0), event
+
+
+async def submission(client: Client, experiment_id: ExperimentId) -> ExperimentSubmitted:
+    """Return how an experiment was submitted. Raises Rejected (404)."""
+    subject = subjects.event_filter(subjects.GATEWAY, EXPERIMENT, experiment_id, ExperimentSubmitted.__name__)
+    submitted = await _last(client, subject)
+    if submitted is None or not isinstance(submitted.event, ExperimentSubmitted):
+        raise not_found(EXPERIMENT, experiment_id)
+    return submitted.event
+
+
+def _submitted(
+    config: dict[str, Any], code_sha256: str, code_bytes: int, forked_from: ExperimentId | None = None
+) -> ExperimentSubmitted:
+    return ExperimentSubmitted(
+        experiment_id=ids.new_experiment_id(),
+        name=config["name"],
+        config=config,
+        code_sha256=code_sha256,
+        code_bytes=code_bytes,
+        forked_from=forked_from,
+    )
 
 
 async def ask(client: Client, experiment_id: ExperimentId, intent: Intent) -> int:
@@ -113,6 +138,32 @@ async def _change_search(client: Client, change: SearchLimitsSet) -> int:
     return await _append(client, change, expected=asked.seq)
 
 
+async def file(client: Client, change: FilingEvent, workspace: str, *, known_seq: int | None = None) -> int:
+    """Append how an experiment of a workspace is filed or described and return the event's sequence.
+
+    Raises Rejected when its state does not allow it, or (412) when somebody asked something of it after `known_seq`;
+    Conflict when others keep changing it.
+    """
+    try:
+        return await _file(client, change, workspace, known_seq)
+    except Conflict:  # somebody was faster: look once more
+        return await _file(client, change, workspace, known_seq)
+
+
+async def _file(client: Client, change: FilingEvent, workspace: str, known_seq: int | None) -> int:
+    asked, state = await _state(client, change.experiment_id)
+    if known_seq is not None and asked.seq > known_seq:
+        raise stale(asked.seq)
+    filed = await _newest(client, subjects.GATEWAY, change.experiment_id, FILINGS)
+    filing.check(change, state, filed.event if filed else None, workspace)
+    return await _append(client, change, expected=asked.seq)
+
+
+async def create_place(client: Client, event: WorkspaceEvent | ProjectEvent) -> int:
+    """Append that a workspace or a project was made or filed and return the event's sequence."""
+    return await _append_change(client, event)
+
+
 async def cancel_trial(client: Client, trial_id: TrialId, experiment_id: ExperimentId) -> int:
     """Append that a user ended a trial and return the event's sequence; once is enough, so a second wish is none."""
     before = await _last(client, subjects.aggregate_subject(subjects.GATEWAY, TrialCanceled.aggregate, trial_id))
@@ -123,10 +174,7 @@ async def cancel_trial(client: Client, trial_id: TrialId, experiment_id: Experim
 
 async def _config(client: Client, experiment_id: ExperimentId) -> dict[str, Any]:
     """Return the configuration of an experiment that has a state."""
-    subject = subjects.event_filter(subjects.GATEWAY, EXPERIMENT, experiment_id, ExperimentSubmitted.__name__)
-    submitted = await _last(client, subject)
-    assert submitted is not None and isinstance(submitted.event, ExperimentSubmitted), "it has a state"
-    return submitted.event.config
+    return (await submission(client, experiment_id)).config
 
 
 async def administer(client: Client, change: Event) -> int:
@@ -210,10 +258,19 @@ async def read_submission(config: str, code: bytes) -> dict[str, Any]:
     return await asyncio.to_thread(_read_submission, config, code, secrets.randbelow(MAX_SEED))
 
 
+async def read_config(config: str) -> dict[str, Any]:
+    """Return an experiment file with every default filled in. Raises Rejected with every mistake."""
+    return await asyncio.to_thread(_read_config, config, secrets.randbelow(MAX_SEED))
+
+
 def _read_submission(config: str, code: bytes, seed: int) -> dict[str, Any]:
+    read = _read_config(config, seed)
+    archive.check(code)
+    return read
+
+
+def _read_config(config: str, seed: int) -> dict[str, Any]:
     from shared.config import parse_experiment  # pydantic and yaml are 20 MB that an idle gateway does not need
 
-    experiment = parse_experiment(config)
-    archive.check(code)
-    read: dict[str, Any] = experiment.with_seed(seed).model_dump(mode="json")
+    read: dict[str, Any] = parse_experiment(config).with_seed(seed).model_dump(mode="json")
     return read

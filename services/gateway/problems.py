@@ -26,6 +26,12 @@ def not_found(what: str, name: str) -> Rejected:
     return Rejected(f"there is no {what} {name}", status=HTTPStatus.NOT_FOUND)
 
 
+def stale(seq: int) -> Rejected:
+    """Return the refusal of a change to what is not any more as the caller saw it."""
+    reason = f"it changed meanwhile, with event {seq}; look at it again"
+    return Rejected(reason, status=HTTPStatus.PRECONDITION_FAILED)
+
+
 def problem(status: int, detail: str, problems: tuple[Problem, ...] = ()) -> web.Response:
     """Return a problem document."""
     errors = tuple(views.ErrorItem(path=p.path, message=p.message, suggestion=p.suggestion) for p in problems)

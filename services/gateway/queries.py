@@ -65,7 +65,7 @@ async def experiments(
     database: ReadModel, limit: int, before: int, workspaces: frozenset[str] | None
 ) -> views.ExperimentPage:
     """Return experiments of these workspaces (None: of all), newest first, of those submitted before a sequence."""
-    mine = "($3::text[] IS NULL OR config->>'workspace' = ANY($3))"
+    mine = "deletion IS NULL AND NOT archived AND ($3::text[] IS NULL OR workspace = ANY($3))"
     which = f"SELECT * FROM experiments WHERE submitted_seq < $1 AND {mine} ORDER BY submitted_seq DESC LIMIT $2"
     rows = await database.fetch(_EXPERIMENTS.format(which=which), before, limit + 1, workspaces)
     cursor = str(rows[limit - 1]["submitted_seq"]) if len(rows) > limit else None
@@ -79,7 +79,7 @@ async def experiment(database: ReadModel, experiment_id: str) -> views.Experimen
         raise not_found("experiment", experiment_id)
     shown = _experiment(row)
     values = {name: getattr(shown, name) for name in shown.__struct_fields__}
-    return views.ExperimentDetail(**values, config=_raw(row["config"]))
+    return views.ExperimentDetail(**values, notes=row["notes"], config=_raw(row["config"]))
 
 
 async def check_experiment(database: ReadModel, experiment_id: str) -> None:
@@ -105,6 +105,11 @@ def _experiment(row: asyncpg.Record) -> views.Experiment:
         ),
         slots_per_trial=row["slots_per_trial"],
         workspace=row["workspace"],
+        project=row["project"],
+        owner=row["owner"],
+        archived=row["archived"],
+        deletion=None if row["deletion"] is None else views.Deletion(row["deletion"]),
+        forked_from=row["forked_from"],
         pool=row["pool_id"],
         priority=row["priority"],
         weight=row["weight"],
@@ -213,6 +218,16 @@ async def starts_from(database: ReadModel, checkpoint_id: str) -> str | None:
     """Return an experiment that starts its trials from a checkpoint and is not over, or None."""
     sql = "SELECT id FROM experiments WHERE ended_at IS NULL AND config ->> 'resume_from' = $1 LIMIT 1"
     found: str | None = await database.fetchval(sql, checkpoint_id)
+    return found
+
+
+async def starts_from_any(database: ReadModel, experiment_id: str) -> str | None:
+    """Return an experiment that starts its trials from a checkpoint of this one and is not over, or None."""
+    sql = """
+    SELECT e.id FROM checkpoints k JOIN experiments e ON e.config ->> 'resume_from' = k.id
+    WHERE k.experiment_id = $1 AND e.ended_at IS NULL LIMIT 1
+    """
+    found: str | None = await database.fetchval(sql, experiment_id)
     return found
 
 

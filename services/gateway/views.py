@@ -168,8 +168,15 @@ class BestTrial(View, frozen=True, kw_only=True):
     checkpoint_id: str | None
 
 
+class Deletion(StrEnum):
+    """How far the deletion of an experiment is: asked for, or done."""
+
+    REQUESTED = "REQUESTED"
+    DONE = "DONE"
+
+
 class Experiment(View, frozen=True, kw_only=True):
-    """One search over a space."""
+    """One search over a space. `owner` submitted it; `forked_from` is the experiment that it was made of."""
 
     id: str
     name: str
@@ -179,6 +186,11 @@ class Experiment(View, frozen=True, kw_only=True):
     searcher: SearcherView
     slots_per_trial: int
     workspace: str
+    project: str
+    owner: str
+    archived: bool
+    deletion: Deletion | None
+    forked_from: str | None
     pool: str
     priority: int
     weight: float
@@ -193,9 +205,67 @@ class Experiment(View, frozen=True, kw_only=True):
 
 
 class ExperimentDetail(Experiment, frozen=True, kw_only=True):
-    """An experiment with its whole configuration, every default filled in."""
+    """An experiment with what people noted on it and its whole configuration, every default filled in."""
 
+    notes: str
     config: msgspec.Raw
+
+
+class Workspace(View, frozen=True, kw_only=True):
+    """Where a team keeps its experiments; `id` stands in addresses, `name` in experiment files and roles."""
+
+    id: str
+    name: str
+    description: str
+    archived: bool
+    created_at: datetime
+    created_by: str
+    projects: int
+    experiments: int
+    seq: int
+
+
+class WorkspacePage(View, frozen=True, kw_only=True):
+    """Workspaces by name."""
+
+    items: list[Workspace]
+    next_cursor: str | None
+
+
+class Project(View, frozen=True, kw_only=True):
+    """A part of a workspace."""
+
+    id: str
+    workspace: str
+    name: str
+    description: str
+    archived: bool
+    created_at: datetime
+    created_by: str
+    experiments: int
+    seq: int
+
+
+class ProjectPage(View, frozen=True, kw_only=True):
+    """Projects by name."""
+
+    items: list[Project]
+    next_cursor: str | None
+
+
+class Outcome(View, frozen=True, kw_only=True):
+    """What became of one of many: `status` is what a request about it alone would have answered."""
+
+    id: str
+    status: int
+    detail: str = ""
+
+
+class OutcomeList(View, frozen=True, kw_only=True):
+    """What became of each, in the order they were named."""
+
+    items: list[Outcome]
+    num_failed: int
 
 
 class ExperimentPage(View, frozen=True, kw_only=True):

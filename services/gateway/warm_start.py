@@ -3,8 +3,10 @@ experiment's own event is needed to make its decisions again."""
 
 import msgspec
 
-from services.gateway.past import ReadModel
+from services.gateway.access import permit
+from services.gateway.api import Parts
 from shared.errors import Problem, Rejected
+from shared.events import Role
 
 MAX_READ = 20_000  # trials of one experiment
 
@@ -12,12 +14,13 @@ _TRIALS = """
 SELECT t.hyperparameters, t.metric FROM trials t
 WHERE t.experiment_id = $1 AND t.metric IS NOT NULL AND t.state = 'COMPLETED' ORDER BY t.index LIMIT $2
 """
+_GOAL = "SELECT metric, smaller_is_better FROM experiments WHERE id = $1"
 
 
-async def with_observations(database: ReadModel, config: dict[str, object]) -> dict[str, object]:
+async def with_observations(parts: Parts, config: dict[str, object]) -> dict[str, object]:
     """Return a config whose warm start, if it has one, holds what the experiments that it names have shown.
 
-    Raises Rejected when one of them is not known or has another metric.
+    Raises Rejected when one of them is not known to who asks, or has another metric.
     """
     searcher = config["searcher"]
     assert isinstance(searcher, dict)
@@ -26,17 +29,17 @@ async def with_observations(database: ReadModel, config: dict[str, object]) -> d
         return config
     observations = list(warm_start["observations"])
     for number, experiment_id in enumerate(warm_start["experiments"]):
-        await _check(database, experiment_id, searcher, f"searcher.warm_start.experiments[{number}]")
-        for row in await database.fetch(_TRIALS, experiment_id, MAX_READ):
+        await _check(parts, experiment_id, searcher, f"searcher.warm_start.experiments[{number}]")
+        for row in await parts.database.fetch(_TRIALS, experiment_id, MAX_READ):
             hyperparameters = msgspec.json.decode(row["hyperparameters"])
             observations.append({"hyperparameters": hyperparameters, "metric": row["metric"]})
     told = most_telling(observations, warm_start["max_observations"], smaller_is_better=searcher["smaller_is_better"])
     return config | {"searcher": searcher | {"warm_start": warm_start | {"observations": told}}}
 
 
-async def _check(database: ReadModel, experiment_id: str, searcher: dict[str, object], path: str) -> None:
-    row = await database.fetchrow("SELECT metric, smaller_is_better FROM experiments WHERE id = $1", experiment_id)
-    if row is None:
+async def _check(parts: Parts, experiment_id: str, searcher: dict[str, object], path: str) -> None:
+    row = await parts.database.fetchrow(_GOAL, experiment_id)
+    if row is None or not await permit.may(parts, Role.VIEWER, "experiments", experiment_id):
         problem = Problem(path, f"there is no experiment {experiment_id}")
     elif (row["metric"], row["smaller_is_better"]) != (searcher["metric"], searcher["smaller_is_better"]):
         goal = "smaller" if row["smaller_is_better"] else "larger"

@@ -5,7 +5,7 @@ from functools import singledispatch
 
 import msgspec
 
-from services.tracker import rows
+from services.tracker import filing, rows
 from services.tracker.statement import At, Statement
 from shared.events import (
     AgentDisabled,
@@ -34,7 +34,7 @@ from shared.events import (
 @singledispatch
 def statements(event: Event, at: At) -> list[Statement]:
     """Return the writes that an event means; none for an event that no table shows."""
-    return []
+    return filing.statements(event, at)
 
 
 _JOB_PRIORITY_SET = "UPDATE experiments SET priority = $2, seq = $3 WHERE id = $1"

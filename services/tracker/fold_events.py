@@ -68,7 +68,8 @@ def _statements(recorded: Recorded) -> list[Statement]:
     if recorded.event is None:
         name, version = recorded.envelope.name, recorded.envelope.version
         raise Unknown(f"{name} version {version} is an event type that this tracker does not know")
-    return projection.statements(recorded.event, At(recorded.seq, recorded.envelope.time))
+    at = At(recorded.seq, recorded.envelope.time, recorded.envelope.actor)
+    return projection.statements(recorded.event, at)
 
 
 def _of_trial(recorded: Recorded) -> list[tuple[str, int, str]]:

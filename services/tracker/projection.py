@@ -9,7 +9,7 @@ from functools import singledispatch
 
 import msgspec
 
-from services.tracker import administration, rows
+from services.tracker import administration, filing, rows
 from services.tracker.statement import At, Statement
 from shared.events import (
     CheckpointDeleted,
@@ -51,8 +51,9 @@ def statements(event: Event, at: At) -> list[Statement]:
 _EXPERIMENT_SUBMITTED = """
 INSERT INTO experiments (id, name, description, labels, state, config, searcher, metric, smaller_is_better, max_trials,
                          max_steps, slots_per_trial, pool_id, code_sha256, code_bytes, submitted_at, submitted_seq, seq,
-                         workspace, priority, weight, max_slots)
-VALUES ($1, $2, $3, $4, 'ACTIVE', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17, $18, $19, $20)
+                         workspace, priority, weight, max_slots, project, owner, forked_from)
+VALUES ($1, $2, $3, $4, 'ACTIVE', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17, $18, $19, $20, $21,
+        $22, $23)
 ON CONFLICT (id) DO NOTHING
 """
 
@@ -81,8 +82,12 @@ def _experiment_submitted(event: ExperimentSubmitted, at: At) -> list[Statement]
         config.resources.priority,
         config.resources.weight,
         config.resources.max_slots,
+        rows.text(config.project),
+        at.actor,
+        event.forked_from,
     )
-    return [Statement(_EXPERIMENT_SUBMITTED, args, (event.experiment_id,))]
+    places = filing.named(config.workspace, config.project, at)
+    return [*places, Statement(_EXPERIMENT_SUBMITTED, args, (event.experiment_id,))]
 
 
 _EXPERIMENT_MOVED = "UPDATE experiments SET state = $2, seq = $4 WHERE id = $1 AND state = $3"

@@ -69,6 +69,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     labels: tuple[str, ...] = ()
     workspace: str = ""
+    project: str = ""
 
     @property
     def max_steps(self) -> int | None:

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 
 class At(NamedTuple):
-    """Where and when an event stands on the log."""
+    """Where and when an event stands on the log, and who made it."""
 
     seq: int
     time: datetime
+    actor: str = ""
 
 
 class Statement(NamedTuple):

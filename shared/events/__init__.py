@@ -20,13 +20,19 @@ from shared.events.audit import AuditSealed
 from shared.events.checkpoint import CheckpointDeleted, CheckpointDeletionRequested
 from shared.events.event import Event
 from shared.events.experiment import (
+    ExperimentArchived,
     ExperimentCanceled,
     ExperimentCompleted,
+    ExperimentDeleted,
+    ExperimentDeletionRequested,
+    ExperimentDescribed,
     ExperimentFailed,
+    ExperimentMoved,
     ExperimentPaused,
     ExperimentResumed,
     ExperimentStopped,
     ExperimentSubmitted,
+    ExperimentUnarchived,
     SearchLimitsSet,
     TrialCanceled,
     TrialClosed,
@@ -78,6 +84,16 @@ from shared.events.user import (
     UserEnabled,
     UserEvent,
 )
+from shared.events.workspace import (
+    ProjectArchived,
+    ProjectCreated,
+    ProjectEvent,
+    ProjectUnarchived,
+    WorkspaceArchived,
+    WorkspaceCreated,
+    WorkspaceEvent,
+    WorkspaceUnarchived,
+)
 
 CATALOGUE: dict[str, type[Event]] = {
     event.__name__: event
@@ -87,6 +103,12 @@ CATALOGUE: dict[str, type[Event]] = {
         ExperimentResumed,
         ExperimentCanceled,
         SearchLimitsSet,
+        ExperimentDescribed,
+        ExperimentMoved,
+        ExperimentArchived,
+        ExperimentUnarchived,
+        ExperimentDeletionRequested,
+        ExperimentDeleted,
         TrialCanceled,
         JobPrioritySet,
         JobWeightSet,
@@ -138,6 +160,12 @@ CATALOGUE: dict[str, type[Event]] = {
         TokenRevoked,
         AgentInvited,
         AgentAdmitted,
+        WorkspaceCreated,
+        WorkspaceArchived,
+        WorkspaceUnarchived,
+        ProjectCreated,
+        ProjectArchived,
+        ProjectUnarchived,
     )
 }
 
@@ -166,13 +194,19 @@ __all__ = [
     "Claim",
     "DefaultPolicySet",
     "Event",
+    "ExperimentArchived",
     "ExperimentCanceled",
     "ExperimentCompleted",
+    "ExperimentDeleted",
+    "ExperimentDeletionRequested",
+    "ExperimentDescribed",
     "ExperimentFailed",
+    "ExperimentMoved",
     "ExperimentPaused",
     "ExperimentResumed",
     "ExperimentStopped",
     "ExperimentSubmitted",
+    "ExperimentUnarchived",
     "Failure",
     "FailureCause",
     "Fit",
@@ -202,6 +236,10 @@ __all__ = [
     "PoolPolicy",
     "PreemptionReason",
     "PreemptionRequested",
+    "ProjectArchived",
+    "ProjectCreated",
+    "ProjectEvent",
+    "ProjectUnarchived",
     "ReleaseReason",
     "RendezvousOpened",
     "Role",
@@ -228,4 +266,8 @@ __all__ = [
     "UserDisabled",
     "UserEnabled",
     "UserEvent",
+    "WorkspaceArchived",
+    "WorkspaceCreated",
+    "WorkspaceEvent",
+    "WorkspaceUnarchived",
 ]

@@ -32,14 +32,16 @@ class ExperimentIntent(ExperimentEvent, frozen=True, kw_only=True):
     writer: ClassVar[str] = "gateway"
 
 
-class ExperimentSubmitted(ExperimentIntent, frozen=True, kw_only=True):
+class ExperimentSubmitted(ExperimentIntent, frozen=True, kw_only=True, omit_defaults=True):
     """A user handed over an experiment. `config` is the validated file with every default filled in;
-    `code_sha256` names the archive of the code directory in the object store."""
+    `code_sha256` names the archive of the code directory in the object store. `forked_from` is the experiment whose
+    code and file it took over, if it was made of another."""
 
     name: str
     config: dict[str, Any]  # the experiment file is user data; shared.config gives it types
     code_sha256: str
     code_bytes: int
+    forked_from: ExperimentId | None = None
 
 
 class ExperimentPaused(ExperimentIntent, frozen=True, kw_only=True):
@@ -62,6 +64,38 @@ class SearchLimitsSet(ExperimentIntent, frozen=True, kw_only=True, omit_defaults
 
     max_trials: int | None = None
     max_concurrent_trials: int | None = None
+
+
+class ExperimentDescribed(ExperimentIntent, frozen=True, kw_only=True, omit_defaults=True):
+    """A user changed what an experiment is called, or what is said of it; None: as before."""
+
+    name: str | None = None
+    description: str | None = None
+    labels: tuple[str, ...] | None = None
+    notes: str | None = None
+
+
+class ExperimentMoved(ExperimentIntent, frozen=True, kw_only=True):
+    """A user put an experiment into a project, or (both empty) into none. It changes its workspace only when over."""
+
+    workspace: str
+    project: str
+
+
+class ExperimentArchived(ExperimentIntent, frozen=True, kw_only=True):
+    """A user put an experiment that is over out of the lists; nothing of it is lost."""
+
+
+class ExperimentUnarchived(ExperimentIntent, frozen=True, kw_only=True):
+    """A user put an archived experiment back into the lists."""
+
+
+class ExperimentDeletionRequested(ExperimentIntent, frozen=True, kw_only=True):
+    """A user asked that an experiment that is over be deleted, its checkpoints with it; nothing may start from them."""
+
+
+class ExperimentDeleted(ExperimentIntent, frozen=True, kw_only=True):
+    """The checkpoints of an experiment whose deletion was asked for are gone; what it did stays on the log."""
 
 
 class TrialCanceled(Event, frozen=True, kw_only=True):

@@ -23,13 +23,19 @@ from shared.events import (
     Claim,
     DefaultPolicySet,
     Event,
+    ExperimentArchived,
     ExperimentCanceled,
     ExperimentCompleted,
+    ExperimentDeleted,
+    ExperimentDeletionRequested,
+    ExperimentDescribed,
     ExperimentFailed,
+    ExperimentMoved,
     ExperimentPaused,
     ExperimentResumed,
     ExperimentStopped,
     ExperimentSubmitted,
+    ExperimentUnarchived,
     Failure,
     Fit,
     Fitting,
@@ -56,6 +62,9 @@ from shared.events import (
     PoolPolicy,
     PreemptionReason,
     PreemptionRequested,
+    ProjectArchived,
+    ProjectCreated,
+    ProjectUnarchived,
     ReleaseReason,
     RendezvousOpened,
     Role,
@@ -80,6 +89,9 @@ from shared.events import (
     UserCreated,
     UserDisabled,
     UserEnabled,
+    WorkspaceArchived,
+    WorkspaceCreated,
+    WorkspaceUnarchived,
 )
 from shared.ids import (
     AgentId,
@@ -91,6 +103,8 @@ from shared.ids import (
     TrialId,
     UserId,
     limit_id,
+    project_id,
+    workspace_id,
 )
 
 EXPERIMENT = ExperimentId("k3f9x2ab")
@@ -238,11 +252,33 @@ SAMPLES: tuple[Event, ...] = (
     TokenRevoked(user_id=UserId("ada"), token_id=TokenId("0123456789ab")),
     AgentInvited(agent_id=AgentId("host-1"), expires_at=datetime(2026, 3, 2, tzinfo=UTC)),
     AgentAdmitted(agent_id=AgentId("host-1"), machine="gpu7.example.org"),
+    ExperimentDescribed(
+        experiment_id=EXPERIMENT, name="digits", description="a search", labels=("mnist", "cpu"), notes="good so far"
+    ),
+    ExperimentMoved(experiment_id=EXPERIMENT, workspace="vision", project="digits"),
+    ExperimentArchived(experiment_id=EXPERIMENT),
+    ExperimentUnarchived(experiment_id=EXPERIMENT),
+    ExperimentDeletionRequested(experiment_id=EXPERIMENT),
+    ExperimentDeleted(experiment_id=EXPERIMENT),
+    WorkspaceCreated(workspace_id=workspace_id("vision"), name="vision", description="what sees"),
+    WorkspaceArchived(workspace_id=workspace_id("vision")),
+    WorkspaceUnarchived(workspace_id=workspace_id("vision")),
+    ProjectCreated(project_id=project_id("vision", "digits"), workspace="vision", name="digits", description="MNIST"),
+    ProjectArchived(project_id=project_id("vision", "digits")),
+    ProjectUnarchived(project_id=project_id("vision", "digits")),
 )
 
 
 #: The same facts with their grounds, which events of older programs lack: their bytes are kept beside the others'.
 GROUNDED: tuple[Event, ...] = (
+    ExperimentSubmitted(
+        experiment_id=EXPERIMENT,
+        name="digits",
+        config={"searcher": {"name": "single"}},
+        code_sha256="cd" * 32,
+        code_bytes=2048,
+        forked_from=ExperimentId("m4p8q1cd"),
+    ),
     TrialRequested(
         experiment_id=EXPERIMENT,
         trial_id=TRIAL,

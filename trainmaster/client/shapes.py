@@ -34,7 +34,8 @@ class BestTrial(TypedDict):
 
 
 class Experiment(TypedDict):
-    """One search; `state` is ACTIVE, PAUSED, COMPLETED, FAILED or CANCELED. `config` comes with a single one."""
+    """One search; `state` is ACTIVE, PAUSED, COMPLETED, FAILED or CANCELED. `notes` and `config` come with a single
+    one. `deletion` is REQUESTED, DONE or (nobody asked for it) None."""
 
     id: str
     name: str
@@ -44,6 +45,11 @@ class Experiment(TypedDict):
     searcher: Searcher
     slots_per_trial: int
     workspace: str
+    project: str
+    owner: str
+    archived: bool
+    deletion: str | None
+    forked_from: str | None
     pool: str
     priority: int
     weight: float
@@ -55,7 +61,44 @@ class Experiment(TypedDict):
     trials: TrialCounts
     best: BestTrial | None
     seq: int
+    notes: NotRequired[str]
     config: NotRequired[dict[str, Any]]
+
+
+class Workspace(TypedDict):
+    """Where a team keeps its experiments."""
+
+    id: str
+    name: str
+    description: str
+    archived: bool
+    created_at: str
+    created_by: str
+    projects: int
+    experiments: int
+    seq: int
+
+
+class Project(TypedDict):
+    """A part of a workspace."""
+
+    id: str
+    workspace: str
+    name: str
+    description: str
+    archived: bool
+    created_at: str
+    created_by: str
+    experiments: int
+    seq: int
+
+
+class Outcome(TypedDict):
+    """What became of one of many; `status` as of a request about it alone."""
+
+    id: str
+    status: int
+    detail: str
 
 
 class AgentSlots(TypedDict):

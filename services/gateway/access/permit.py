@@ -45,6 +45,8 @@ RULES = {
     "experiments": Rule(scope=Scope.WORKSPACE, change=Role.EDITOR),
     "trials": Rule(scope=Scope.WORKSPACE, change=Role.EDITOR),
     "checkpoints": Rule(scope=Scope.WORKSPACE, change=Role.EDITOR),
+    "workspaces": Rule(scope=Scope.WORKSPACE, change=Role.EDITOR),
+    "projects": Rule(scope=Scope.WORKSPACE, change=Role.EDITOR),
     "agents": Rule(scope=Scope.SOMEWHERE, change=Role.OPERATOR),
     "pools": Rule(scope=Scope.SOMEWHERE, change=Role.OPERATOR),
     "queue": Rule(scope=Scope.SOMEWHERE, change=Role.OPERATOR),
@@ -57,11 +59,13 @@ RULES = {
     "users": Rule(scope=Scope.EVERYWHERE, look=Role.ADMIN, change=Role.ADMIN),
 }
 
-_OF_EXPERIMENT = "SELECT e.config->>'workspace' FROM {} o JOIN experiments e ON e.id = o.experiment_id WHERE o.id = $1"
+_OF_EXPERIMENT = "SELECT e.workspace FROM {} o JOIN experiments e ON e.id = o.experiment_id WHERE o.id = $1"
 _WORKSPACE_OF = {
-    "experiments": "SELECT config->>'workspace' FROM experiments WHERE id = $1",
+    "experiments": "SELECT workspace FROM experiments WHERE id = $1",
     "trials": _OF_EXPERIMENT.format("trials"),
     "checkpoints": _OF_EXPERIMENT.format("checkpoints"),
+    "workspaces": "SELECT name FROM workspaces WHERE id = $1",
+    "projects": "SELECT workspace FROM projects WHERE id = $1",
 }
 
 
@@ -92,21 +96,41 @@ def require(needed: Role, workspace: str) -> None:
         raise _refusal(asking, needed, f"in workspace {workspace}")
 
 
+async def may(parts: Parts, needed: Role, segment: str, name: str) -> bool:
+    """Say whether who asks has this role where a thing is; no role does for what there is none of."""
+    asking = principal.get()
+    if asking.may(needed):
+        return True
+    workspace = await _workspace(parts, segment, name)
+    return workspace is not None and asking.may(needed, workspace)
+
+
+async def require_for(parts: Parts, needed: Role, segment: str, name: str) -> None:
+    """Raise Rejected (403, or 404 where they may not even look) unless who asks has this role where a thing is that
+    only the body names; `segment` is that of its route."""
+    await _check_one(parts, principal.get(), needed, segment, name)
+
+
 async def _check(request: web.Request, asking: Principal, scope: Scope, needed: Role, segment: str) -> None:
     if scope is Scope.EVERYWHERE:
         if not asking.may(needed):
             raise _refusal(asking, needed, "everywhere")
         return
-    if scope is Scope.WORKSPACE and "id" in request.match_info and not asking.may(needed):
-        name = request.match_info["id"]
-        workspace = await _workspace(request.app[PARTS], segment, name)
-        if workspace is None or not asking.may(Role.VIEWER, workspace):
-            raise not_found(segment.removesuffix("s"), repr(name[:100]))
-        if not asking.may(needed, workspace):
-            raise _refusal(asking, needed, f"in workspace {workspace}")
+    if scope is Scope.WORKSPACE and "id" in request.match_info:
+        await _check_one(request.app[PARTS], asking, needed, segment, request.match_info["id"])
         return
     if asking.workspaces(needed) == frozenset():
         raise _refusal(asking, needed, "in any workspace")
+
+
+async def _check_one(parts: Parts, asking: Principal, needed: Role, segment: str, name: str) -> None:
+    if asking.may(needed):
+        return
+    workspace = await _workspace(parts, segment, name)
+    if workspace is None or not asking.may(Role.VIEWER, workspace):
+        raise not_found(segment.removesuffix("s"), repr(name[:100]))
+    if not asking.may(needed, workspace):
+        raise _refusal(asking, needed, f"in workspace {workspace}")
 
 
 async def _workspace(parts: Parts, segment: str, name: str) -> str | None:

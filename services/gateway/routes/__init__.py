@@ -8,6 +8,8 @@ from services.gateway.routes import (
     events,
     experiments,
     exports,
+    filing,
+    fork,
     joining,
     limits,
     logs,
@@ -21,11 +23,15 @@ from services.gateway.routes import (
     trials,
     users,
     why,
+    workspaces,
 )
 
 ROUTES: tuple[Route, ...] = (
     *submit.ROUTES,
     *experiments.ROUTES,
+    *filing.ROUTES,
+    *fork.ROUTES,
+    *workspaces.ROUTES,
     *trials.ROUTES,
     *metrics.ROUTES,
     *exports.ROUTES,

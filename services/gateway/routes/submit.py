@@ -1,25 +1,16 @@
 """Submission of an experiment: a config and an archive of the code directory, as a multipart form."""
 
 import asyncio
-from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
 
 from aiohttp import BodyPartReader, web
 
-from services.gateway import administration, admission, cluster, decide, intents, queries
-from services.gateway.access import permit
-from services.gateway.api import PREFIX, Call, NoQuery, json_response, post
-from services.gateway.views import (
-    Experiment,
-    ExperimentState,
-    SearcherView,
-    TrialCounts,
-)
-from services.gateway.warm_start import with_observations
+from services.gateway import intents
+from services.gateway.api import PREFIX, Call, NoQuery, post
+from services.gateway.submission import admitted, answer
+from services.gateway.views import Experiment
 from shared.archive import MAX_ARCHIVE_BYTES
 from shared.errors import Problem, Rejected
-from shared.events import ExperimentSubmitted, Role
 
 MAX_CONFIG_BYTES = 1024 * 1024
 LIMITS = {"config": MAX_CONFIG_BYTES, "code": MAX_ARCHIVE_BYTES}
@@ -36,21 +27,9 @@ async def submit(call: Call[NoQuery]) -> web.StreamResponse:
         async with asyncio.timeout(UPLOAD_TIMEOUT_S):
             form = await _read_form(call.request)
         config = await intents.read_submission(_text(form["config"]), form["code"])
-        permit.require(Role.EDITOR, config["workspace"])
-        agents = await cluster.agents(parts.database)
-        pools = administration.admission_pools(await administration.pools(parts.database, agents), agents)
-        config = admission.admit(config, pools, await administration.admission_limits(parts.database))
-        decide.check_precision(config, cluster.slot_kinds(agents, config["resources"]["resource_pool"]))
-        if (origin := config["resume_from"]) is not None:
-            decide.check_resume_from(origin, await queries.find_checkpoint(parts.database, origin))
-        config = await with_observations(parts.database, config)
+        config = await admitted(parts, config)
         seq, event = await intents.submit(parts.client, parts.store, config, form["code"])
-    if await parts.position.wait(seq):
-        shown: Experiment = await queries.experiment(parts.database, event.experiment_id)
-    else:
-        shown = _as_submitted(event, seq)
-    location = f"{PREFIX}/experiments/{event.experiment_id}"
-    return json_response(shown, seq=seq, status=HTTPStatus.CREATED, location=location)
+    return await answer(parts, event, seq)
 
 
 async def _read_form(request: web.Request) -> dict[str, bytes]:
@@ -92,38 +71,6 @@ def _text(body: bytes) -> str:
 def _wrong(path: str, message: str, status: int) -> Rejected:
     mistake = Problem(path, message, f"send the parts {' and '.join(LIMITS)}")
     return Rejected("the form has a mistake", (mistake,), status=status)
-
-
-def _as_submitted(event: ExperimentSubmitted, seq: int) -> Experiment:
-    """The experiment as it is in its first moment, for when the read model is behind."""
-    config: dict[str, Any] = event.config
-    searcher, resources = config["searcher"], config["resources"]
-    return Experiment(
-        id=event.experiment_id,
-        name=event.name,
-        description=config["description"],
-        labels=config["labels"],
-        state=ExperimentState.ACTIVE,
-        searcher=SearcherView(
-            name=searcher["name"],
-            metric=searcher["metric"],
-            smaller_is_better=searcher["smaller_is_better"],
-            max_trials=searcher.get("max_trials"),
-        ),
-        slots_per_trial=resources["slots_per_trial"],
-        workspace=config["workspace"],
-        pool=resources["resource_pool"],
-        priority=resources["priority"],
-        weight=resources["weight"],
-        max_slots=resources["max_slots"],
-        progress=0.0,
-        submitted_at=datetime.now(UTC),
-        ended_at=None,
-        reason=None,
-        trials=TrialCounts(total=0, waiting=0, running=0, completed=0, failed=0, canceled=0),
-        best=None,
-        seq=seq,
-    )
 
 
 ROUTES = (
