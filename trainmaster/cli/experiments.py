@@ -5,6 +5,7 @@ from itertools import islice
 
 import click
 
+from trainmaster.cli.filing import ask_many
 from trainmaster.cli.moments import as_of_option
 from trainmaster.cli.one_trial import show_trial
 from trainmaster.cli.options import data_option, experiment_id, json_option, platform_client, trial_id
@@ -173,10 +174,26 @@ def change(
 @click.argument("experiment")
 @click.option("--ahead-of", metavar="OTHER", help="Directly ahead of this experiment, with its priority.")
 @click.option("--behind", metavar="OTHER", help="Directly behind this experiment, with its priority.")
+@click.option("--workspace", metavar="NAME", help="Into this workspace, when it is over; without --project, into none.")
+@click.option("--project", metavar="NAME", help="Into this project, of its workspace or of --workspace.")
 @data_option
 @json_option
-def move(experiment: str, data: str | None, ahead_of: str | None, behind: str | None, *, as_json: bool) -> None:
-    """Move an experiment in the queue, directly ahead of another or behind it."""
+def move(
+    experiment: str,
+    data: str | None,
+    ahead_of: str | None,
+    behind: str | None,
+    workspace: str | None,
+    project: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Move an experiment in the queue, directly ahead of another or behind it; or to another project."""
+    if workspace is not None or project is not None:
+        if ahead_of or behind:
+            raise click.UsageError("move it in the queue and to a project one after the other")
+        ask_many("move", (experiment,), data, as_json=as_json, workspace=workspace, project=project or "")
+        return
     with platform_client(data) as client:
         others = {"ahead_of": ahead_of, "behind": behind}
         found = {name: None if other is None else experiment_id(client, other) for name, other in others.items()}

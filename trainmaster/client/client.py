@@ -15,6 +15,7 @@ from shared import archive
 from trainmaster.client import sse
 from trainmaster.client.access import Access
 from trainmaster.client.errors import Unreachable, check
+from trainmaster.client.filing import Filing
 from trainmaster.client.shapes import (
     Agent,
     Checkpoint,
@@ -68,6 +69,7 @@ class Client:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = httpx.Client(base_url=f"{self.url}/api/v1", timeout=TIMEOUT_S, headers=headers)
         self.access = Access(self._json)
+        self.filing = Filing(self._json, self._pages)
 
     def __enter__(self) -> Self:
         return self
