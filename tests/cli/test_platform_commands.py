@@ -246,6 +246,28 @@ def test_a_crashing_script_shows_its_traceback_and_fails(platform: RunningPlatfo
     assert _json(platform, "show", trial)["restarts"] == 1
 
 
+def test_a_team_files_its_experiments(platform: RunningPlatform, finished: dict[str, Any]) -> None:
+    one = finished["id"]
+    platform.tm("workspace", "create", "vision", "--description", "what sees")
+    platform.tm("project", "create", "vision", "digits")
+    assert "is moved" in platform.tm("move", one, "--workspace", "vision", "--project", "digits").stdout
+    assert "digits" in platform.tm("project", "ls", "vision").stdout
+    assert _json(platform, "workspace", "ls")[0]["experiments"] == 1
+    platform.tm("label", one, "--add", "good")
+    platform.tm("note", one, "worth another look", "--name", "renamed")
+    shown = _json(platform, "show", one)["experiment"]
+    assert shown["labels"][-1] == "good" and shown["notes"] == "worth another look" and shown["name"] == "renamed"
+    assert "archived" in platform.tm("archive", one).stdout
+    assert one not in platform.tm("ls").stdout
+    again = platform.tm("archive", one)
+    assert again.returncode == 1 and "archived already" in again.stderr
+    platform.tm("unarchive", one)
+    forked = _json(platform, "fork", one, "--set", "searcher.max_concurrent_trials=1", "--name", "again")
+    assert forked["forked_from"] == one and forked["project"] == "digits" and forked["name"] == "again"
+    platform.tm("cancel", forked["id"])
+    platform.tm("note", one, "", "--name", finished["name"])
+
+
 def test_the_read_model_is_rebuilt_from_the_log(platform: RunningPlatform, finished: dict[str, Any]) -> None:
     before = _json(platform, "show", finished["id"])
     rebuilt = platform.tm("rebuild")
