@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Generic, TypeVar
 
@@ -14,8 +15,8 @@ from aiohttp import web
 from msgspec import Meta
 from nats.aio.client import Client
 
-from services.gateway import past
-from services.gateway.access.access import Access
+from services.gateway import conditional, idempotency, past
+from services.gateway.access.access import Access, holds_principal
 from services.gateway.joining import Hosts
 from services.gateway.past import ReadModel
 from services.gateway.position import Position
@@ -29,6 +30,7 @@ from shared.objectstore import ObjectStore
 PREFIX = "/api/v1"
 MAX_SEQ = 2**53 - 1  # what JSON readers hold exactly; no log is that long
 SEQ_HEADER = "TM-Seq"
+MIN_SEQ_HEADER = "TM-Min-Seq"
 MOMENT = (
     "as it was after this event: a sequence, a time (RFC 3339) or how long ago (10m); TM-Seq says which event that is,"
     " to be asked for in the next page"
@@ -57,6 +59,7 @@ PARTS = web.AppKey("parts", Parts)
 
 
 MAX_BODY_BYTES = 64 * 1024
+RAW = web.RequestKey("raw", bytes)  # a body that was read already
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -159,15 +162,26 @@ def get(
         if isinstance(call.query, PastQuery) and call.query.as_of is not None:
             seq = await past.seq_of(call.parts.client, "as_of", call.query.as_of, datetime.now(UTC))
             call = replace(call, as_of=seq)
-        await position.wait(max(call.query.min_seq, call.as_of or 0))
+        await position.wait(max(call.query.min_seq, call.as_of or 0, _min_seq(request)))
         shown = position.value if call.as_of is None else call.as_of
         found = await respond(call)
-        return found if isinstance(found, web.StreamResponse) else json_response(found, seq=shown)
+        if isinstance(found, web.StreamResponse):
+            return found
+        return conditional.tagged(request, json_response(found, seq=shown), getattr(found, "seq", shown))
 
     problems = (404,) if "{" in path else ()
     return Route(
         method="GET", path=path, summary=summary, query=query, answer=answer, respond=answer_request, problems=problems
     )
+
+
+def _min_seq(request: web.Request) -> int:
+    """Return the event that the client wants to be shown, as it says in a header. Raises Rejected (400)."""
+    text = request.headers.get(MIN_SEQ_HEADER, "0")
+    if not (text.isascii() and text.isdecimal() and len(text) < 17 and int(text) <= MAX_SEQ):
+        mistake = Problem(MIN_SEQ_HEADER, f"{text[:50]!r} is no sequence", f"hand on {SEQ_HEADER} of an answer")
+        raise Rejected("the request has a mistake", (mistake,), status=HTTPStatus.BAD_REQUEST)
+    return int(text)
 
 
 def post(  # noqa: PLR0913 # one for each property of the route
@@ -182,11 +196,20 @@ def post(  # noqa: PLR0913 # one for each property of the route
     forms: tuple[str, ...] = (),
     body: type[Body] | None = None,
     method: str = "POST",
+    holds_secret: bool = False,
 ) -> Route:
-    """Return the route of a wish."""
+    """Return the route of a wish. A POST may carry an Idempotency-Key; one with `forms` sees to it itself, as only it
+    can read its body."""
 
     async def answer_request(request: web.Request) -> web.StreamResponse:
-        return await respond(Call(request, parse(query, request)))
+        call = Call(request, parse(query, request))
+        key = idempotency.key_of(request) if method == "POST" and not forms and holds_principal() else None
+        if key is None:
+            return await respond(call)
+        request[RAW] = await _read(request)
+        print_ = idempotency.fingerprint(request, request[RAW])
+        answer_once = partial(respond, call)
+        return await idempotency.once(call.parts.database, key, print_, answer_once, holds_secret=holds_secret)
 
     return Route(
         method=method, path=path, summary=summary, query=query, answer=answer, respond=answer_request, status=status,
@@ -227,11 +250,18 @@ def parse(query: type[AnyQueryT], request: web.Request) -> AnyQueryT:
     return msgspec.convert(values, query)
 
 
+async def _read(request: web.Request) -> bytes:
+    body = bytearray()
+    while len(body) <= MAX_BODY_BYTES and (chunk := await request.content.read(MAX_BODY_BYTES + 1)):
+        body += chunk
+    if len(body) > MAX_BODY_BYTES:
+        raise Rejected(f"the body has more than {MAX_BODY_BYTES} bytes", status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    return bytes(body)
+
+
 async def read_body(request: web.Request, wanted: type[BodyT]) -> BodyT:
     """Return the JSON body. Raises Rejected with every mistake in it."""
-    body = await request.content.read(MAX_BODY_BYTES + 1)
-    if len(body) > MAX_BODY_BYTES or not request.content.at_eof():
-        raise Rejected(f"the body has more than {MAX_BODY_BYTES} bytes", status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    body = request[RAW] if RAW in request else await _read(request)
     try:
         given = msgspec.json.decode(body, type=dict[str, object])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

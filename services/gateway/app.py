@@ -7,7 +7,7 @@ import logging
 from aiohttp import web
 from nats.aio.client import Client
 
-from services.gateway import guard, instruments, openapi, page, past, problems, sse
+from services.gateway import conditional, guard, idempotency, instruments, openapi, page, past, problems, sse
 from services.gateway.access import access, permit
 from services.gateway.api import PARTS, Parts
 from services.gateway.collector import Collector
@@ -29,11 +29,14 @@ RETRY_S = 0.5
 _log = logging.getLogger(__name__)
 
 
-def make_app(parts: Parts, host: str, published: frozenset[str] = frozenset()) -> web.Application:
+def make_app(
+    parts: Parts, host: str, published: frozenset[str] = frozenset(), *, requests_per_s: float = 1000.0
+) -> web.Application:
     """Return the application over these parts, for a server that listens on `host` and is `published` under names."""
     own = guard.own_names(host, published)
+    known = access.authenticate(parts.access, Pace(requests_per_s))
     app = web.Application(
-        middlewares=[instruments.measure, problems.problems, guard.guard(own), access.authenticate(parts.access)]
+        middlewares=[instruments.measure, conditional.compress, problems.problems, guard.guard(own), known]
     )
     app[PARTS] = parts
     app[sse.STREAMS] = set()
@@ -70,6 +73,7 @@ async def serve(settings: Settings) -> None:
         tasks.create_task(_ensure_bucket(store), name="ensure the bucket")
         tasks.create_task(Collector(client, database, store, position).run(), name="collect checkpoints")
         tasks.create_task(_beat(client, position), name="beat")
+        tasks.create_task(idempotency.forget_old(database), name="forget old keys")
         parts = Parts(
             client=client,
             database=database,
@@ -80,7 +84,7 @@ async def serve(settings: Settings) -> None:
             access=known,
             hosts=settings.hosts,
         )
-        app = make_app(parts, settings.host, settings.names)
+        app = make_app(parts, settings.host, settings.names, requests_per_s=settings.requests_per_s)
         shown = Exposition(
             client,
             subjects.GATEWAY,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from services.gateway import views
+from services.gateway import cursor, views
 from services.gateway.past import ReadModel, consistent
 from shared.queue import QueueQuestion
 
@@ -92,7 +92,7 @@ async def waiting(database: ReadModel, question: QueueQuestion, reason: str) -> 
         )
         for number, row in enumerate(rows[: question.limit], start=question.after + 1)
     ]
-    more = str(question.after + len(items)) if len(rows) > question.limit else None
+    more = cursor.write(question.after + len(items)) if len(rows) > question.limit else None
     return views.QueueView(items=items, next_cursor=more)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 import secrets
+from contextvars import ContextVar
 from typing import Any
 
 from nats.aio.client import Client
@@ -39,6 +40,9 @@ from shared.objectstore import ObjectStore, code_key
 MAX_SEED = 2**31
 EXPERIMENT = "experiment"
 
+#: The id of the experiment that a request makes, drawn with its idempotency key: made again, it is the same one.
+reserved_id: ContextVar[str | None] = ContextVar("reserved_id", default=None)
+
 _log = logging.getLogger(__name__)
 
 
@@ -51,13 +55,26 @@ async def submit(
     log.check_size(event)
     if not await store.exists(code_key(sha256)):
         await store.put(code_key(sha256), code)
-    return await _append(client, event, expected=0), event
+    return await _append_submission(client, event)
 
 
 async def fork(client: Client, config: dict[str, Any], origin: ExperimentSubmitted) -> tuple[int, ExperimentSubmitted]:
     """Append an experiment with the code of another; return its sequence and event."""
     event = _submitted(config, origin.code_sha256, origin.code_bytes, origin.experiment_id)
-    return await _append(client, event, expected=0), event
+    return await _append_submission(client, event)
+
+
+async def _append_submission(client: Client, event: ExperimentSubmitted) -> tuple[int, ExperimentSubmitted]:
+    """Append a submission; one that was made before under the same key is found again."""
+    try:
+        return await _append(client, event, expected=0), event
+    except Conflict:
+        if reserved_id.get() is None:
+            raise
+    filter_ = subjects.event_filter(subjects.GATEWAY, EXPERIMENT, event.experiment_id, ExperimentSubmitted.__name__)
+    before = await _last(client, filter_)
+    assert before is not None and isinstance(before.event, ExperimentSubmitted), "the broker refused a second one"
+    return before.seq, before.event
 
 
 async def submission(client: Client, experiment_id: ExperimentId) -> ExperimentSubmitted:
@@ -73,7 +90,7 @@ def _submitted(
     config: dict[str, Any], code_sha256: str, code_bytes: int, forked_from: ExperimentId | None = None
 ) -> ExperimentSubmitted:
     return ExperimentSubmitted(
-        experiment_id=ids.new_experiment_id(),
+        experiment_id=ExperimentId(reserved_id.get() or ids.new_experiment_id()),
         name=config["name"],
         config=config,
         code_sha256=code_sha256,

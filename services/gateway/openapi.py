@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from services.gateway import problems
+from services.gateway import idempotency, problems
 from services.gateway.access.access import COOKIE
-from services.gateway.api import PREFIX, NoQuery, Route
+from services.gateway.api import MAX_SEQ, MIN_SEQ_HEADER, PREFIX, NoQuery, Route
 from services.gateway.routes import ROUTES
 from services.gateway.views import Problem, View
 
@@ -24,7 +24,22 @@ _SCHEMES = {
     "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "a browser's login"},
 }
 _BINARY = {"type": "string", "format": "binary"}
-_ALWAYS = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE)
+_ALWAYS = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+_WITH_KEY = (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
+_HEADERS = {
+    MIN_SEQ_HEADER: "wait up to 2 s until this event is shown: TM-Seq of an earlier answer",
+    "If-None-Match": "the ETag of an earlier answer: 304 if it would be the same",
+    "If-Match": "the ETag of an earlier answer: 412 if it would be another by now",
+    idempotency.HEADER: "sent twice with the same key, a request happens once (docs/api.md)",
+}
+_BOUND = {MIN_SEQ_HEADER: {"type": "integer", "minimum": 0, "maximum": MAX_SEQ}}
+_BOUND |= {name: {"type": "string", "maxLength": 257} for name in _HEADERS if name != MIN_SEQ_HEADER}
 
 
 def document(routes: Iterable[Route] = ROUTES) -> dict[str, Any]:
@@ -54,14 +69,20 @@ def _path(route: Route) -> str:
 
 
 def _operation(route: Route) -> dict[str, Any]:
-    failures = {*_ALWAYS, *route.problems} if route.path.startswith(PREFIX) else set()
+    is_ours = route.path.startswith(PREFIX)
+    failures = {*_ALWAYS, *route.problems} if is_ours else set()
+    if is_ours and route.method == "POST":
+        failures |= {*_WITH_KEY}
+    if "{id}" in route.path:
+        failures |= {HTTPStatus.NOT_FOUND}
     if route.body:
         failures |= {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
     operation: dict[str, Any] = {
         "summary": route.summary,
-        "parameters": [*_path_parameters(route), *_query_parameters(route.query)],
+        "parameters": [*_path_parameters(route), *_query_parameters(route.query), *_headers(route)],
         "responses": {
             str(int(route.status)): {"description": HTTPStatus(route.status).phrase, "content": _content(route.answer)},
+            **_unchanged(route),
             **{str(int(status)): _failure(status) for status in sorted(failures)},
         },
     }
@@ -72,6 +93,25 @@ def _operation(route: Route) -> dict[str, Any]:
         schema = {"$ref": _REFERENCE.format(name=route.body.__name__)}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     return operation
+
+
+def _headers(route: Route) -> list[dict[str, Any]]:
+    names: list[str] = []
+    if route.method == "GET" and route.path.startswith(PREFIX):
+        names = [MIN_SEQ_HEADER, "If-None-Match"] if _is_tagged(route) else [MIN_SEQ_HEADER]
+    elif route.method == "POST":
+        names = [idempotency.HEADER]
+    if HTTPStatus.PRECONDITION_FAILED in route.problems:
+        names.append("If-Match")
+    return [{"name": name, "in": "header", "description": _HEADERS[name], "schema": _BOUND[name]} for name in names]
+
+
+def _is_tagged(route: Route) -> bool:
+    return route.method == "GET" and not isinstance(route.answer, str) and route.path.startswith(PREFIX)
+
+
+def _unchanged(route: Route) -> dict[str, Any]:
+    return {"304": {"description": "Not Modified"}} if _is_tagged(route) else {}
 
 
 def _content(answer: type[View] | str) -> dict[str, Any]:

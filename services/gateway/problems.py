@@ -15,7 +15,10 @@ from shared.errors import Conflict, Problem, Refused, Rejected, Unavailable
 from shared.objectstore import NotFound
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_S = "1"
+RETRY_AFTER_S: dict[int, int] = {
+    HTTPStatus.SERVICE_UNAVAILABLE: 1,
+    HTTPStatus.TOO_MANY_REQUESTS: 60,
+}  # the latter: wrong passwords
 BEGUN = web.RequestKey("begun", web.StreamResponse)
 
 _log = logging.getLogger(__name__)
@@ -32,11 +35,14 @@ def stale(seq: int) -> Rejected:
     return Rejected(reason, status=HTTPStatus.PRECONDITION_FAILED)
 
 
-def problem(status: int, detail: str, problems: tuple[Problem, ...] = ()) -> web.Response:
+def problem(
+    status: int, detail: str, problems: tuple[Problem, ...] = (), *, retry_after_s: int | None = None
+) -> web.Response:
     """Return a problem document."""
     errors = tuple(views.ErrorItem(path=p.path, message=p.message, suggestion=p.suggestion) for p in problems)
     body = views.Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=errors)
-    headers = {"Retry-After": RETRY_AFTER_S} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    wait_s = retry_after_s or RETRY_AFTER_S.get(status)
+    headers = {"Retry-After": str(wait_s)} if wait_s else None
     return web.Response(body=msgspec.json.encode(body), status=status, content_type=MEDIA_TYPE, headers=headers)
 
 

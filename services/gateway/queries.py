@@ -3,11 +3,10 @@
 import asyncpg
 import msgspec
 
-from services.gateway import views
+from services.gateway import lists, views
+from services.gateway.lists import ListQuery
 from services.gateway.past import ReadModel
 from services.gateway.problems import not_found
-
-MAX_CHECKPOINTS = 1_000
 
 # Steps come from two folds: validations and checkpoints from EVENTS, training metrics from METRICS.
 _EXPERIMENTS = """
@@ -62,14 +61,15 @@ LEFT JOIN LATERAL (
 
 
 async def experiments(
-    database: ReadModel, limit: int, before: int, workspaces: frozenset[str] | None
+    database: ReadModel, query: ListQuery, show: lists.Show, workspaces: frozenset[str] | None
 ) -> views.ExperimentPage:
-    """Return experiments of these workspaces (None: of all), newest first, of those submitted before a sequence."""
-    mine = "deletion IS NULL AND NOT archived AND ($3::text[] IS NULL OR workspace = ANY($3))"
-    which = f"SELECT * FROM experiments WHERE submitted_seq < $1 AND {mine} ORDER BY submitted_seq DESC LIMIT $2"
-    rows = await database.fetch(_EXPERIMENTS.format(which=which), before, limit + 1, workspaces)
-    cursor = str(rows[limit - 1]["submitted_seq"]) if len(rows) > limit else None
-    return views.ExperimentPage(items=[_experiment(row) for row in rows[:limit]], next_cursor=cursor)
+    """Return a page of the experiments of these workspaces (None: of all). Raises Rejected (400)."""
+    mine = (f"{lists.SHOWN[show]} AND ({{0}} IS NULL OR e.workspace = ANY({{0}}))", workspaces, "text[]")
+    page = await lists.page(database, lists.experiments(query), "e", [mine], query)
+    which = "SELECT * FROM experiments WHERE id = ANY($1)"
+    rows = {row["id"]: row for row in await database.fetch(_EXPERIMENTS.format(which=which), page.ids)}
+    items = [_experiment(rows[id_]) for id_ in page.ids if id_ in rows]
+    return views.ExperimentPage(items=items, next_cursor=page.next_cursor)
 
 
 async def experiment(database: ReadModel, experiment_id: str) -> views.ExperimentDetail:
@@ -134,12 +134,14 @@ def _best(row: asyncpg.Record) -> views.BestTrial:
     )
 
 
-async def trials(database: ReadModel, experiment_id: str, limit: int, after: int) -> views.TrialPage:
-    """Return an experiment's trials by index, of those after an index."""
-    which = "SELECT * FROM trials WHERE experiment_id = $1 AND index > $2 ORDER BY index LIMIT $3"
-    rows = await database.fetch(_TRIALS.format(which=which), experiment_id, after, limit + 1)
-    cursor = str(rows[limit - 1]["index"]) if len(rows) > limit else None
-    return views.TrialPage(items=[_trial(row) for row in rows[:limit]], next_cursor=cursor)
+async def trials(database: ReadModel, experiment_id: str, query: ListQuery) -> views.TrialPage:
+    """Return a page of an experiment's trials. Raises Rejected (400)."""
+    fixed: list[lists.Condition] = [("t.experiment_id = {0}", experiment_id, "text")]
+    page = await lists.page(database, lists.OF_TRIALS, "t", fixed, query)
+    rows = await database.fetch(_TRIALS.format(which="SELECT * FROM trials WHERE id = ANY($1)"), page.ids)
+    found = {row["id"]: row for row in rows}
+    items = [_trial(found[id_]) for id_ in page.ids if id_ in found]
+    return views.TrialPage(items=items, next_cursor=page.next_cursor)
 
 
 async def trial(database: ReadModel, trial_id: str) -> views.Trial:
@@ -192,12 +194,17 @@ async def trial_events(database: ReadModel, trial_id: str) -> list[tuple[int, st
     return [(row["seq"], row["name"]) for row in rows]
 
 
-async def checkpoints(database: ReadModel, *, trial_id: str = "", experiment_id: str = "") -> views.CheckpointList:
-    """Return the newest MAX_CHECKPOINTS checkpoints of a trial or of an experiment, in the order they were saved."""
+async def checkpoints(
+    database: ReadModel, query: ListQuery, *, trial_id: str = "", experiment_id: str = ""
+) -> views.CheckpointPage:
+    """Return a page of the checkpoints of a trial or of an experiment. Raises Rejected (400)."""
     column, value = ("trial_id", trial_id) if trial_id else ("experiment_id", experiment_id)
-    newest = f"SELECT * FROM checkpoints WHERE {column} = $1 ORDER BY saved_seq DESC LIMIT {MAX_CHECKPOINTS}"
-    rows = await database.fetch(f"SELECT * FROM ({newest}) k ORDER BY saved_seq", value)
-    return views.CheckpointList(items=[_checkpoint(row) for row in rows])
+    fixed: list[lists.Condition] = [(f"k.{column} = {{0}}", value, "text")]
+    page = await lists.page(database, lists.OF_CHECKPOINTS, "k", fixed, query)
+    rows = await database.fetch("SELECT * FROM checkpoints WHERE id = ANY($1)", page.ids)
+    found = {row["id"]: row for row in rows}
+    items = [_checkpoint(found[id_]) for id_ in page.ids if id_ in found]
+    return views.CheckpointPage(items=items, next_cursor=page.next_cursor)
 
 
 async def checkpoint(database: ReadModel, checkpoint_id: str) -> views.Checkpoint:

@@ -9,12 +9,14 @@ from shared import settings
 from shared.settings import S3Settings
 
 MIN_TOKEN = 20
+MAX_RATE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Where the servers are, where to listen (TM_GATEWAY_HOST, _PORT), and the host names that lead here (_NAMES);
     TM_ADMIN_TOKEN opens everything; TM_HOSTS_FILE has what agents on other machines are told."""
+    TM_ADMIN_TOKEN opens everything. TM_GATEWAY_RATE is how many requests a second one token may make."""
 
     nats_url: str
     postgres_url: str
@@ -24,6 +26,7 @@ class Settings:
     port: int
     names: frozenset[str] = frozenset()
     hosts: Hosts | None = None
+    requests_per_s: float = 1000.0
 
     @classmethod
     def from_environment(cls) -> "Settings":
@@ -39,9 +42,17 @@ class Settings:
             admin_token=_admin_token(),
             host=os.environ.get("TM_GATEWAY_HOST", "127.0.0.1"),
             port=int(port),
+            requests_per_s=_rate(),
             names=frozenset(os.environ.get("TM_GATEWAY_NAMES", "").lower().replace(",", " ").split()),
             hosts=Hosts.read(Path(hosts)) if hosts else None,
         )
+
+
+def _rate() -> float:
+    text = os.environ.get("TM_GATEWAY_RATE", "1000")
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_RATE:
+        raise SystemExit(f"TM_GATEWAY_RATE is {text!r}; it must be 1 to {MAX_RATE:,} requests a second")
+    return float(text)
 
 
 def _admin_token() -> str:

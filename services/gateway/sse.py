@@ -8,10 +8,11 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from services.gateway.access.access import STILL
 from shared import broker
 from shared.errors import Problem, Rejected, Unavailable
 
-MAX_STREAMS = 256
+MAX_STREAMS = 2048
 HEARTBEAT_S = 10.0
 SLOW_S = 10.0  # how long one write may wait for the client
 CHUNK_ITEMS = 200
@@ -49,8 +50,12 @@ class EventStream:
         await self._write(b"event: end\ndata: {}\n\n")
 
     async def keep_alive(self) -> None:
-        """Notice that the client left, and let proxies see some traffic. Call it about every second. Raises Gone."""
+        """Notice that the client left, and let proxies see some traffic; end it when who reads may not
+        any more. Call it about every second. Raises Gone."""
         broker.raise_if_cancelled()
+        if STILL in self._request and not self._request[STILL]():
+            await self._write(b'event: end\ndata: {"reason": "access changed"}\n\n')
+            raise Gone
         if self._request.transport is None or self._request.transport.is_closing():
             raise Gone
         if time.monotonic() - self._written_s >= HEARTBEAT_S:

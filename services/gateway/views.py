@@ -363,10 +363,11 @@ class Checkpoint(View, frozen=True, kw_only=True):
     reason: str | None  # of its state
 
 
-class CheckpointList(View, frozen=True, kw_only=True):
+class CheckpointPage(View, frozen=True, kw_only=True):
     """Checkpoints in the order they were saved."""
 
     items: list[Checkpoint]
+    next_cursor: str | None
 
 
 class SlotView(View, frozen=True, kw_only=True):

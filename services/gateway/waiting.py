@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator
 
-from services.gateway import cluster, views
+from services.gateway import cluster, cursor, views
+from services.gateway.access.access import principal
 from services.gateway.api import Parts
 from services.gateway.past import Database
 from shared import subjects
 from shared.errors import Unavailable
+from shared.events import Role
 from shared.questions import ask
 from shared.queue import QueueAnswer, QueueQuestion, WaitingTrial
 
@@ -14,7 +16,10 @@ TIMEOUT_S = 3.0
 UNEXPLAINED = "the scheduler does not answer"
 PAST = "the scheduler explains only the present"
 
-_NAMES = "SELECT id, name FROM experiments WHERE id = ANY($1)"
+_NAMES = """
+SELECT id, CASE WHEN $2::text[] IS NULL OR workspace = ANY($2) THEN name ELSE '' END AS name
+FROM experiments WHERE id = ANY($1)
+"""
 
 
 async def explained(parts: Parts, question: QueueQuestion) -> AsyncIterator[QueueAnswer]:
@@ -44,11 +49,11 @@ async def queue(parts: Parts, question: QueueQuestion) -> views.QueueView:
     except Unavailable:
         return await cluster.waiting(parts.database, question, UNEXPLAINED)
     items = [item for answer in answers for item in answer.items]
-    named = await names(parts.database, {item.experiment_id for item in items})
+    named = await names(parts.database, {item.experiment_id for item in items}, principal.get().workspaces(Role.VIEWER))
     last = answers[-1]
     return views.QueueView(
         items=[_item(item, named.get(item.experiment_id, item.experiment_id)) for item in items],
-        next_cursor=None if last.next_after is None else str(last.next_after),
+        next_cursor=None if last.next_after is None else cursor.write(last.next_after),
         num_waiting=last.num_waiting,
         position=last.position,
         pools=list(last.pools),
@@ -63,9 +68,11 @@ async def of_trial(parts: Parts, trial_id: str, min_seq: int) -> WaitingTrial | 
     return None
 
 
-async def names(database: Database, experiment_ids: set[str]) -> dict[str, str]:
-    """Return the names of experiments."""
-    rows = await database.fetch(_NAMES, list(experiment_ids)) if experiment_ids else []
+async def names(
+    database: Database, experiment_ids: set[str], workspaces: frozenset[str] | None = None
+) -> dict[str, str]:
+    """Return the names of experiments; of those in other workspaces than these (None: in none) they are empty."""
+    rows = await database.fetch(_NAMES, list(experiment_ids), workspaces) if experiment_ids else []
     return {row["id"]: row["name"] for row in rows}
 
 

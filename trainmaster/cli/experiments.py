@@ -18,13 +18,18 @@ TRIAL_COLUMNS = ("TRIAL", "STATE", "STEP", "BEST", "AT", "RESTARTS", "ORIGIN", "
 
 @click.command()
 @click.option("-n", "--limit", default=50, show_default=True, help="At most so many, newest first.")
+@click.option("--filter", "where", default="", help="Which: 'state = FAILED and metric < 0.1' (docs/api.md).")
+@click.option("--sort", default="", help="By fields, a minus before one for high to low: -metric,name.")
+@click.option("--show", "shown", type=click.Choice(["live", "archived", "all"]), default="live", show_default=True)
 @as_of_option
 @data_option
 @json_option
-def ls(data: str | None, limit: int, as_of: str | int | None, *, as_json: bool) -> None:
+def ls(
+    data: str | None, limit: int, where: str, sort: str, shown: str, as_of: str | int | None, *, as_json: bool
+) -> None:
     """List the experiments, newest first."""
     with platform_client(data, as_of) as client:
-        found = list(islice(client.experiments(), limit))
+        found = list(islice(client.experiments(where=where, sort=sort, show=shown), limit))
     if as_json:
         print_json(found)
         return

@@ -49,7 +49,7 @@ def experiment_id(client: Client, prefix: str) -> str:
     if "-" in prefix:
         whose = prefix.partition("-")[0]
         raise click.ClickException(f"{prefix} is not an experiment; it belongs to {whose}")
-    found = [experiment["id"] for experiment in client.experiments() if experiment["id"].startswith(prefix)]
+    found = [experiment["id"] for experiment in client.experiments(show="all") if experiment["id"].startswith(prefix)]
     if prefix in found or not found:
         return prefix
     if len(found) > 1:

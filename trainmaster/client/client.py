@@ -84,9 +84,13 @@ class Client:
         files = {"config": config.read_bytes(), "code": archive.pack(code)}
         return cast("Experiment", self._json("POST", "/experiments", files=files))
 
-    def experiments(self) -> Iterator[Experiment]:
-        """Yield all experiments, newest first."""
-        return cast("Iterator[Experiment]", self._pages("/experiments"))
+    def experiments(self, *, where: str = "", sort: str = "", show: str = "live") -> Iterator[Experiment]:
+        """Yield experiments, newest first unless `sort` says otherwise; `where` is a filter (docs/api.md).
+
+        `show` is live (neither archived nor deleted), archived or all.
+        """
+        query: Query = {"filter": where or None, "sort": sort or None, "show": show}
+        return cast("Iterator[Experiment]", self._pages("/experiments", query))
 
     def experiment(self, experiment_id: str, *, min_seq: int | None = None) -> Experiment:
         """Return one experiment; with `min_seq`, as it was no earlier than that event."""
@@ -134,7 +138,7 @@ class Client:
 
     def checkpoints(self, *, experiment_id: str | None = None, trial_id: str | None = None) -> list[Checkpoint]:
         """Return the checkpoints of an experiment or of a trial."""
-        return cast("list[Checkpoint]", self._read(f"{_owner(experiment_id, trial_id)}/checkpoints")["items"])
+        return cast("list[Checkpoint]", list(self._pages(f"{_owner(experiment_id, trial_id)}/checkpoints")))
 
     def checkpoint(self, checkpoint_id: str) -> Checkpoint:
         """Return one checkpoint."""

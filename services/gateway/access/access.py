@@ -8,6 +8,7 @@ import hmac
 import logging
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from services.gateway.access.codes import Codes
 from services.gateway.access.patience import Patience
 from services.gateway.access.people import People, Principal, evolve, principal_of, root
 from services.gateway.access.secrets import Secrets
+from services.gateway.pacing import Pace
 from services.gateway.problems import problem
 from shared import log, subjects
 from shared.codec import Undecodable
@@ -34,7 +36,15 @@ REALM = {"WWW-Authenticate": 'Bearer realm="trainmaster"'}
 #: Who asks, for whoever appends an event on the way.
 principal: ContextVar[Principal] = ContextVar("principal")
 
+#: Says whether who asked may still do what they could when they asked: for answers that go on and on.
+STILL: web.RequestKey[partial[bool]] = web.RequestKey("still", partial)
+
 _log = logging.getLogger(__name__)
+
+
+def holds_principal() -> bool:
+    """Say whether it is known who asks."""
+    return principal.get(None) is not None
 
 
 class Access:
@@ -76,6 +86,12 @@ class Access:
         except TimeoutError:
             _log.warning("an event about a user is late", extra={"seq": seq, "position": self._position})
 
+    def still(self, asking: Principal) -> bool:
+        """Say whether a token that spoke for somebody speaks for the same, with the same rights, now."""
+        if asking.token_id is None:
+            return True
+        return principal_of(self.people, asking.token_id, datetime.now(UTC)) == asking
+
     async def who(self, token: str) -> Principal | None:
         """Return whom a token speaks for, None when it opens nothing."""
         if hmac.compare_digest(token.encode(), self._root_token):
@@ -84,7 +100,7 @@ class Access:
         return None if token_id is None else principal_of(self.people, token_id, datetime.now(UTC))
 
 
-def authenticate(access: Access) -> Middleware:
+def authenticate(access: Access, pace: Pace) -> Middleware:
     """Return the middleware that lets nobody unknown at the API."""
 
     @web.middleware
@@ -98,12 +114,23 @@ def authenticate(access: Access) -> Middleware:
         if known is None and not (request.path in (SESSION, JOIN) and request.method == "POST"):
             if not access.is_ready:
                 return problem(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway has not read yet who may do what")
+            if wait_s := pace.take(_payer(None, request)):
+                return problem(HTTPStatus.TOO_MANY_REQUESTS, "too many requests", retry_after_s=wait_s)
             return unauthorized("this token opens nothing; it may have expired" if token else "log in first: tm login")
+        if wait_s := pace.take(_payer(known, request)):
+            return problem(HTTPStatus.TOO_MANY_REQUESTS, "too many requests with this token", retry_after_s=wait_s)
         if known is not None:
             principal.set(known)
+            request[STILL] = partial(access.still, known)
         return await handler(request)
 
     return ask_who
+
+
+def _payer(known: Principal | None, request: web.Request) -> str:
+    if known is None:
+        return f"address {request.remote}"
+    return f"token {known.token_id}" if known.token_id else f"user {known.user_id}"
 
 
 def unauthorized(reason: str) -> web.Response:

@@ -7,9 +7,9 @@ from typing import Annotated
 from aiohttp import web
 from msgspec import Meta
 
-from services.gateway import administration, cluster, intents, waiting
-from services.gateway.api import PREFIX, Call, NoQuery, PastQuery, Route, get, json_response, post
-from services.gateway.routes.experiments import Cursor
+from services.gateway import administration, cluster, cursor, intents, waiting
+from services.gateway.api import PREFIX, Call, NoQuery, PastQuery, Route, Seq, get, json_response, post
+from services.gateway.cursor import Cursor
 from services.gateway.views import Agent, AgentList, QueueView
 from shared.events import AgentDisabled, AgentDrainRequested, AgentEnabled, AgentIntent
 from shared.queue import QueueQuestion
@@ -52,7 +52,7 @@ async def show_queue(call: Call[QueueQuery]) -> QueueView:
     """The trials that wait, in order, and why; of the past, in the order they were requested, and not why."""
     query = call.query
     question = QueueQuestion(
-        min_position=query.min_seq, pool_id=query.pool, after=int(query.cursor or 0), limit=query.limit
+        min_position=query.min_seq, pool_id=query.pool, after=cursor.read(query.cursor, Seq, 0), limit=query.limit
     )
     if call.as_of is None:
         return await waiting.queue(call.parts, question)

@@ -11,22 +11,11 @@ from services.gateway import administration, admission, cluster, decide, intents
 from services.gateway.access.access import principal
 from services.gateway.api import PREFIX, Call, NoQuery, PastQuery, Route, get, json_response, post
 from services.gateway.decide import Intent
+from services.gateway.lists import ExperimentsQuery, ListQuery
 from services.gateway.past import ReadModel
-from services.gateway.views import CheckpointList, Experiment, ExperimentDetail, ExperimentPage, TrialPage
+from services.gateway.views import CheckpointPage, Experiment, ExperimentDetail, ExperimentPage, TrialPage
 from shared.events import JobEvent, JobMoved, Role
 from shared.ids import ExperimentId
-
-MAX_CURSOR = 2**63 - 1
-
-Limit = Annotated[int, Meta(ge=1, le=500)]
-Cursor = Annotated[str, Meta(pattern="^[0-9]{1,18}$", description="next_cursor of the page before")]
-
-
-class PageQuery(PastQuery, frozen=True, kw_only=True):
-    """Which part of a list."""
-
-    limit: Limit = 50
-    cursor: Cursor | None = None
 
 
 class JobQuery(NoQuery, frozen=True, kw_only=True):
@@ -49,12 +38,11 @@ class SearchQuery(NoQuery, frozen=True, kw_only=True):
     max_concurrent_trials: Annotated[int, Meta(ge=1, le=100_000, description="that train at a time")] | None = None
 
 
-async def list_experiments(call: Call[PageQuery]) -> ExperimentPage:
+async def list_experiments(call: Call[ExperimentsQuery]) -> ExperimentPage:
     """Experiments of the workspaces that are open to who asks, newest first."""
-    before = int(call.query.cursor) if call.query.cursor else MAX_CURSOR
     mine = principal.get().workspaces(Role.VIEWER)
     async with call.reading() as database:
-        return await queries.experiments(database, call.query.limit, before, mine)
+        return await queries.experiments(database, call.query, call.query.show, mine)
 
 
 async def show_experiment(call: Call[PastQuery]) -> ExperimentDetail:
@@ -63,21 +51,20 @@ async def show_experiment(call: Call[PastQuery]) -> ExperimentDetail:
         return await queries.experiment(database, call.id("experiment"))
 
 
-async def list_trials(call: Call[PageQuery]) -> TrialPage:
+async def list_trials(call: Call[ListQuery]) -> TrialPage:
     """An experiment's trials by index."""
     experiment_id = call.id("experiment")
-    after = int(call.query.cursor) if call.query.cursor else 0
     async with call.reading() as database:
         await queries.check_experiment(database, experiment_id)
-        return await queries.trials(database, experiment_id, call.query.limit, after)
+        return await queries.trials(database, experiment_id, call.query)
 
 
-async def list_checkpoints(call: Call[PastQuery]) -> CheckpointList:
+async def list_checkpoints(call: Call[ListQuery]) -> CheckpointPage:
     """The checkpoints of all trials."""
     experiment_id = call.id("experiment")
     async with call.reading() as database:
         await queries.check_experiment(database, experiment_id)
-        return await queries.checkpoints(database, experiment_id=experiment_id)
+        return await queries.checkpoints(database, call.query, experiment_id=experiment_id)
 
 
 def _ask(intent: Intent) -> Callable[[Call[NoQuery]], Awaitable[web.StreamResponse]]:
@@ -134,14 +121,14 @@ def _wish(intent: Intent, summary: str) -> Route:
 
 
 ROUTES = (
-    get(f"{PREFIX}/experiments", list_experiments, PageQuery, ExperimentPage, "List experiments, newest first"),
+    get(f"{PREFIX}/experiments", list_experiments, ExperimentsQuery, ExperimentPage, "List experiments, newest first"),
     get(f"{PREFIX}/experiments/{{id}}", show_experiment, PastQuery, ExperimentDetail, "Show an experiment"),
-    get(f"{PREFIX}/experiments/{{id}}/trials", list_trials, PageQuery, TrialPage, "List an experiment's trials"),
+    get(f"{PREFIX}/experiments/{{id}}/trials", list_trials, ListQuery, TrialPage, "List an experiment's trials"),
     get(
         f"{PREFIX}/experiments/{{id}}/checkpoints",
         list_checkpoints,
-        PastQuery,
-        CheckpointList,
+        ListQuery,
+        CheckpointPage,
         "List the checkpoints of all trials of an experiment",
     ),
     _wish(Intent.PAUSE, "Let the experiment hold no slots; its trials checkpoint and wait"),

@@ -48,7 +48,8 @@ async def log_in(call: Call[NoQuery]) -> web.StreamResponse:
     if known is None:
         return unauthorized("this code was used or is too old" if asked.code else "wrong user or password")
     now, access = datetime.now(UTC), call.access
-    event = decide.issue(access.people, known, known.user_id, label=BROWSER, role=known.at_most, lasts=LASTS, now=now)
+    lasts = _lasts(access.people, known, now)
+    event = decide.issue(access.people, known, known.user_id, label=BROWSER, role=known.at_most, lasts=lasts, now=now)
     token = await access.secrets.new_token(event.token_id)
     seq = await intents.change_user(call.parts.client, event, actor=known.user_id)
     await access.wait(seq)
@@ -105,8 +106,16 @@ def session(people: People, asking: Principal) -> Session:
     )
 
 
+def _lasts(people: People, known: Principal, now: datetime) -> timedelta:
+    """Return how long a login lasts: never longer than the token that drew its code."""
+    token = people.tokens.get(known.token_id) if known.token_id else None
+    return LASTS if token is None or token.expires_at is None else min(LASTS, token.expires_at - now)
+
+
 async def _by_code(call: Call[NoQuery], code: str) -> Principal | None:
-    return call.access.codes.use(code, datetime.now(UTC))
+    """Return whom a code speaks for; nobody, if the token that drew it is over."""
+    known = call.access.codes.use(code, datetime.now(UTC))
+    return known if known is not None and call.access.still(known) else None
 
 
 async def _by_password(call: Call[NoQuery], asked: Login) -> Principal | None:
@@ -135,6 +144,7 @@ ROUTES = (
         body=Login,
         problems=(400, 401, 422, 429),
         query=NoQuery,
+        holds_secret=True,
     ),
     post(f"{PREFIX}/session", log_out, Session, "Log out", method="DELETE", query=NoQuery),
     post(
@@ -144,6 +154,7 @@ ROUTES = (
         "Draw a code that logs a browser in once",
         status=HTTPStatus.CREATED,
         query=NoQuery,
+        holds_secret=True,
     ),
     post(
         f"{PREFIX}/session/password",

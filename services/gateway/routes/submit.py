@@ -1,11 +1,12 @@
 """Submission of an experiment: a config and an archive of the code directory, as a multipart form."""
 
 import asyncio
+from functools import partial
 from http import HTTPStatus
 
 from aiohttp import BodyPartReader, web
 
-from services.gateway import intents
+from services.gateway import idempotency, intents
 from services.gateway.api import PREFIX, Call, NoQuery, post
 from services.gateway.submission import admitted, answer
 from services.gateway.views import Experiment
@@ -26,9 +27,19 @@ async def submit(call: Call[NoQuery]) -> web.StreamResponse:
     async with _turn:
         async with asyncio.timeout(UPLOAD_TIMEOUT_S):
             form = await _read_form(call.request)
-        config = await intents.read_submission(_text(form["config"]), form["code"])
-        config = await admitted(parts, config)
-        seq, event = await intents.submit(parts.client, parts.store, config, form["code"])
+        respond = partial(_submit, call, form)
+        key = idempotency.key_of(call.request)
+        if key is None:
+            return await respond()
+        print_ = idempotency.fingerprint(call.request, form["config"], form["code"])
+        return await idempotency.once(parts.database, key, print_, respond)
+
+
+async def _submit(call: Call[NoQuery], form: dict[str, bytes]) -> web.StreamResponse:
+    parts = call.parts
+    config = await intents.read_submission(_text(form["config"]), form["code"])
+    config = await admitted(parts, config)
+    seq, event = await intents.submit(parts.client, parts.store, config, form["code"])
     return await answer(parts, event, seq)
 
 

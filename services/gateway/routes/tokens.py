@@ -90,6 +90,7 @@ ROUTES = (
         body=WantedToken,
         problems=(400, 404, 409, 422),
         query=NoQuery,
+        holds_secret=True,
     ),
     post(
         f"{PREFIX}/tokens/{{id}}", revoke, TokenView, "Revoke a token", problems=(404,), method="DELETE", query=NoQuery

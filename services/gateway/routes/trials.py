@@ -6,7 +6,8 @@ from aiohttp import web
 
 from services.gateway import intents, queries
 from services.gateway.api import PREFIX, Call, NoQuery, PastQuery, get, json_response, post
-from services.gateway.views import CheckpointList, Trial
+from services.gateway.lists import ListQuery
+from services.gateway.views import CheckpointPage, Trial
 from shared.errors import Rejected
 from shared.ids import ExperimentId, TrialId
 
@@ -17,12 +18,12 @@ async def show_trial(call: Call[PastQuery]) -> Trial:
         return await queries.trial(database, call.id("trial"))
 
 
-async def list_checkpoints(call: Call[PastQuery]) -> CheckpointList:
+async def list_checkpoints(call: Call[ListQuery]) -> CheckpointPage:
     """The checkpoints of a trial."""
     trial_id = call.id("trial")
     async with call.reading() as database:
         await queries.trial_is_over(database, trial_id)
-        return await queries.checkpoints(database, trial_id=trial_id)
+        return await queries.checkpoints(database, call.query, trial_id=trial_id)
 
 
 async def cancel(call: Call[NoQuery]) -> web.StreamResponse:
@@ -39,7 +40,7 @@ async def cancel(call: Call[NoQuery]) -> web.StreamResponse:
 ROUTES = (
     get(f"{PREFIX}/trials/{{id}}", show_trial, PastQuery, Trial, "Show a trial"),
     get(
-        f"{PREFIX}/trials/{{id}}/checkpoints", list_checkpoints, PastQuery, CheckpointList, "List a trial's checkpoints"
+        f"{PREFIX}/trials/{{id}}/checkpoints", list_checkpoints, ListQuery, CheckpointPage, "List a trial's checkpoints"
     ),
     post(
         f"{PREFIX}/trials/{{id}}/cancel",
