@@ -11,6 +11,7 @@ from services.gateway import conditional, guard, idempotency, instruments, opena
 from services.gateway.access import access, permit
 from services.gateway.api import PARTS, Parts
 from services.gateway.collector import Collector
+from services.gateway.pacing import Pace
 from services.gateway.position import Position
 from services.gateway.pulse import Pulse
 from services.gateway.routes import ROUTES

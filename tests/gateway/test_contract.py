@@ -9,7 +9,6 @@ from services.gateway.pacing import Pace
 from shared import log, subjects
 from tests.gateway.conftest import CONFIG, Api, archive, form
 from tests.gateway.test_access import as_, make_user
-from tests.support.eventually import eventually
 
 
 async def send(api: Api, path: str, key: str, **request: Any) -> tuple[int, Any, bool]:
@@ -98,7 +97,7 @@ async def test_a_stream_ends_when_its_token_does(api: Api) -> None:
             else:
                 async with api.http.delete(f"{api.url}/api/v1/users/u-{end}/roles") as response:
                     assert response.status == 200
-            assert await eventually(lambda stream=stream: _ends(stream))
+            assert await _ends(stream)
 
 
 async def _ends(stream: aiohttp.ClientResponse) -> bool:
