@@ -92,12 +92,14 @@ async def once(
         reserved = await database.fetchval(_TAKE_OVER, owner, key, print_, LEASE)
     if reserved is None:
         return _again(await database.fetchrow(_FOUND, owner, key), print_)
-    reserved_id.set(reserved)
+    token = reserved_id.set(reserved)
     try:
         response = await respond()
     except Rejected:
         await database.execute(_FORGET, owner, key)
         raise
+    finally:
+        reserved_id.reset(token)  # the next request of this connection may have no key
     if not isinstance(response, web.Response) or response.status >= HTTPStatus.BAD_REQUEST:
         await database.execute(_FORGET, owner, key)
         return response

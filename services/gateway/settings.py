@@ -15,8 +15,8 @@ MAX_RATE = 1_000_000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Where the servers are, where to listen (TM_GATEWAY_HOST, _PORT), and the host names that lead here (_NAMES);
-    TM_ADMIN_TOKEN opens everything; TM_HOSTS_FILE has what agents on other machines are told."""
-    TM_ADMIN_TOKEN opens everything. TM_GATEWAY_RATE is how many requests a second one token may make."""
+    TM_ADMIN_TOKEN opens everything; TM_HOSTS_FILE has what agents on other machines are told; TM_GATEWAY_RATE is how
+    many requests a second one token may make."""
 
     nats_url: str
     postgres_url: str

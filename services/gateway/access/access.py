@@ -119,10 +119,14 @@ def authenticate(access: Access, pace: Pace) -> Middleware:
             return unauthorized("this token opens nothing; it may have expired" if token else "log in first: tm login")
         if wait_s := pace.take(_payer(known, request)):
             return problem(HTTPStatus.TOO_MANY_REQUESTS, "too many requests with this token", retry_after_s=wait_s)
-        if known is not None:
-            principal.set(known)
-            request[STILL] = partial(access.still, known)
-        return await handler(request)
+        if known is None:
+            return await handler(request)
+        request[STILL] = partial(access.still, known)
+        asking = principal.set(known)
+        try:
+            return await handler(request)
+        finally:
+            principal.reset(asking)  # the next request of this connection may be somebody else's
 
     return ask_who
 
