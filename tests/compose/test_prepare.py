@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import ssl
 import stat
 import subprocess
@@ -28,7 +29,7 @@ root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give fil
 def test_each_secret_can_be_read_by_its_user_alone(tmp_path: Path) -> None:
     prepare(tmp_path, tmp_path / "no-volumes", Plan(num_agents=2))
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(files) == 31
+    assert len(files) == 35
     for path in files:
         owner, *inside = path.relative_to(tmp_path).parts
         status = path.stat()
@@ -135,6 +136,19 @@ def served(folder: Path, authority: Path, name: str) -> None:
 
 
 @root_only
+def test_preparing_again_takes_no_more_than_the_one_capability(tmp_path: Path) -> None:
+    """As the container has it: what was given away cannot be read any more."""
+    if shutil.which("setpriv") is None:
+        pytest.skip("there is no setpriv")
+    run = "from pathlib import Path; from trainmaster.compose.prepare import *; prepare(Path('s'), Path('v'), Plan())"
+    bare = ("setpriv", "--bounding-set", "-all,+chown", sys.executable, "-c", run)
+    for _ in range(2):
+        subprocess.run(bare, check=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])})
+    reading = ("setpriv", "--bounding-set", "-all,+chown", "cat", "s/nats/tls.key")
+    assert subprocess.run(reading, cwd=tmp_path, capture_output=True).returncode == 1
+
+
+@root_only
 def test_certificates_are_believed_under_every_name_and_no_other(tmp_path: Path) -> None:
     plan = Plan(host="train.example.org", more_names=("10.1.2.3",), num_nats=3)
     prepare(tmp_path, tmp_path / "no-volumes", plan)
@@ -179,6 +193,7 @@ def test_rotation_draws_what_was_named_anew_and_nothing_else(tmp_path: Path) -> 
     assert changed == {
         "credentials.json", "postgres/password", "gateway/TM_POSTGRES_URL", "tracker/TM_POSTGRES_URL",
         "nats/tls.crt", "nats/tls.key", "proxy/tls.crt", "proxy/tls.key",
+        "authority/nats.crt", "authority/nats.key", "authority/proxy.crt", "authority/proxy.key",
     }  # fmt: skip
     rotate(tmp_path, ["authority"])
     assert all_files()["ca.crt"] != after["ca.crt"]

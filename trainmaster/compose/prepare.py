@@ -1,7 +1,7 @@
 """Draws the secrets and hands each to the one user who needs it; runs before anything else, and again at will.
 
     credentials.json                 root's: every password, drawn once
-    authority/                       root's: the certificate authority's key
+    authority/                       root's: the certificate authority, and what it has signed
     ca.crt                           everybody's: whom to believe
     nats/nats.conf  nats-2.conf …    users, passwords and permissions; with tls.crt and tls.key
     proxy/tls.crt tls.key            the certificate that browsers and other machines see
@@ -60,10 +60,12 @@ def prepare(secrets: Path, volumes: Path, plan: Plan) -> None:
     """Write every secret file and give the volumes to their users."""
     secrets.mkdir(exist_ok=True)
     credentials = ensure_credentials(secrets / CREDENTIALS, plan.agent_ids, more_users=(plan.ROUTE,))
-    authority = _pair(secrets, AUTHORITY) or certificates.draw_authority(datetime.now(UTC))
-    files = secret_files(plan, credentials, authority) | _tls_files(AUTHORITY, authority)
+    authority = _pair(secrets, "ca") or certificates.draw_authority(datetime.now(UTC))
+    files = secret_files(plan, credentials, authority) | _own_files("ca", authority)
     for name in ("nats", "proxy"):
-        files |= _tls_files(name, _certificate(secrets, name, authority, plan))
+        pair = _certificate(secrets, name, authority, plan)
+        files |= _own_files(name, pair)
+        files |= {f"{name}/tls.crt": pair.certificate, f"{name}/tls.key": pair.key}
     for name, content in files.items():
         _hand_over(secrets / name, content, OWNERS[name.split("/")[0]])
     _hand_over(secrets / "ca.crt", authority.certificate, 0, _READABLE_BY_ALL)
@@ -150,12 +152,13 @@ def _certificate(secrets: Path, name: str, authority: Pair, plan: Plan) -> Pair:
     return certificates.draw(authority, plan.names, now)
 
 
-def _tls_files(folder: str, pair: Pair) -> dict[str, str]:
-    return {f"{folder}/tls.crt": pair.certificate, f"{folder}/tls.key": pair.key}
+def _own_files(name: str, pair: Pair) -> dict[str, str]:
+    """What is read again the next time: without the capability to read what was given away."""
+    return {f"{AUTHORITY}/{name}.crt": pair.certificate, f"{AUTHORITY}/{name}.key": pair.key}
 
 
-def _pair(secrets: Path, folder: str) -> Pair | None:
-    certificate, key = secrets / folder / "tls.crt", secrets / folder / "tls.key"
+def _pair(secrets: Path, name: str) -> Pair | None:
+    certificate, key = secrets / AUTHORITY / f"{name}.crt", secrets / AUTHORITY / f"{name}.key"
     return Pair(certificate.read_text(), key.read_text()) if certificate.exists() and key.exists() else None
 
 

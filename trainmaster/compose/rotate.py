@@ -7,14 +7,14 @@ from pathlib import Path
 
 from trainmaster.compose.prepare import AUTHORITY, CREDENTIALS
 
-#: What can be rotated: the entries of credentials.json, or the folders with certificates.
+#: What can be rotated: the entries of credentials.json, or keys of certificates.
 PASSWORDS = {
     "nats": ("nats",),
     "postgres": ("postgres",),
     "s3": ("s3_access_key", "s3_secret_key"),
     "admin": ("admin_token",),
 }
-CERTIFICATES = {"certificates": ("nats", "proxy"), "authority": (AUTHORITY, "nats", "proxy")}
+CERTIFICATES = {"certificates": ("nats", "proxy"), "authority": ("ca", "nats", "proxy")}
 
 
 def rotate(secrets: Path, what: Sequence[str]) -> None:
@@ -27,8 +27,8 @@ def rotate(secrets: Path, what: Sequence[str]) -> None:
     for name in what:
         for entry in PASSWORDS.get(name, ()):
             credentials.pop(entry, None)
-        for folder in CERTIFICATES.get(name, ()):
-            (secrets / folder / "tls.key").unlink(missing_ok=True)
+        for key in CERTIFICATES.get(name, ()):
+            (secrets / AUTHORITY / f"{key}.key").unlink(missing_ok=True)
     scratch = path.with_suffix(".new")
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
