@@ -4,4 +4,4 @@ from trainmaster.cli.app import tm
 from trainmaster.client.hints import program
 
 if __name__ == "__main__":
-    tm(prog_name=program())
+    tm(prog_name=program(), complete_var="_TM_COMPLETE")

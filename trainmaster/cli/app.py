@@ -6,6 +6,7 @@ import sys
 from importlib import import_module
 
 import click
+from click.shell_completion import CompletionItem
 
 from shared.errors import Rejected
 from trainmaster.client.hints import command
@@ -18,6 +19,7 @@ COMMANDS = {
     "open": ("login", "Open the page in a browser, logged in"),
     "status": ("status", "Show the platform's processes, agents and log"),
     "submit": ("submit", "Submit an experiment"),
+    "run": ("run", "Run a command on the cluster; show its output, end with its exit code"),
     "validate": ("validate", "Check an experiment file"),
     "preview": ("preview", "Show the trials that a search would have"),
     "ls": ("experiments", "List the experiments"),
@@ -56,6 +58,7 @@ COMMANDS = {
     "whoami": ("login", "Show who you are to the platform"),
     "user": ("users", "Manage users and their roles"),
     "token": ("users", "Manage tokens of programs"),
+    "completion": ("completion", "Print what makes a shell complete tm's commands"),
     "rebuild": ("rebuild", "Fold the read model again from the log"),
     "check": ("testing", "Check format, lint, types and import rules"),
     "test": ("testing", "Run the checks and all tests"),
@@ -79,6 +82,11 @@ class LazyGroup(click.Group):
         name = cmd_name.replace("-", "_")
         found: click.Command = getattr(module, f"{name}_" if name == "open" else name)
         return found
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete from the table, importing nothing."""
+        own = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+        return [*own, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

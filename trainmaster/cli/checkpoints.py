@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from trainmaster.cli.moments import as_of_option
 from trainmaster.cli.options import checkpoint_id, data_option, experiment_id, json_option, platform_client, trial_id
-from trainmaster.cli.output import clock, console, print_json, print_table, size
+from trainmaster.cli.output import clock, print_json, print_table, size
+from trainmaster.cli.transfer import receiving
 from trainmaster.client import Client
 from trainmaster.client.shapes import Checkpoint, CheckpointFile
 
@@ -51,12 +51,10 @@ def download(id_: str, to: Path | None, data: str | None, *, force: bool, as_jso
         found = client.checkpoint(checkpoint_id(client, id_))
         target = to or Path(found["id"])
         claim(target, force=force)
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        with Progress(*columns, console=console(stderr=True), transient=True) as progress:
-            bar = progress.add_task(found["id"], total=found["size_bytes"])
+        with receiving(found["id"], found["size_bytes"]) as received:
             for file in found["files"]:
                 for num_bytes in _fetch(client, found["id"], file, target):
-                    progress.advance(bar, num_bytes)
+                    received(num_bytes)
     if as_json:
         print_json({"checkpoint": found["id"], "directory": str(target), "files": len(found["files"])})
     else:

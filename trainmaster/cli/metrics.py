@@ -9,6 +9,7 @@ import click
 
 from trainmaster.cli.options import data_option, experiment_id, platform_client, trial_id
 from trainmaster.cli.output import size
+from trainmaster.cli.transfer import receiving
 from trainmaster.client import Client
 from trainmaster.client.client import Query
 
@@ -69,8 +70,11 @@ def _save(output: Path, chunks: Iterator[bytes]) -> int:
     """Write the file, which gets its name when it is whole; return its size in bytes."""
     scratch = output.with_name(f".{output.name}.{os.getpid()}")
     try:
-        with scratch.open("wb") as file:
-            num_bytes = sum(file.write(chunk) for chunk in chunks)
+        num_bytes = 0
+        with scratch.open("wb") as file, receiving(output.name, None) as received:
+            for chunk in chunks:
+                num_bytes += file.write(chunk)
+                received(len(chunk))
         scratch.replace(output)
     finally:
         scratch.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from trainmaster.cli.experiments import print_experiment, warn_of_silence
 from trainmaster.cli.follow import follow
 from trainmaster.cli.options import data_option, json_option, platform_client
 from trainmaster.cli.output import print_json
+from trainmaster.cli.transfer import sending
 from trainmaster.cli.validate import check
 from trainmaster.client.hints import command
 from trainmaster.client.shapes import Experiment
@@ -23,7 +24,8 @@ def submit(file: Path, code: Path | None, data: str | None, *, follows: bool, as
     """Submit an experiment file with its code directory."""
     check(file)  # tells its mistakes even without a platform
     with platform_client(data) as client:
-        experiment = client.submit(file, code or file.absolute().parent)
+        with sending("code") as on_sent:
+            experiment = client.submit(file, code or file.absolute().parent, on_sent=on_sent)
         if follows:
             experiment = follow(client, experiment["id"])
         if as_json:

@@ -34,6 +34,7 @@ from trainmaster.client.shapes import (
     Trial,
     Why,
 )
+from trainmaster.client.upload import Upload
 
 TIMEOUT_S = 30.0
 STREAM_SILENCE_S = 30.0  # the server says at least every 10 s that it is there
@@ -79,9 +80,19 @@ class Client:
     ) -> None:
         self._http.close()
 
-    def submit(self, config: Path, code: Path) -> Experiment:
-        """Submit an experiment file with a code directory. Raises Rejected when the code cannot be packed."""
-        files = {"config": config.read_bytes(), "code": archive.pack(code)}
+    def submit(
+        self, config: Path | bytes, code: Path, *, on_sent: Callable[[int, int], None] | None = None
+    ) -> Experiment:
+        """Submit an experiment file, or its text, with a code directory.
+
+        `on_sent` is told how many bytes of the packed code are sent, and how many there are. Raises Rejected when the
+        code cannot be packed.
+        """
+        packed = Upload(archive.pack(code), on_sent)
+        files: dict[str, bytes | Upload] = {
+            "config": config.read_bytes() if isinstance(config, Path) else config,
+            "code": packed,
+        }
         return cast("Experiment", self._json("POST", "/experiments", files=files))
 
     def experiments(self, *, where: str = "", sort: str = "", show: str = "live") -> Iterator[Experiment]:
@@ -284,7 +295,7 @@ class Client:
         path: str,
         *,
         query: Query | None = None,
-        files: dict[str, bytes] | None = None,
+        files: dict[str, bytes | Upload] | None = None,
         body: object = None,
     ) -> dict[str, Any]:
         answer: dict[str, Any] = self._request(method, path, query=query, files=files, body=body).json()
@@ -296,7 +307,7 @@ class Client:
         path: str,
         *,
         query: Query | None = None,
-        files: dict[str, bytes] | None = None,
+        files: dict[str, bytes | Upload] | None = None,
         body: object = None,
     ) -> httpx.Response:
         with self._reaching():
