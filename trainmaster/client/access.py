@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import httpx
 
-from trainmaster.client.errors import Unreachable, check
+from trainmaster.client.checked import check
+from trainmaster.client.errors import Unreachable
 from trainmaster.client.shapes import Invitation, LoginCode, NewToken, Session, Token, User
 
 TIMEOUT_S = 30.0

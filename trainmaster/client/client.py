@@ -14,7 +14,8 @@ import httpx
 from shared import archive
 from trainmaster.client import sse
 from trainmaster.client.access import Access
-from trainmaster.client.errors import Unreachable, check
+from trainmaster.client.checked import check
+from trainmaster.client.errors import Unreachable
 from trainmaster.client.filing import Filing
 from trainmaster.client.shapes import (
     Agent,
@@ -270,8 +271,9 @@ class Client:
                 yield cast("LogItem", json.loads(event.data))
         else:
             with self._open("GET", path, query) as response:
-                for line in filter(None, response.iter_lines()):
-                    yield cast("LogItem", json.loads(line))
+                for line in response.iter_lines():
+                    if line:
+                        yield cast("LogItem", json.loads(line))
 
     def _pages(self, path: str, query: Query | None = None) -> Iterator[dict[str, Any]]:
         cursor: str | None = None

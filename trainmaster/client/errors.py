@@ -1,9 +1,5 @@
 """What can go wrong for a client."""
 
-import json
-
-import httpx
-
 from shared.errors import Problem
 
 
@@ -24,17 +20,3 @@ class Unreachable(Exception):
 
 class NoPlatform(Exception):
     """No platform is known: TM_URL is not set and none runs in the data directory."""
-
-
-def check(response: httpx.Response) -> None:
-    """Raise ApiError unless the answer is a good one."""
-    if response.is_success:
-        return
-    body = response.read()
-    try:
-        problem = json.loads(body)
-        problems = tuple(Problem(e["path"], e["message"], e.get("suggestion")) for e in problem.get("errors", ()))
-        title, detail = problem["title"], problem.get("detail", "")
-    except (ValueError, KeyError, TypeError):
-        title, detail, problems = f"HTTP {response.status_code}", body[:500].decode(errors="replace"), ()
-    raise ApiError(response.status_code, title, detail, problems)

@@ -1,0 +1,1 @@
+"""The async client, made of the sync one by trainmaster.client.generate."""

@@ -1,0 +1,22 @@
+"""Answers that are no good ones."""
+
+import json
+
+import httpx
+
+from shared.errors import Problem
+from trainmaster.client.errors import ApiError
+
+
+def check(response: httpx.Response) -> None:
+    """Raise ApiError unless the answer is a good one."""
+    if response.is_success:
+        return
+    body = response.read()
+    try:
+        problem = json.loads(body)
+        problems = tuple(Problem(e["path"], e["message"], e.get("suggestion")) for e in problem.get("errors", ()))
+        title, detail = problem["title"], problem.get("detail", "")
+    except (ValueError, KeyError, TypeError):
+        title, detail, problems = f"HTTP {response.status_code}", body[:500].decode(errors="replace"), ()
+    raise ApiError(response.status_code, title, detail, problems)
