@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from shared.config import deepspeed, experiment, hyperparameters, searcher
+from shared.config.determined import translated
 from shared.config.document import read_document
 from shared.config.experiment import Experiment
 from shared.config.given import misfits
@@ -77,6 +78,9 @@ def parse_experiment(text: str) -> Experiment:
     document, problems = read_document(text)
     if not isinstance(document, dict):
         raise Rejected("the experiment file must be a mapping of keys to values", tuple(problems))
+    translation = translated(document)
+    document = translation.document
+    problems += translation.problems
     parsed: Experiment | None = None
     try:
         parsed = Experiment.model_validate(document)
@@ -89,6 +93,12 @@ def parse_experiment(text: str) -> Experiment:
     if problems or parsed is None:
         raise Rejected(_title(len(problems)), _first(problems))
     return parsed
+
+
+def notes_on(text: str) -> list[str]:
+    """Return what a text says that has no effect here, for people who come from Determined. Raises Rejected."""
+    document, _ = read_document(text)
+    return translated(document).notes if isinstance(document, dict) else []
 
 
 def _misfits(parsed: Experiment) -> Iterator[Problem]:

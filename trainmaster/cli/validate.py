@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from shared.config import Experiment, parse_experiment
+from shared.config import Experiment, notes_on, parse_experiment
 from shared.errors import Rejected
 from trainmaster.cli.options import json_option
 from trainmaster.cli.output import print_json
@@ -24,8 +24,12 @@ def validate(file: Path, *, as_json: bool) -> None:
 
 def check(file: Path, *, as_json: bool = False) -> Experiment:
     """Return the experiment in a file; one with mistakes ends the command with a list of them."""
+    text = file.read_text(errors="replace")
     try:
-        return parse_experiment(file.read_text(errors="replace"))
+        parsed = parse_experiment(text)
+        for note in notes_on(text):
+            click.echo(f"{file}: {note}", err=True)
+        return parsed
     except Rejected as error:
         if as_json:
             found = [{"path": p.path, "message": p.message, "suggestion": p.suggestion} for p in error.problems]
