@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from trainmaster.client.errors import Unreachable, check
+from trainmaster.client.checked import check
+from trainmaster.client.errors import Unreachable
 from trainmaster.client.shapes import Joined
 
 TIMEOUT_S = 30.0
