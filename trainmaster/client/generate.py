@@ -95,8 +95,14 @@ class _Kinds:
             self.coroutines |= {function.name for function in plain if self._waits(function)}
 
     def _waits(self, function: ast.FunctionDef) -> bool:
-        calls = {_called(node) for node in ast.walk(function) if isinstance(node, ast.Call)}
-        return bool({NAMES.get(name, name) for name in calls} & self.coroutines) or _has(function, ast.With)
+        calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+        awaited = {NAMES.get(name, name) for name in map(_called, calls)} & self.coroutines
+        return bool(awaited) or _has(function, ast.With) or any(map(self.is_drained, calls))
+
+    def is_drained(self, call: ast.Call) -> bool:
+        """Say whether a call makes a list of what an iterator of ours yields."""
+        first = call.args[0] if call.args else None
+        return _called(call) == "list" and isinstance(first, ast.Call) and _called(first) in self.iterators
 
 
 class _Async(ast.NodeTransformer):
@@ -139,7 +145,11 @@ class _Async(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
+        is_drained = self._kinds.is_drained(node)
         self.generic_visit(node)
+        if is_drained:
+            each = ast.comprehension(ast.Name("item", ast.Store()), node.args[0], [], is_async=1)
+            return ast.ListComp(ast.Name("item", ast.Load()), [each])
         return ast.Await(node) if _called(node) in self._kinds.coroutines else node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:

@@ -89,9 +89,13 @@ class AsyncClient:
         }
         return cast("Experiment", await self._json("POST", "/experiments", files=files))
 
-    def experiments(self) -> AsyncIterator[Experiment]:
-        """Yield all experiments, newest first."""
-        return cast("AsyncIterator[Experiment]", self._pages("/experiments"))
+    def experiments(self, *, where: str = "", sort: str = "", show: str = "live") -> AsyncIterator[Experiment]:
+        """Yield experiments, newest first unless `sort` says otherwise; `where` is a filter (docs/api.md).
+
+        `show` is live (neither archived nor deleted), archived or all.
+        """
+        query: Query = {"filter": where or None, "sort": sort or None, "show": show}
+        return cast("AsyncIterator[Experiment]", self._pages("/experiments", query))
 
     async def experiment(self, experiment_id: str, *, min_seq: int | None = None) -> Experiment:
         """Return one experiment; with `min_seq`, as it was no earlier than that event."""
@@ -139,7 +143,9 @@ class AsyncClient:
 
     async def checkpoints(self, *, experiment_id: str | None = None, trial_id: str | None = None) -> list[Checkpoint]:
         """Return the checkpoints of an experiment or of a trial."""
-        return cast("list[Checkpoint]", (await self._read(f"{_owner(experiment_id, trial_id)}/checkpoints"))["items"])
+        return cast(
+            "list[Checkpoint]", [item async for item in self._pages(f"{_owner(experiment_id, trial_id)}/checkpoints")]
+        )
 
     async def checkpoint(self, checkpoint_id: str) -> Checkpoint:
         """Return one checkpoint."""
