@@ -37,6 +37,10 @@ class Refused(Exception):
     """A server answered, and said no for good (no permission, quota): trying again will not help."""
 
 
+class NotFound(Exception):
+    """The object store does not have what was asked for."""
+
+
 class Conflict(Exception):
     """The log has moved on since this decision was taken: fold, then decide again."""
 

@@ -11,6 +11,7 @@ from shared.events import (
     AgentIntent,
     AgentInvited,
     AgentJoined,
+    AgentLeaving,
     AgentLeft,
     AgentLost,
     AgentRefused,
@@ -60,6 +61,8 @@ from shared.events import (
     RoleGranted,
     RoleRevoked,
     SearchLimitsSet,
+    SlotRecovered,
+    SlotUnhealthy,
     TokenIssued,
     TokenRevoked,
     TrialCanceled,
@@ -337,6 +340,21 @@ def _(event: AgentJoined) -> str:
     kinds = sorted({slot.kind for slot in event.slots})
     slots = _counted(len(event.slots), f"{'/'.join(kinds)} slot".strip())
     return f"agent {event.agent_id} joined pool {event.pool_id} with {slots}"
+
+
+@sentence.register
+def _(event: AgentLeaving) -> str:
+    return f"agent {event.agent_id} was told to end and takes no new work"
+
+
+@sentence.register
+def _(event: SlotUnhealthy) -> str:
+    return f"slot {event.slot} of agent {event.agent_id} gets no new work: {event.fault} ({event.detail})"
+
+
+@sentence.register
+def _(event: SlotRecovered) -> str:
+    return f"slot {event.slot} of agent {event.agent_id} is healthy again"
 
 
 @sentence.register

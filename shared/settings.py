@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from shared.ids import is_token
 
+_DIRECTORY = "file://"
+
 
 def required(name: str) -> str:
     """Return an environment variable, or what the file named by NAME_FILE holds. Exits with a clear message."""
@@ -80,7 +82,10 @@ def metrics_address() -> Address | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Settings:
-    """Where the object store is: TM_S3_ENDPOINT (a URL), _ACCESS_KEY, _SECRET_KEY, _BUCKET, _REGION."""
+    """Where the object store is: TM_S3_ENDPOINT (a URL), _ACCESS_KEY, _SECRET_KEY, _BUCKET, _REGION.
+
+    An endpoint file:///path is a directory that all machines share instead of a server; it needs no keys.
+    """
 
     endpoint: str
     access_key: str
@@ -91,10 +96,19 @@ class S3Settings:
     @classmethod
     def from_environment(cls) -> "S3Settings":
         """Read the TM_S3_… variables."""
+        endpoint = required("TM_S3_ENDPOINT")
+        is_directory = endpoint.startswith(_DIRECTORY)
+        if is_directory and not endpoint.startswith(f"{_DIRECTORY}/"):
+            raise SystemExit(f"TM_S3_ENDPOINT is {endpoint!r}; name a directory by its whole path, file:///path")
         return cls(
-            endpoint=required("TM_S3_ENDPOINT"),
-            access_key=required("TM_S3_ACCESS_KEY"),
-            secret_key=required("TM_S3_SECRET_KEY"),
+            endpoint=endpoint,
+            access_key="" if is_directory else required("TM_S3_ACCESS_KEY"),
+            secret_key="" if is_directory else required("TM_S3_SECRET_KEY"),
             bucket=os.environ.get("TM_S3_BUCKET", "trainmaster"),
             region=os.environ.get("TM_S3_REGION", "us-east-1"),
         )
+
+    @property
+    def directory(self) -> Path | None:
+        """The directory that takes a server's place, if one does."""
+        return Path(self.endpoint.removeprefix(_DIRECTORY)) if self.endpoint.startswith(_DIRECTORY) else None

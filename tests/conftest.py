@@ -2,10 +2,20 @@
 
 from hypothesis import HealthCheck, settings
 
-from tests.support.fixtures import nats_server, platform, postgres_port, postgres_url, s3, s3_server
+from tests.support.fixtures import (
+    directory,
+    nats_server,
+    platform,
+    postgres_port,
+    postgres_url,
+    s3,
+    s3_server,
+    store,
+)
 from tests.support.ordering import pytest_collection_modifyitems
 
 __all__ = [
+    "directory",
     "nats_server",
     "platform",
     "postgres_port",
@@ -13,6 +23,7 @@ __all__ = [
     "pytest_collection_modifyitems",
     "s3",
     "s3_server",
+    "store",
 ]
 
 # A noisy machine is no finding: drawing and running may take as long as they take.

@@ -64,7 +64,10 @@ def _pool(
         agents=len(up),
         slots=len(slots),
         held=sum(slot.trial_id is not None for _, slot in slots),
-        closed=sum(agent.availability is not is_open or slot.availability is not is_open for agent, slot in slots),
+        closed=sum(
+            agent.availability is not is_open or slot.availability is not is_open or slot.unhealthy is not None
+            for agent, slot in slots
+        ),
         waiting=waiting,
         running=running,
     )

@@ -10,10 +10,11 @@ from shared.queue import QueueQuestion
 
 _AGENTS = """
 SELECT a.*, s.number, s.kind, s.name, s.memory_bytes, w.state AS whole, w.ends_at AS whole_ends_at,
-       c.state AS single, c.ends_at AS single_ends_at
+       c.state AS single, c.ends_at AS single_ends_at, f.fault, f.detail
 FROM agents a LEFT JOIN slots s ON s.agent_id = a.id
 LEFT JOIN closures w ON w.agent_id = a.id AND w.slot = -1
 LEFT JOIN closures c ON c.agent_id = a.id AND c.slot = s.number
+LEFT JOIN slot_faults f ON f.agent_id = a.id AND f.slot = s.number
 ORDER BY a.id, s.number
 """
 _HELD = "SELECT trial_id, members FROM allocations WHERE released_at IS NULL"
@@ -70,6 +71,7 @@ async def agents(database: ReadModel) -> list[views.Agent]:
                 trial_id=trial_id,
                 availability=views.Availability(row["single"] or "ENABLED"),
                 ends_at=row["single_ends_at"],
+                unhealthy=None if row["fault"] is None else f"{row['fault']} ({row['detail']})",
             )
             agent.slots.append(slot)
     return list(found.values())

@@ -35,6 +35,7 @@ KINDS = (
     Kind(table="slots", key=("agent_id", "number"), label="name", may_go=True),
     Kind(table="checkpoints", label="trial_id", may_go=True),
     Kind(table="closures", key=("agent_id", "slot"), label="state"),
+    Kind(table="slot_faults", key=("agent_id", "slot"), label="fault"),
     Kind(table="pool_policies", key=("pool_id",)),
     Kind(table="limits", label="workspace"),
 )

@@ -11,8 +11,7 @@ from aiohttp.typedefs import Handler
 from services.gateway import views
 from services.gateway.past import Behind
 from shared import postgres
-from shared.errors import Conflict, Problem, Refused, Rejected, Unavailable
-from shared.objectstore import NotFound
+from shared.errors import Conflict, NotFound, Problem, Refused, Rejected, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S: dict[int, int] = {

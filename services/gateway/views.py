@@ -371,7 +371,8 @@ class CheckpointPage(View, frozen=True, kw_only=True):
 
 
 class SlotView(View, frozen=True, kw_only=True):
-    """One unit of scheduling, and the trial that holds it. It takes work when its agent does, too."""
+    """One unit of scheduling, and the trial that holds it. It takes work when its agent does, too, and unless
+    `unhealthy` says why its GPU is not fit for any."""
 
     number: int
     kind: str
@@ -380,6 +381,7 @@ class SlotView(View, frozen=True, kw_only=True):
     trial_id: str | None
     availability: Availability = Availability.ENABLED
     ends_at: datetime | None = None
+    unhealthy: str | None = None
 
 
 class Agent(View, frozen=True, kw_only=True):

@@ -1,17 +1,28 @@
-"""Which agents and slots take no new work because an administrator said so.
+"""Which agents and slots take no new work: an administrator said so, the agent was told to end, a GPU is unhealthy.
 
-Kept by the agent's name, for every incarnation of it, until it is enabled. An agent as a whole and each of its slots
-are closed and opened independently; a slot takes work when neither is closed. The latest word about each counts.
+An administrator's word is kept by the agent's name, for every incarnation of it, until it is enabled. An agent as a
+whole and each of its slots are closed and opened independently; a slot takes work when neither is closed. The latest
+word about each counts. A fault is kept beside it, until the agent finds the slot healthy or an administrator enables
+the slot. That an agent was told to end holds for one incarnation.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared.events import AgentDisabled, AgentDrainRequested, AgentEnabled, GangMember, PreemptionReason
+from shared.events import (
+    AgentDisabled,
+    AgentDrainRequested,
+    AgentEnabled,
+    GangMember,
+    PreemptionReason,
+    SlotRecovered,
+    SlotUnhealthy,
+)
 from shared.ids import AgentId
 
 WHOLE = -1  # in place of a slot's number
+LEAVING = -2  # likewise: the present incarnation as a whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +34,11 @@ class Closure:
     ends_at: datetime | None
 
 
-#: By agent, then by slot (or WHOLE).
+#: By agent, then by slot (or WHOLE, or LEAVING).
 Closures = dict[AgentId, dict[int, Closure]]
+
+#: The slots whose GPU is unhealthy.
+Faults = dict[AgentId, frozenset[int]]
 
 
 def note(
@@ -45,14 +59,43 @@ def note(
         del closures[event.agent_id]
 
 
-def closed_slots(closures: Closures, agent_id: AgentId, slots: frozenset[int]) -> frozenset[int]:
+def note_fault(faults: Faults, event: SlotUnhealthy | SlotRecovered | AgentEnabled) -> None:
+    """Take note of what an agent says of a slot's health, or that an administrator knows better."""
+    sick = faults.get(event.agent_id, frozenset())
+    match event:
+        case SlotUnhealthy():
+            sick |= {event.slot}
+        case SlotRecovered():
+            sick -= {event.slot}
+        case AgentEnabled():
+            sick -= set(event.slots)
+    faults[event.agent_id] = sick
+    if not sick:
+        del faults[event.agent_id]
+
+
+def leave(closures: Closures, agent_id: AgentId, seq: int, time: datetime) -> None:
+    """An agent was told to end: what runs there stops now."""
+    leaving = Closure(reason=PreemptionReason.LEAVING, seq=seq, ends_at=time)
+    closures.setdefault(agent_id, {})[LEAVING] = leaving
+
+
+def forget(closures: Closures, agent_id: AgentId) -> None:
+    """An incarnation is gone; what an administrator said holds for the next."""
+    here = closures.get(agent_id, {})
+    here.pop(LEAVING, None)
+    if not here:
+        closures.pop(agent_id, None)
+
+
+def closed_slots(closures: Closures, faults: Faults, agent_id: AgentId, slots: frozenset[int]) -> frozenset[int]:
     """Return which of an agent's slots are closed one by one."""
-    return slots & closures.get(agent_id, {}).keys()
+    return slots & (closures.get(agent_id, {}).keys() | faults.get(agent_id, frozenset()))
 
 
 def is_open(closures: Closures, agent_id: AgentId) -> bool:
     """Say whether an agent as a whole takes new work."""
-    return WHOLE not in closures.get(agent_id, ())
+    return closures.get(agent_id, {}).keys().isdisjoint((WHOLE, LEAVING))
 
 
 def ended(closures: Closures, members: Iterable[GangMember], now: datetime) -> Closure | None:
@@ -60,7 +103,7 @@ def ended(closures: Closures, members: Iterable[GangMember], now: datetime) -> C
     for member in members:
         here = closures.get(member.agent_id)
         if here:
-            found = [here[slot] for slot in (WHOLE, *member.slots) if slot in here]
+            found = [here[slot] for slot in (WHOLE, LEAVING, *member.slots) if slot in here]
             due = [closure for closure in found if closure.ends_at is not None and closure.ends_at <= now]
             if due:
                 return min(due, key=lambda closure: closure.seq)

@@ -126,5 +126,7 @@ _SENTENCES: dict[ReasonKind, Callable[[Reason], str]] = {
     ),
     ReasonKind.QUOTA: lambda reason: f"job {reason.job_id} holds {reason.held} of at most {reason.limit} (max_slots)",
     ReasonKind.LIMIT: lambda reason: f"by its limit {reason.whose} holds {reason.held} of at most {reason.limit}",
-    ReasonKind.AGENTS_CLOSED: lambda _: "only agents that take no new work (disabled, drained) could hold it",
+    ReasonKind.AGENTS_CLOSED: lambda _: (
+        "only agents that take no new work (disabled, drained, ending or unhealthy) could hold it"
+    ),
 }

@@ -25,7 +25,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from services.scheduler import closures
-from services.scheduler.closures import Closures
+from services.scheduler.closures import Closures, Faults
 from services.scheduler.durations import Durations, note
 from services.scheduler.lanes import beside
 from services.scheduler.records import (
@@ -46,6 +46,7 @@ from shared.events import (
     AgentDrainRequested,
     AgentEnabled,
     AgentJoined,
+    AgentLeaving,
     AgentLeft,
     AgentLost,
     AgentRefused,
@@ -74,6 +75,8 @@ from shared.events import (
     PoolPolicy,
     PreemptionRequested,
     Slot,
+    SlotRecovered,
+    SlotUnhealthy,
     TrialClosed,
     TrialEvent,
     TrialExited,
@@ -108,6 +111,7 @@ class State:
     trials_of: dict[ExperimentId, dict[TrialId, None]] = field(default_factory=dict)
     durations: Durations = field(default_factory=Durations)
     closures: Closures = field(default_factory=dict)
+    faults: Faults = field(default_factory=dict)
     claimants: dict[str, Claimant] = field(default_factory=dict)  # agent/incarnation: who may have to be refused
     default_policy: PoolPolicy = DEFAULT_POLICY
     policies: dict[PoolId, PoolPolicy] = field(default_factory=dict)
@@ -374,7 +378,7 @@ def _(event: AgentJoined, seq: int, state: State) -> None:
         host=event.address,
         switch=event.labels.get("switch", ""),
         zero_slot_limit=event.zero_slot_limit,
-        closed=closures.closed_slots(state.closures, event.agent_id, slots),
+        closed=closures.closed_slots(state.closures, state.faults, event.agent_id, slots),
         is_open=closures.is_open(state.closures, event.agent_id),
     )
     state.free[event.agent_id] = set(slots)
@@ -404,14 +408,36 @@ def _(event: AgentRefused, seq: int, state: State) -> None:
 @_fold.register(AgentEnabled)
 def _(event: AgentDrainRequested | AgentDisabled | AgentEnabled, seq: int, state: State) -> None:
     closures.note(state.closures, event, seq, state.time)
-    if agent := state.agents.get(event.agent_id):
-        state.agents[event.agent_id] = replace(
+    if isinstance(event, AgentEnabled):
+        closures.note_fault(state.faults, event)
+    _open_or_close(state, event.agent_id, seq)
+
+
+@_fold.register(SlotUnhealthy)
+@_fold.register(SlotRecovered)
+def _(event: SlotUnhealthy | SlotRecovered, seq: int, state: State) -> None:
+    closures.note_fault(state.faults, event)
+    _open_or_close(state, event.agent_id, seq)
+
+
+@_fold.register
+def _(event: AgentLeaving, seq: int, state: State) -> None:
+    agent = state.agents.get(event.agent_id)
+    if agent and agent.incarnation == event.incarnation:
+        closures.leave(state.closures, event.agent_id, seq, state.time)
+        _open_or_close(state, event.agent_id, seq)
+
+
+def _open_or_close(state: State, agent_id: AgentId, seq: int) -> None:
+    """What is said of an agent or its slots has changed; some of what they hold may have to stop."""
+    if agent := state.agents.get(agent_id):
+        state.agents[agent_id] = replace(
             agent,
-            closed=closures.closed_slots(state.closures, event.agent_id, agent.slots),
-            is_open=closures.is_open(state.closures, event.agent_id),
+            closed=closures.closed_slots(state.closures, state.faults, agent_id, agent.slots),
+            is_open=closures.is_open(state.closures, agent_id),
         )
-        state.freed_seq[event.agent_id] = seq
-    state.unsettled.update(state.held_on.get(event.agent_id, {}))
+        state.freed_seq[agent_id] = seq
+    state.unsettled.update(state.held_on.get(agent_id, {}))
 
 
 @_fold.register
@@ -470,6 +496,7 @@ def _forget_agent(state: State, agent_id: AgentId, seq: int) -> None:
     agent = state.agents.pop(agent_id, None)
     for name in [name for name, claimant in state.claimants.items() if claimant.agent_id == agent_id]:
         del state.claimants[name]  # a rival joins again once the name is free
+    closures.forget(state.closures, agent_id)
     if agent is None:
         return
     del state.free[agent_id], state.freed_seq[agent_id]
@@ -544,7 +571,8 @@ def check_invariants(state: State) -> None:
         assert len(taken) == len(set(taken)), f"a slot of {agent_id} is held twice: {taken}"
         assert set(taken) <= agent.slots, f"{agent_id} does not have all of {taken}"
         assert state.free[agent_id] == agent.slots - set(taken), f"the free slots of {agent_id} are wrong"
-        assert agent.closed == closures.closed_slots(state.closures, agent_id, agent.slots), f"{agent_id}'s closures"
+        closed = closures.closed_slots(state.closures, state.faults, agent_id, agent.slots)
+        assert agent.closed == closed, f"{agent_id}'s closures"
         assert agent.is_open == closures.is_open(state.closures, agent_id), f"{agent_id}'s closures"
     for allocation_id, allocation in state.allocations.items():
         assert allocation_id in state.held_by[allocation.experiment_id], f"{allocation_id} is not found by experiment"

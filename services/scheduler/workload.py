@@ -15,6 +15,7 @@ from statistics import median
 from shared.events import (
     AgentIntent,
     AgentJoined,
+    AgentLeaving,
     AgentLeft,
     AgentLost,
     AgentRefused,
@@ -33,6 +34,8 @@ from shared.events import (
     PoolConfigured,
     PreemptionRequested,
     ReleaseReason,
+    SlotRecovered,
+    SlotUnhealthy,
     TrialClosed,
     TrialEvent,
     TrialExtended,
@@ -46,6 +49,7 @@ from shared.log import Recorded
 GIVEN = (
     AgentIntent,
     AgentJoined,
+    AgentLeaving,
     AgentLeft,
     AgentLost,
     AgentRefused,
@@ -57,6 +61,8 @@ GIVEN = (
     JobEvent,
     LimitEvent,
     PoolConfigured,
+    SlotRecovered,
+    SlotUnhealthy,
 )
 DemandEvent = TrialRequested | TrialExtended | TrialRetried
 EndEvent = ExperimentCompleted | ExperimentFailed | ExperimentStopped

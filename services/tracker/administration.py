@@ -28,6 +28,8 @@ from shared.events import (
     LimitSet,
     PoolConfigured,
     PoolPolicy,
+    SlotRecovered,
+    SlotUnhealthy,
 )
 
 
@@ -184,7 +186,29 @@ def _agent_disabled(event: AgentDisabled, at: At) -> list[Statement]:
 
 @statements.register
 def _agent_enabled(event: AgentEnabled, at: At) -> list[Statement]:
-    return _closed(event, "ENABLED", None, at)
+    return [*_closed(event, "ENABLED", None, at), *(_healthy(event.agent_id, slot, at) for slot in event.slots)]
+
+
+_UNHEALTHY = """
+INSERT INTO slot_faults (agent_id, slot, fault, detail, since, seq) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (agent_id, slot) DO UPDATE SET fault = $3, detail = $4, since = $5, seq = $6
+"""
+_HEALTHY = "UPDATE slot_faults SET fault = NULL, detail = '', since = $3, seq = $4 WHERE agent_id = $1 AND slot = $2"
+
+
+def _healthy(agent_id: str, slot: int, at: At) -> Statement:
+    return Statement(_HEALTHY, (agent_id, slot, at.time, at.seq), (f"agent {agent_id}",))
+
+
+@statements.register
+def _slot_unhealthy(event: SlotUnhealthy, at: At) -> list[Statement]:
+    args = (event.agent_id, event.slot, event.fault.value, rows.text(event.detail), at.time, at.seq)
+    return [Statement(_UNHEALTHY, args, (f"agent {event.agent_id}",))]
+
+
+@statements.register
+def _slot_recovered(event: SlotRecovered, at: At) -> list[Statement]:
+    return [_healthy(event.agent_id, event.slot, at)]
 
 
 _POLICY_SET = """

@@ -5,8 +5,9 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
@@ -14,10 +15,10 @@ import msgspec
 from services.worker.patience import Patience
 from services.worker.state import Checkpoint
 from shared import log, objectstore
-from shared.errors import Refused, TooLarge
+from shared.errors import NotFound, Refused, TooLarge
 from shared.events import CheckpointFile, CheckpointSaved, CheckpointShardUploaded
 from shared.ids import CheckpointId
-from shared.objectstore import NotFound, ObjectStore
+from shared.objectstore import ObjectStore
 
 MANIFEST = PurePosixPath(objectstore.manifest_key(CheckpointId(""))).name
 MAX_PARALLEL = 4
@@ -60,15 +61,26 @@ def find_files(directory: Path) -> list[Path]:
 
 
 async def upload(
-    store: ObjectStore, checkpoint_id: CheckpointId, directory: Path, patience: Patience
+    store: ObjectStore,
+    checkpoint_id: CheckpointId,
+    directory: Path,
+    patience: Patience,
+    stored: Mapping[str, CheckpointFile] = MappingProxyType({}),
+    note: Callable[[CheckpointFile], None] = lambda _: None,
 ) -> tuple[CheckpointFile, ...]:
-    """Store all files below a directory, however long the object store is away. Raises BadCheckpoint."""
+    """Store all files below a directory, however long the object store is away. Raises BadCheckpoint.
+
+    Those that are `stored` already are left out; `note` is told of each one as soon as it is.
+    """
     paths = await asyncio.to_thread(find_files, directory)
     limit = asyncio.Semaphore(MAX_PARALLEL)
 
     async def upload_one(path: Path) -> CheckpointFile:
         async with limit:
             name = path.relative_to(directory).as_posix()
+            known = stored.get(name)
+            if known is not None and known.size_bytes == path.stat().st_size:
+                return known
             try:
                 key = objectstore.checkpoint_key(checkpoint_id, name)
                 storing = patience.until_available(lambda: store.put_file(key, path))
@@ -77,7 +89,9 @@ async def upload(
                 raise BadCheckpoint(f"{name} is refused by the object store: {error}") from error
             except OSError as error:
                 raise BadCheckpoint(f"cannot read {path}: {error.strerror}") from error
-            return CheckpointFile(path=name, size_bytes=size_bytes, sha256=sha256)
+            file = CheckpointFile(path=name, size_bytes=size_bytes, sha256=sha256)
+            note(file)
+            return file
 
     return await _all([upload_one(path) for path in paths])
 

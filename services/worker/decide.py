@@ -22,7 +22,6 @@ class KillReason(StrEnum):
     AGENT_LOST = "another agent of the gang was lost"
     MEMBER_ENDED = "the ranks on another agent ended"
     CHIEF_GONE = "the gang's first agent is gone"
-    LEAVING = "this agent is leaving"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

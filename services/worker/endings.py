@@ -90,7 +90,7 @@ def local_ending(
     """Return how this agent's ranks ended. `exits` in the order they came; `fault` is the trial's mistake that we
     ended it for; `is_stored`: nothing that they said or wrote had to be given up."""
     match kill:
-        case KillReason.AGENT_LOST | KillReason.LEAVING:
+        case KillReason.AGENT_LOST:
             return Ending(outcome=Outcome.PREEMPTED)
         case KillReason.VOID:
             return Ending(outcome=Outcome.INTERRUPTED, error=str(kill))

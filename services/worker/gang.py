@@ -18,11 +18,13 @@ from services.worker.failures import ending_after
 from services.worker.rendezvous import ANY_PORT, RendezvousHost, wait_for_chief_to_end
 from services.worker.share import Share
 from services.worker.state import Allocation, Rendezvous
+from services.worker.unfinished import Notes
 from services.worker.uploads import Uploads
 from shared.broker import raise_if_cancelled
 from shared.events import Event, GangMemberExited, Outcome, RendezvousOpened, TrialExited, TrialPreempted
 
 LOG_DRAIN_S = 15.0
+LEAVING = "this agent is leaving"
 MAX_ERROR_CHARS = 16 * 1024  # of what an event tells
 
 
@@ -34,7 +36,11 @@ class Gang:
         self._allocation = allocation
         self._is_chief = allocation.chief == facilities.agent_id
         self._uploads = Uploads(
-            allocation, agent_id=facilities.agent_id, store=facilities.store, outbox=facilities.outbox
+            allocation,
+            agent_id=facilities.agent_id,
+            store=facilities.store,
+            outbox=facilities.outbox,
+            notes=Notes(facilities.workspace.path_of(allocation.allocation_id)),
         )
         self._control = Control(self._uploads.add_shard, self._uploads.add_completed)
         self._spoken = allocation.spoken_by(facilities.agent_id)
@@ -46,12 +52,10 @@ class Gang:
         """Take an order."""
         self._control.tell(order)
 
-    def leave(self, timeout_s: float) -> None:
-        """End because the agent ends. Ranks of a gang over several agents cannot agree on a step: they are killed."""
-        if len(self._allocation.members) > 1:
-            self._control.tell(Kill(reason=KillReason.LEAVING))
-        else:
-            self._control.tell(Stop(reason=KillReason.LEAVING, timeout_s=timeout_s, seq=None))
+    def leave(self, timeout_s: float, seq: int) -> None:
+        """End because the agent ends, as event `seq` says. For the same reason the scheduler asks a gang's other agents
+        to stop."""
+        self._control.tell(Stop(reason=LEAVING, timeout_s=timeout_s, seq=seq))
 
     async def run(self) -> None:
         """Run to the last event. What goes wrong on the way ends this trial, not the agent."""

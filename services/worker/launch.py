@@ -69,11 +69,11 @@ def place_of(allocation: Allocation, agent_id: AgentId, slots: Mapping[int, Slot
     )
 
 
-def command(entrypoint: str | Sequence[str], variables: Mapping[str, str], kind: SlotKind) -> Command:
+def command(entrypoint: str | Sequence[str], variables: Mapping[str, str], *, may_fork: bool) -> Command:
     """Return how to run an entrypoint: in a fork of the warm interpreter where that is the same.
 
-    It is the same for `python [-u] SCRIPT …` and `python -m MODULE …` on CPU slots, unless the user sets variables that
-    only a new interpreter would see. Raises Rejected when the text has no words.
+    It is the same for `python [-u] SCRIPT …` and `python -m MODULE …`, unless the user sets variables that only a new
+    interpreter would see. Raises Rejected when the text has no words.
     """
     try:
         words = shlex.split(entrypoint) if isinstance(entrypoint, str) else list(entrypoint)
@@ -85,7 +85,7 @@ def command(entrypoint: str | Sequence[str], variables: Mapping[str, str], kind:
         return Command(argv=tuple(words), warm=False)
     argv = words[2:] if words[1:2] == ["-u"] else words[1:]
     is_program = bool(argv) and (not argv[0].startswith("-") or (argv[0] == "-m" and len(argv) > 1))
-    if kind is SlotKind.CPU and is_program and not any(map(_needs_new_interpreter, variables.items())):
+    if may_fork and is_program and not any(map(_needs_new_interpreter, variables.items())):
         return Command(argv=tuple(argv), warm=True)
     return Command(argv=(sys.executable, *words[1:]), warm=False)
 
@@ -122,8 +122,10 @@ def _address_of(interface: str) -> str | None:
 
 
 def parent_environment(base: Mapping[str, str], kind: SlotKind) -> dict[str, str]:
-    """Return the environment of the warm parent: its libraries must start no threads."""
-    return {**base, **_threads(), **({"DS_ACCELERATOR": "cpu"} if kind is SlotKind.CPU else {})}
+    """Return the environment of the warm parent: its libraries must start no threads, and on a GPU machine ask NVML
+    rather than CUDA how many GPUs there are: CUDA cannot be used in the fork of a process that has used it."""
+    on_gpus = {"DS_ACCELERATOR": "cuda", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+    return {**base, **_threads(), **({"DS_ACCELERATOR": "cpu"} if kind is SlotKind.CPU else on_gpus)}
 
 
 def told_to_plain_scripts(hyperparameters: Mapping[str, Any]) -> dict[str, str]:
@@ -141,14 +143,24 @@ def environment(
     rendezvous: Rendezvous,
     identity: Mapping[str, str],
     launcher: Launcher = Launcher.DEEPSPEED,
+    num_threads: int = 1,
 ) -> dict[str, str]:
     """Return the whole environment of a rank. The user's variables replace defaults, ours replace the user's.
 
     A plain script is told nothing of ranks: some frameworks would look for others where they find RANK.
     """
     gang = {} if launcher is Launcher.PLAIN else _gang(place, rank, rendezvous)
-    defaults = _defaults(place, rendezvous, launcher)
+    defaults = _defaults(place, rendezvous, launcher, num_threads)
     return {**base, **defaults, **variables, **_devices(place), **gang, **identity}
+
+
+def cpus_of(place: Place, rank: int, cpus_per_slot: int | None, available: Sequence[int]) -> tuple[int, ...] | None:
+    """Return which of the agent's processors a rank may run on; None: all. Slots get them in turn, and share where
+    there are not enough for all."""
+    if cpus_per_slot is None or not place.slots:
+        return None
+    first = place.slots[rank - place.first_rank].number * cpus_per_slot
+    return tuple(sorted({available[(first + n) % len(available)] for n in range(cpus_per_slot)}))
 
 
 def _gang(place: Place, rank: int, rendezvous: Rendezvous) -> dict[str, str]:
@@ -165,10 +177,10 @@ def _gang(place: Place, rank: int, rendezvous: Rendezvous) -> dict[str, str]:
     return gang
 
 
-def _defaults(place: Place, rendezvous: Rendezvous, launcher: Launcher) -> dict[str, str]:
+def _defaults(place: Place, rendezvous: Rendezvous, launcher: Launcher, num_threads: int) -> dict[str, str]:
     defaults = {"PYTHONUNBUFFERED": "1"}
     if place.kind is SlotKind.CPU:
-        defaults["OMP_NUM_THREADS"] = "1"
+        defaults["OMP_NUM_THREADS"] = str(num_threads)
         if launcher is Launcher.DEEPSPEED:
             defaults["DS_ACCELERATOR"] = "cpu"
     if launcher is not Launcher.PLAIN and _is_loopback(rendezvous.address):

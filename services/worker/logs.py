@@ -1,12 +1,14 @@
 """What ranks write, line by line, on its way to the LOGS stream.
 
-Lines leave within BATCH_S, in batches, in order a rank. While the broker is away they wait in bounded memory; when that
-is full, the rank that has most waiting loses its oldest lines, and a line in their place says how many.
+Lines leave within BATCH_S, in batches, in order a rank, RATE_BYTES_PER_S at most on an agent. While the broker is away,
+or more is written than that, they wait in bounded memory; when that is full, the rank that has most waiting loses its
+oldest lines, and a line in their place says how many.
 """
 
 import asyncio
 import contextlib
 import os
+import time
 from collections import deque
 from datetime import UTC, datetime
 
@@ -23,6 +25,7 @@ from shared.volume import LogBatch, LogLine
 BATCH_S = 0.2
 BATCH_LINES = 200
 BATCH_BYTES = 256 * 1024
+RATE_BYTES_PER_S = 4 * 1024 * 1024
 MAX_LINE_BYTES = 16 * 1024
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 TAIL_LINES = 60
@@ -172,15 +175,19 @@ class Logs:
             self._hurry.clear()
             while self._waiting:
                 for log in list(self._waiting):  # a batch each in turn: no rank holds up the others
-                    await self._store_batch(log)
+                    due_at = time.monotonic() + await self._store_batch(log) / RATE_BYTES_PER_S
+                    await asyncio.sleep(max(0.0, due_at - time.monotonic()))
 
-    async def _store_batch(self, log: RankLog) -> None:
+    async def _store_batch(self, log: RankLog) -> int:
+        """Return how many bytes were stored."""
         batch = log.take_batch()
         if batch is None:
             del self._waiting[log]
-            return
+            return 0
         subject = subjects.logs_subject(self._agent_id, batch.trial_id, batch.rank)
-        await volume.store(self._client, subject, messages.encode(batch))
+        body = messages.encode(batch)
+        await volume.store(self._client, subject, body)
+        return len(body)
 
     def hurry(self) -> None:
         """Do not wait for more lines."""

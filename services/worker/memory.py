@@ -1,11 +1,13 @@
 """What an agent remembers when it starts again: the open searches and trials, so that its start costs the same whatever
-the log's length, and which incarnation has its name. Not its allocations: they were an earlier incarnation's."""
+the log's length, which incarnation has its name, and how its GPUs were. Not its allocations: they were an earlier
+incarnation's."""
 
 import logging
 from pathlib import Path
 
 import msgspec
 
+from services.worker.health import Fault
 from services.worker.state import Experiment, State, Trial
 from shared.ids import ExperimentId, TrialId
 from shared.snapshots import Snapshots
@@ -21,6 +23,8 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
     experiments: dict[ExperimentId, Experiment]
     trials: dict[TrialId, Trial]
     present: str | None
+    faults: dict[int, Fault]
+    excused: dict[int, Fault]
 
 
 class Memory:
@@ -37,12 +41,19 @@ class Memory:
             self._position, remembered = found
             state.experiments, state.trials = remembered.experiments, remembered.trials
             state.present = remembered.present
+            state.faults, state.excused = remembered.faults, remembered.excused
             _log.info("folding goes on from a snapshot", extra={"position": self._position})
         return self._position
 
     def save(self, state: State, position: int, *, after: int = 1) -> None:
         """Keep the state, unless fewer than `after` events were folded since it was kept last."""
         if position >= self._position + after:
-            remembered = Remembered(experiments=state.experiments, trials=state.trials, present=state.present)
+            remembered = Remembered(
+                experiments=state.experiments,
+                trials=state.trials,
+                present=state.present,
+                faults=state.faults,
+                excused=state.excused,
+            )
             self._snapshots.save(self._stream, position, remembered)
             self._position = position

@@ -69,6 +69,12 @@ class Parent:
         self._processes: dict[int, Process] = {}
         self._asked: dict[int, asyncio.Future[Process]] = {}
         self._num_asked = 0
+        self._has_used_cuda = False
+
+    @property
+    def has_used_cuda(self) -> bool:
+        """Whether what it imported has used CUDA, so that its forks cannot."""
+        return self._has_used_cuda
 
     @property
     def is_warm(self) -> bool:
@@ -89,11 +95,12 @@ class Parent:
         stdout: int,
         stderr: int,
         memory_bytes: int | None = None,
+        cpus: Sequence[int] | None = None,
     ) -> Process:
         """Start a program with its output going to two descriptors. Raises CannotSpawn.
 
         `warm`: argv is what would follow `python`, and runs in a fork of the warm interpreter. `memory_bytes` limits
-        the data that the process, and each that it starts, may hold.
+        the data that the process, and each that it starts, may hold; they run on `cpus` only.
         """
         request = {
             "type": "spawn",
@@ -102,6 +109,7 @@ class Parent:
             "env": dict(environment),
             "cwd": str(directory),
             "memory_bytes": memory_bytes,
+            "cpus": cpus,
         }
         return await self._ask(request, [stdout, stderr])
 
@@ -179,8 +187,9 @@ class Parent:
     def _hear(self, report: dict[str, Any]) -> None:
         match report["type"]:
             case "ready":
+                self._has_used_cuda = report["has_used_cuda"]
                 self._ready.set()
-                _log.info("the warm parent is ready")
+                _log.info("the warm parent is ready", extra={"has_used_cuda": self._has_used_cuda})
             case "spawned":
                 process = Process(report["pid"], asyncio.get_running_loop().create_future(), self)
                 self._processes[process.pid] = process

@@ -40,6 +40,11 @@ class Prepared:
         """Where the ranks write checkpoints."""
         return self.directory / "checkpoints"
 
+    @property
+    def resume_directory(self) -> Path | None:
+        """Where the checkpoint lies that they go on from."""
+        return None if self.resume is None else _resume_directory(self.directory, self.resume)
+
 
 async def prepare(
     facilities: Facilities, allocation: Allocation, place: Place, directory: Path, log: RankLog, refuse: Refuse
@@ -52,7 +57,8 @@ async def prepare(
         raise Rejected(f"the log does not say what trial {allocation.trial_id} is to run")
     experiment = load_experiment(dict(allocation.experiment.config))
     variables = dict(line.split("=", 1) for line in experiment.environment.environment_variables)
-    command = launch.command(experiment.entrypoint, variables, place.kind)
+    may_fork = experiment.environment.warm_start and await facilities.may_fork(place.kind)
+    command = launch.command(experiment.entrypoint, variables, may_fork=may_fork)
     patience = Patience(log.say)
     await facilities.workspace.unpack_code(allocation.experiment.code_sha256, directory / "code", patience)
     resume = await _restore(facilities, allocation.trial.checkpoints, directory, log, refuse)

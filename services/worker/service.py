@@ -3,15 +3,16 @@
 import asyncio
 import logging
 import os
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from nats.aio.client import Client
 
-from services.worker import instruments, launch, workspace
+from services.worker import health, instruments, launch, nvml, unfinished, workspace
 from services.worker.decide import Order, Start, decide
 from services.worker.facilities import Facilities
 from services.worker.gang import Gang
+from services.worker.health import Fault, Reading
 from services.worker.logs import Logs
 from services.worker.memory import SNAPSHOT_EVENTS, Memory
 from services.worker.metrics import Metrics
@@ -25,7 +26,7 @@ from services.worker.workspace import Workspace
 from services.worker.zygote import TRAINING_MODULES
 from shared import broker, ids, log, runtime, subjects
 from shared.decisions import Fold
-from shared.events import AgentJoined, AgentLeft, Slot, SlotKind
+from shared.events import AgentJoined, AgentLeaving, AgentLeft, Event, Slot, SlotKind, SlotRecovered, SlotUnhealthy
 from shared.exposition import Exposition
 from shared.ids import AllocationId
 from shared.instruments import SET_ASIDE
@@ -34,9 +35,10 @@ from shared.objectstore import ObjectStore
 from shared.pace import Pace
 
 LEAVE_GRACE_S = 15.0  # for trials to write a checkpoint and stop
+HEALTH_S = 5.0  # between two looks at the GPUs
 LEAVE_TIMEOUT_S = 30.0  # for that, for storing it, and for saying so
 
-#: What a warm parent on a GPU machine imports: enough to host rendezvous stores. Ranks that use CUDA are not forked.
+#: What the parent on a GPU machine imports, unless TM_WARM_GPUS: enough to host rendezvous stores.
 STORE_MODULES = ("torch.distributed",)
 
 _log = logging.getLogger(__name__)
@@ -48,15 +50,26 @@ async def serve(settings: Settings) -> None:
     lock_fd = await asyncio.to_thread(workspace.lock, settings.work_directory)
     writer = subjects.agent_writer(settings.agent_id)
     async with broker.connect(settings.nats_url, writer) as client:
-        modules = TRAINING_MODULES if slots[0].kind is SlotKind.CPU else STORE_MODULES
-        await Agent(client, settings, slots, make_facilities(client, settings, slots, lock_fd, modules)).run()
+        forks = slots[0].kind is SlotKind.CPU or settings.forks_on_gpus
+        modules = TRAINING_MODULES if forks else STORE_MODULES
+        facilities = make_facilities(client, settings, slots, lock_fd, modules)
+        await Agent(client, settings, slots, facilities, nvml.Health(slots).read).run()
 
 
 class Agent:
     """One agent process; an incarnation after the other if it is declared lost in between."""
 
-    def __init__(self, client: Client, settings: Settings, slots: tuple[Slot, ...], facilities: Facilities) -> None:
+    def __init__(
+        self,
+        client: Client,
+        settings: Settings,
+        slots: tuple[Slot, ...],
+        facilities: Facilities,
+        read_health: Callable[[], Mapping[int, Reading]],
+    ) -> None:
+        """`read_health` asks the driver how the GPUs of the slots are; it may block."""
         self._client = client
+        self._read_health = read_health
         self._settings = settings
         self._slots = slots
         self._facilities = facilities
@@ -72,6 +85,7 @@ class Agent:
         self._machine = Machine(settings.work_directory)
         self._gangs: dict[AllocationId, Gang] = {}
         self._told: dict[AllocationId, set[Order]] = {}
+        self._has_caught_up = asyncio.Event()
         self._no_gangs = asyncio.Event()
         self._no_gangs.set()
 
@@ -84,10 +98,18 @@ class Agent:
             self._begin(facilities.metrics.run(), "metrics")
             positions = {subjects.EVENTS: lambda: self._fold.position}
             self._begin(Exposition(self._client, "worker", positions, self._observe).run(), "show metrics")
+            await unfinished.finish(
+                self._client,
+                facilities.store,
+                facilities.outbox,
+                self._settings.work_directory,
+                subjects.agent_writer(self._settings.agent_id),
+            )
             await self._join()
             health = subjects.health_subject("worker", self._settings.agent_id)
             self._begin(runtime.beat(self._client, health, self._facts), "heartbeat")
             self._begin(self._follow(), "follow")
+            self._begin(self._watch_health(), "watch the GPUs")
             self._begin(facilities.parent.run(), "warm parent")
             try:
                 await asyncio.Event().wait()
@@ -117,7 +139,7 @@ class Agent:
             zero_slot_limit=settings.zero_slot_limit,
             succeeds=self._succeeds,
         )
-        await self._facilities.outbox.append(event, causes=(), correlation=settings.agent_id)
+        await self._say(event)
         await asyncio.to_thread(workspace.note_incarnation, settings.work_directory, state.incarnation)
         _log.info("joined", extra={"incarnation": state.incarnation, "slots": len(self._slots)})
 
@@ -131,10 +153,29 @@ class Agent:
                 self._fold(await self._follower.next())
                 memory.save(self._state, self._fold.position, after=SNAPSHOT_EVENTS)
                 if self._follower.at_head:
+                    self._has_caught_up.set()
                     await self._look()
         except asyncio.CancelledError:  # not after a failure: it may have left half of an event folded
             memory.save(self._state, self._fold.position)
             raise
+
+    async def _watch_health(self) -> None:
+        """Tell the log when a GPU becomes unfit for work, and when it is fit again."""
+        await self._has_caught_up.wait()
+        while True:
+            readings = await asyncio.to_thread(self._read_health)
+            for slot, fault in health.news(readings, self._state.faults, self._state.excused).items():
+                _log.warning("a slot's health has changed", extra={"slot": slot, "fault": repr(fault)})
+                await self._say(self._health_event(slot, fault))
+            await asyncio.sleep(HEALTH_S)
+
+    def _health_event(self, slot: int, fault: Fault | None) -> SlotUnhealthy | SlotRecovered:
+        agent_id, incarnation = self._settings.agent_id, self._state.incarnation
+        if fault is None:
+            return SlotRecovered(agent_id=agent_id, incarnation=incarnation, slot=slot)
+        return SlotUnhealthy(
+            agent_id=agent_id, incarnation=incarnation, slot=slot, fault=fault.kind, detail=fault.detail
+        )
 
     async def _look(self) -> None:
         """Tell gangs what they must know now, and see to our standing."""
@@ -196,13 +237,14 @@ class Agent:
         self._is_leaving = True
         try:
             async with asyncio.timeout(LEAVE_TIMEOUT_S):
-                for gang in self._gangs.values():
-                    gang.leave(LEAVE_GRACE_S)
+                incarnation = self._state.incarnation
+                if self._gangs:
+                    seq = await self._say(AgentLeaving(agent_id=self._settings.agent_id, incarnation=incarnation))
+                    for gang in self._gangs.values():
+                        gang.leave(LEAVE_GRACE_S, seq)
                 await self._no_gangs.wait()
-                event = AgentLeft(
-                    agent_id=self._settings.agent_id, incarnation=self._state.incarnation, reason="it was stopped"
-                )
-                await self._facilities.outbox.append(event, causes=(), correlation=self._settings.agent_id)
+                reason = "it was stopped"
+                await self._say(AgentLeft(agent_id=self._settings.agent_id, incarnation=incarnation, reason=reason))
         except TimeoutError:
             _log.error("did not leave in good order in time", extra={"num_gangs": len(self._gangs)})
 
@@ -217,6 +259,10 @@ class Agent:
         instruments.IS_WARM.set(facilities.parent.is_warm)
         instruments.OUTBOX.set(facilities.outbox.num_waiting)
         instruments.LOG_BYTES.set(facilities.logs.waiting_bytes)
+
+    async def _say(self, event: Event) -> int:
+        """Append an event about this agent, wait until it is on the log, and return its sequence."""
+        return await self._facilities.outbox.append(event, causes=(), correlation=self._settings.agent_id)
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -248,4 +294,5 @@ def make_facilities(
         metrics=Metrics(client, settings.agent_id),
         store=store,
         workspace=Workspace(settings.work_directory, store),
+        forks_on_gpus=settings.forks_on_gpus,
     )

@@ -29,6 +29,7 @@ class Settings:
     labels: Mapping[str, str] = field(default_factory=dict)
     zero_slot_limit: int = ZERO_SLOT_LIMIT
     upload_bytes_per_s: float | None = None  # of checkpoints
+    forks_on_gpus: bool = False
 
     @classmethod
     def from_environment(cls) -> "Settings":
@@ -44,6 +45,7 @@ class Settings:
             labels=_labels(os.environ.get("TM_AGENT_LABELS", "")),
             zero_slot_limit=_zero_slot_limit(os.environ.get("TM_ZERO_SLOT_LIMIT", str(ZERO_SLOT_LIMIT))),
             upload_bytes_per_s=_upload_limit(os.environ.get("TM_UPLOAD_MB_S")),
+            forks_on_gpus=_warm_gpus(os.environ.get("TM_WARM_GPUS", "no")),
         )
 
 
@@ -77,6 +79,12 @@ def _upload_limit(text: str | None) -> float | None:
     if not 0.001 <= limit <= 1e6:
         raise SystemExit(f"TM_UPLOAD_MB_S is {text!r}; use a number of megabytes a second, 0.001 to 1000000")
     return limit * 1e6
+
+
+def _warm_gpus(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise SystemExit(f"TM_WARM_GPUS is {text!r}; use yes or no")
+    return text == "yes"
 
 
 def _own_address(address: str) -> str:

@@ -100,7 +100,7 @@ class Share:
         reports, control = self._reports(prepared), self._control
         watch = Watch(prepared.experiment.stall_timeout)
         async with workspace.scratch(prepared.directory) as scratch:
-            with socket_path(prepared.directory) as path:
+            with self._conversions(prepared), socket_path(prepared.directory) as path:
                 trial_socket = self._socket(path, prepared, reports, watch)
                 async with asyncio.TaskGroup() as tasks, trial_socket.serve(tasks):
                     ranks, captures = await self._launch(prepared, rendezvous, path, scratch, tasks)
@@ -119,6 +119,11 @@ class Share:
             fault=control.fault.result() if control.fault.done() else None,
             is_stored=is_stored,
         )
+
+    def _conversions(self, prepared: Prepared) -> contextlib.AbstractContextManager[None]:
+        if (checkpoint := prepared.resume_directory) is None:
+            return contextlib.nullcontext()
+        return self._facilities.workspace.conversions.beside(checkpoint)
 
     def _socket(self, path: Path, prepared: Prepared, reports: Reports, watch: Watch) -> TrialSocket:
         def greet(rank: int) -> dict[str, Any] | None:
@@ -174,16 +179,26 @@ class Share:
         facilities = self._facilities
         base = {**facilities.base_environment, **launch.interface_variables(facilities.address), "TMPDIR": str(scratch)}
         memory_mb = prepared.experiment.resources.memory_mb_per_slot
+        cpus_per_slot = prepared.experiment.resources.cpus_per_slot
+        cpus = launch.cpus_of(self._place, rank, cpus_per_slot, sorted(os.sched_getaffinity(0)))
         return await facilities.parent.spawn(
             prepared.command.argv,
             warm=prepared.command.warm,
             environment=launch.environment(
-                base, prepared.variables, self._place, rank, rendezvous, identity, prepared.experiment.started_by
+                base,
+                prepared.variables,
+                self._place,
+                rank,
+                rendezvous,
+                identity,
+                prepared.experiment.started_by,
+                num_threads=len(cpus) if cpus else 1,
             ),
             directory=prepared.code_directory,
             stdout=output[0],
             stderr=output[1],
             memory_bytes=None if memory_mb is None else memory_mb * 2**20,
+            cpus=cpus,
         )
 
     async def _capture(self, rank: int, stdout: int, stderr: int) -> None:

@@ -4,8 +4,7 @@ import os
 import platform
 from pathlib import Path
 
-import pynvml
-
+from services.worker import nvml
 from shared.events import Slot, SlotKind
 from shared.slots import num_cpu_slots
 
@@ -22,8 +21,8 @@ def discover(spec: str) -> tuple[Slot, ...]:
     if count is not None:
         return _cpu_slots(count)
     try:
-        slots = _cuda_slots()
-    except pynvml.NVMLError as error:
+        slots = nvml.find()
+    except nvml.NoDriver as error:
         if spec == "cuda":
             raise SystemExit(
                 f"TM_SLOTS is cuda, but NVML finds no GPU: {error}. Install the driver or use cpu:N"
@@ -37,29 +36,6 @@ def discover(spec: str) -> tuple[Slot, ...]:
 def _cpu_slots(count: int) -> tuple[Slot, ...]:
     name = _cpu_name()
     return tuple(Slot(number=number, kind=SlotKind.CPU, name=name) for number in range(count))
-
-
-def _cuda_slots() -> tuple[Slot, ...]:
-    pynvml.nvmlInit()
-    try:
-        return tuple(_cuda_slot(number) for number in range(pynvml.nvmlDeviceGetCount()))
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _cuda_slot(number: int) -> Slot:
-    device = pynvml.nvmlDeviceGetHandleByIndex(number)
-    return Slot(
-        number=number,
-        kind=SlotKind.CUDA,
-        name=_text(pynvml.nvmlDeviceGetName(device)),
-        device_uuid=_text(pynvml.nvmlDeviceGetUUID(device)),
-        memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(device).total),
-    )
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
 
 
 def _cpu_name() -> str:

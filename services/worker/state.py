@@ -17,7 +17,9 @@ from enum import StrEnum
 from functools import singledispatch
 from typing import Any
 
+from services.worker.health import Fault
 from shared.events import (
+    AgentEnabled,
     AgentJoined,
     AgentLeft,
     AgentLost,
@@ -42,6 +44,8 @@ from shared.events import (
     PreemptionReason,
     PreemptionRequested,
     RendezvousOpened,
+    SlotRecovered,
+    SlotUnhealthy,
     TrialClosed,
     TrialExtended,
     TrialRequested,
@@ -184,6 +188,8 @@ class State:
     experiments: dict[ExperimentId, Experiment] = field(default_factory=dict)
     trials: dict[TrialId, Trial] = field(default_factory=dict)
     allocations: dict[AllocationId, Allocation] = field(default_factory=dict)
+    faults: dict[int, Fault] = field(default_factory=dict)  # of its slots, as the log has them
+    excused: dict[int, Fault] = field(default_factory=dict)  # in spite of which an administrator enabled the slot
 
     def rejoin(self, incarnation: str) -> None:
         """Begin a new life after having been declared lost."""
@@ -373,6 +379,20 @@ def _go(event: AgentLeft | AgentLost | AgentRefused, seq: int, state: State) -> 
         for member in allocation.members:
             if (member.agent_id, member.incarnation) == (event.agent_id, event.incarnation):
                 _exit(state, allocation, MemberExit(agent_id=event.agent_id, seq=seq, outcome=None))
+
+
+@_fold.register(AgentEnabled)
+@_fold.register(SlotRecovered)
+@_fold.register(SlotUnhealthy)
+def _(event: AgentEnabled | SlotRecovered | SlotUnhealthy, seq: int, state: State) -> None:
+    if event.agent_id != state.agent_id:
+        return
+    if isinstance(event, SlotUnhealthy):
+        state.faults[event.slot] = Fault(kind=event.fault, detail=event.detail)
+    elif isinstance(event, SlotRecovered):
+        state.faults.pop(event.slot, None)
+    else:
+        state.excused |= {slot: state.faults.pop(slot) for slot in event.slots if slot in state.faults}
 
 
 def _exit(state: State, allocation: Allocation, ended: MemberExit) -> None:

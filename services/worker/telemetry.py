@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pynvml
-
+from services.worker import nvml
 from shared.events import Slot, SlotKind
 
 _PROC = Path("/proc")
@@ -96,50 +95,31 @@ def usage(group_ids: Iterable[int], proc: Path = _PROC) -> Usage:
 class Gpus:
     """The GPUs of some slots."""
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
+    def __init__(self, slots: Sequence[Slot], clock: Callable[[], float] = time.monotonic) -> None:
         self._slots = [slot for slot in slots if slot.kind is SlotKind.CUDA]
+        self._clock = clock
+        self._counted: dict[str, tuple[float, float]] = {}  # a counter, and when it stood there
 
-    def read(self) -> dict[str, float]:
+    def read(self, ask: Callable[[Slot], Mapping[str, float]] = nvml.figures) -> dict[str, float]:
         """Return what each GPU does now, by its number; nothing where there are none, or the driver does not answer."""
         found: dict[str, float] = {}
-        if not self._slots:
-            return found
-        try:
-            pynvml.nvmlInit()
+        for slot in self._slots:
             try:
-                for slot in self._slots:
-                    found |= {f"gpu{slot.number}_{name}": value for name, value in gpu(slot.number).items()}
-            finally:
-                pynvml.nvmlShutdown()
-        except pynvml.NVMLError:
-            return found
+                answers = ask(slot)
+            except nvml.NoDriver:
+                continue
+            for name, value in answers.items():
+                named = f"gpu{slot.number}_{name}"
+                if name.startswith("nvlink_"):
+                    found |= self._rate(named, value)
+                else:
+                    found[named] = value
         return found
 
-
-def gpu(number: int) -> Mapping[str, float]:
-    """Return what one GPU does now; NVML is initialised. Raises NVMLError when it is gone."""
-    device = pynvml.nvmlDeviceGetHandleByIndex(number)
-    used = pynvml.nvmlDeviceGetUtilizationRates(device)
-    found = {
-        "utilization": used.gpu / 100,
-        "memory_used_bytes": float(pynvml.nvmlDeviceGetMemoryInfo(device).used),
-        "temperature_c": float(pynvml.nvmlDeviceGetTemperature(device, pynvml.NVML_TEMPERATURE_GPU)),
-    }
-    optional: dict[str, Callable[[], float]] = {
-        "power_w": lambda: pynvml.nvmlDeviceGetPowerUsage(device) / 1000,
-        "pcie_received_bytes_per_s": lambda: _pcie(device, pynvml.NVML_PCIE_UTIL_RX_BYTES),
-        "pcie_sent_bytes_per_s": lambda: _pcie(device, pynvml.NVML_PCIE_UTIL_TX_BYTES),
-        "ecc_errors": lambda: pynvml.nvmlDeviceGetTotalEccErrors(
-            device, pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC
-        ),
-    }
-    for name, ask in optional.items():
-        try:
-            found[name] = float(ask())
-        except pynvml.NVMLError_NotSupported:
-            continue
-    return found
-
-
-def _pcie(device: object, counter: int) -> float:
-    return float(pynvml.nvmlDeviceGetPcieThroughput(device, counter) * 1000)
+    def _rate(self, name: str, count: float) -> dict[str, float]:
+        """Return how fast a counter grows, from the second reading on."""
+        now = self._clock()
+        before, self._counted[name] = self._counted.get(name), (count, now)
+        if before is None or now <= before[1]:
+            return {}
+        return {f"{name}_per_s": max(0.0, count - before[0]) / (now - before[1])}

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.worker import checkpoints
+from msgspec.structs import replace
+
+from services.worker import checkpoints, unfinished
 from services.worker.checkpoints import BadCheckpoint
 from services.worker.instruments import UPLOADED
 from services.worker.outbox import Outbox
 from services.worker.patience import Patience
 from services.worker.state import Allocation, Shard
+from services.worker.unfinished import Note, Notes
 from shared import ids
 from shared.errors import TooLarge
 from shared.events import CheckpointFile, CheckpointSaved, CheckpointShardUploaded
@@ -46,8 +49,10 @@ class Uploads:
         agent_id: AgentId,
         store: ObjectStore,
         outbox: Outbox,
+        notes: Notes,
     ) -> None:
         self._allocation = allocation
+        self._notes = notes
         self._agent_id = agent_id
         self._store = store
         self._outbox = outbox
@@ -66,6 +71,9 @@ class Uploads:
     async def add(self, written: Written) -> None:
         """Queue a checkpoint; waits while MAX_WAITING wait already."""
         self._num_pending += 1
+        if len(self._allocation.members) == 1 and written.step not in self._stored_steps:
+            note = Note(saved=self._saved(written), directory=str(written.directory), cause=written.cause)
+            await asyncio.to_thread(self._notes.write, note)
         await self._waiting.put(written)
 
     def add_shard(self, shard: Shard) -> None:
@@ -101,23 +109,35 @@ class Uploads:
                 self._waiting.task_done()
 
     async def _save(self, written: Written, patience: Patience) -> None:
-        allocation = self._allocation
-        checkpoint_id = ids.checkpoint_id(allocation.allocation_id, written.step)
-        files = await checkpoints.upload(self._store, checkpoint_id, written.directory, patience)
+        allocation, saved = self._allocation, self._saved(written)
+        if len(allocation.members) == 1:
+            files = await unfinished.upload(self._store, self._notes, saved, written.directory, patience)
+        else:
+            files = await checkpoints.upload(self._store, saved.checkpoint_id, written.directory, patience)
         UPLOADED.inc(sum(file.size_bytes for file in files))
-        spoken = allocation.spoken_by(self._agent_id) | {"checkpoint_id": checkpoint_id, "step": written.step}
-        event: CheckpointSaved | CheckpointShardUploaded
         if allocation.chief == self._agent_id:
             whole = await self._with_shards(written, files)
-            event = CheckpointSaved(
-                **spoken, world_size=allocation.world_size, zero_stage=written.zero_stage, files=tuple(whole)
-            )
-            checkpoints.check_size(event)
-            await checkpoints.write_manifest(self._store, event, patience)
-        else:
-            event = CheckpointShardUploaded(**spoken, files=files)
-            checkpoints.check_size(event)
-        await self._outbox.append(event, causes=(written.cause,), correlation=allocation.experiment_id)
+            await unfinished.say(self._store, self._outbox, replace(saved, files=tuple(whole)), written.cause, patience)
+            await asyncio.to_thread(self._notes.remove, written.step)
+            return
+        spoken = allocation.spoken_by(self._agent_id)
+        shard = CheckpointShardUploaded(
+            **spoken, checkpoint_id=saved.checkpoint_id, step=written.step, files=tuple(files)
+        )
+        checkpoints.check_size(shard)
+        await self._outbox.append(shard, causes=(written.cause,), correlation=allocation.experiment_id)
+
+    def _saved(self, written: Written) -> CheckpointSaved:
+        """Return what there is to say of a checkpoint, but for its files."""
+        allocation = self._allocation
+        return CheckpointSaved(
+            **allocation.spoken_by(self._agent_id),
+            checkpoint_id=ids.checkpoint_id(allocation.allocation_id, written.step),
+            step=written.step,
+            world_size=allocation.world_size,
+            zero_stage=written.zero_stage,
+            files=(),
+        )
 
     async def _with_shards(self, written: Written, own: Sequence[CheckpointFile]) -> list[CheckpointFile]:
         """Wait for the other agents' files and return all, sorted by path."""

@@ -11,11 +11,13 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from services.worker import unfinished
+from services.worker.conversions import Conversions
 from services.worker.patience import Patience
 from shared import archive, objectstore
-from shared.errors import Rejected
+from shared.errors import NotFound, Rejected
 from shared.ids import AllocationId
-from shared.objectstore import NotFound, ObjectStore
+from shared.objectstore import ObjectStore
 
 LOCK_TIMEOUT_S = 10.0
 LOCK_RETRY_S = 0.05
@@ -23,13 +25,15 @@ MAX_ARCHIVES = 16
 MAX_SCRATCH_PATH_BYTES = 60  # of the 107 that the kernel allows; Python adds 41
 
 _ARCHIVES = "archives"
+_CONVERSIONS = "universal"
 _LOCK = "lock"
 _SCRATCH, _ELSEWHERE = "scratch", "tm-scratch-"
 _INCARNATION = "incarnation"
 
 
 def lock(directory: Path) -> int:
-    """Return the descriptor of a lock that nobody else holds, and leave no folder of an earlier life in the directory.
+    """Return the descriptor of a lock that nobody else holds, and leave no folder of an earlier life in the directory
+    that has not a checkpoint to be finished (services.worker.unfinished).
 
     Every process of an agent inherits the descriptor: having the lock means that none of an earlier life still runs.
     Exits with a clear message when it cannot be had.
@@ -48,10 +52,11 @@ def lock(directory: Path) -> int:
                 ) from None
             time.sleep(LOCK_RETRY_S)
     for entry in directory.iterdir():
-        if entry.is_dir() and entry.name != _ARCHIVES:
+        if entry.is_dir() and entry.name not in (_ARCHIVES, _CONVERSIONS):
             if (elsewhere := entry / _SCRATCH).is_symlink() and elsewhere.readlink().name.startswith(_ELSEWHERE):
                 shutil.rmtree(elsewhere.readlink(), ignore_errors=True)
-            shutil.rmtree(entry, ignore_errors=True)
+            if not unfinished.has_notes(entry):
+                shutil.rmtree(entry, ignore_errors=True)
     return fd
 
 
@@ -91,13 +96,18 @@ class Workspace:
         self._directory = directory
         self._archives = directory / _ARCHIVES
         self._archives.mkdir(exist_ok=True)
+        self.conversions = Conversions(directory / _CONVERSIONS)
         self._store = store
         self._fetching: dict[str, asyncio.Lock] = {}
+
+    def path_of(self, allocation_id: AllocationId) -> Path:
+        """Return where an allocation's directory is."""
+        return self._directory / allocation_id
 
     @contextlib.asynccontextmanager
     async def allocation_directory(self, allocation_id: AllocationId) -> AsyncIterator[Path]:
         """An empty directory for as long as the context lasts."""
-        directory = self._directory / allocation_id
+        directory = self.path_of(allocation_id)
         directory.mkdir()
         (directory / "checkpoints").mkdir()
         try:

@@ -3,7 +3,8 @@
 `python -m services.worker.zygote SOCKET_FD AGENT_PID MODULE…`, started by services.worker.parent and talking to it in
 msgpack packets over a SOCK_SEQPACKET pair. To us: spawn, store, signal. From us: ready, spawned, refused, exited.
 
-* It has one thread whenever it forks, and never touches CUDA: forking is safe then. The imports run at low
+* It has one thread whenever it forks, and never touches CUDA: forking is safe then. If an import does all the same, it
+  says so, and ranks on GPUs are executed anew. The imports run at low
   priority in a thread of their own (on Linux niceness belongs to a thread), which is gone before the first fork.
 * A rank leads a session and a process group of its own. When the rank ends, what is left of its group is killed before
   its pid is given back; so no signal ever meets a stranger who was given the same number.
@@ -72,7 +73,7 @@ class Zygote:
 
     def serve(self) -> Job:
         """Serve until the agent is gone. Returns in the children only, with what each of them is to do."""
-        self._tell({"type": "ready"})
+        self._tell({"type": "ready", "has_used_cuda": has_used_cuda()})
         while True:
             readable, _, _ = select.select([self._connection, self._wakeup], [], [])
             if self._wakeup in readable:
@@ -177,6 +178,12 @@ def _import_all(modules: list[str]) -> None:
         deepspeed_ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
+def has_used_cuda(descriptors: Path = Path("/proc/self/fd")) -> bool:
+    """Say whether this process has begun to use CUDA: then it has NVIDIA's unified memory device open. NVML has not."""
+    opened = [descriptor.readlink() for descriptor in descriptors.iterdir() if descriptor.is_symlink()]
+    return any(path.name.startswith("nvidia-uvm") for path in opened)
+
+
 def _run_rank(request: Request, fds: list[int]) -> None:
     """Become the rank's program: the interpreter that we are, or another one."""
     stdout, stderr = fds
@@ -192,6 +199,8 @@ def _run_rank(request: Request, fds: list[int]) -> None:
     os.chdir(request["cwd"])
     if (limit := request["memory_bytes"]) is not None:  # not of addresses: CUDA reserves far more than there is
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    if (cpus := request["cpus"]) is not None:
+        os.sched_setaffinity(0, cpus)
     if request["warm"]:
         _run_python(argv)
     else:

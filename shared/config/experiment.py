@@ -64,6 +64,7 @@ class Resources(Section):
     max_slots: Annotated[int, Field(ge=1)] | None = None  # all its trials together
     preemptible: bool = True
     memory_mb_per_slot: Annotated[int, Field(ge=64, le=2**24)] | None = None  # of data, a process
+    cpus_per_slot: Annotated[int, Field(ge=1, le=1024)] | None = None  # which a process and its children run on
 
 
 class CheckpointStorage(Section):
@@ -80,6 +81,7 @@ class Environment(Section):
     environment_variables: Annotated[
         tuple[Annotated[str, AfterValidator(_environment_variable)], ...], Field(strict=False)
     ] = ()
+    warm_start: bool = True  # False: a new interpreter for each
 
 
 class Reproducibility(Section):

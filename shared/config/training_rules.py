@@ -1,6 +1,7 @@
 """Rules between the fields that say how a trial trains: launcher, slots, DeepSpeed. Like shared.config.rules, they look
 at the raw document and leave wrong types to the types."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -56,16 +57,22 @@ def _short_form(document: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _batch_sizes(document: dict[str, Any]) -> Iterator[Problem]:
+    """Of the three sizes DeepSpeed works out those that are not given, and they must come out whole."""
     section = _mapping(document.get("deepspeed"))
-    slots = _mapping(document.get("resources")).get("slots_per_trial", 1)
     total, micro = section.get("train_batch_size"), section.get("train_micro_batch_size_per_gpu")
-    steps = section.get("gradient_accumulation_steps", 1)
-    if all(type(number) is int for number in (slots, total, micro, steps)) and total != micro * steps * max(1, slots):
-        yield Problem(
-            "deepspeed.train_batch_size",
-            f"{total} is not train_micro_batch_size_per_gpu {micro} × gradient_accumulation_steps {steps}"
-            f" × slots_per_trial {slots} = {micro * steps * max(1, slots)}",
-        )
+    factors = {
+        "train_micro_batch_size_per_gpu": micro,
+        "gradient_accumulation_steps": section.get("gradient_accumulation_steps"),
+        "slots_per_trial": max(1, _slots(document)),
+    }
+    given = {name: number for name, number in factors.items() if number is not None}
+    if type(total) is not int or any(type(number) is not int or number < 1 for number in given.values()):
+        return
+    product, is_whole = math.prod(given.values()), len(given) == len(factors)
+    if (total != product) if is_whole else (total % product or total < product):
+        said = " × ".join(f"{name} {number}" for name, number in given.items())
+        relation = "is not" if is_whole else "is no multiple of"
+        yield Problem("deepspeed.train_batch_size", f"{total} {relation} {said} = {product}")
 
 
 def _zero_stage_allows(document: dict[str, Any]) -> Iterator[Problem]:
@@ -75,11 +82,17 @@ def _zero_stage_allows(document: dict[str, Any]) -> Iterator[Problem]:
     stage = zero.get("stage", 0) if is_full(section) else section.get("zero_stage", 1)
     if type(stage) is not int:
         return
+    if is_full(section) and not 0 <= stage <= 3:
+        yield Problem("deepspeed.zero_optimization.stage", f"must be 0, 1, 2 or 3, found {stage}")
+        return
     for name, lowest in (("offload_optimizer", 1), ("offload_param", 3)):
         offloads = _mapping(zero.get(name)).get("device", "none") != "none"
         if offloads and stage < lowest:
             message = f"needs ZeRO stage {lowest} or more, found stage {stage}"
             yield Problem(f"deepspeed.zero_optimization.{name}", message, f"write stage: {lowest}, or device: none")
+        if _mapping(zero.get(name)).get("device") == "nvme" and not _mapping(zero.get(name)).get("nvme_path"):
+            message = "device nvme needs nvme_path, a folder on the disk"
+            yield Problem(f"deepspeed.zero_optimization.{name}.nvme_path", message)
     optimizer = str(_mapping(section.get("optimizer")).get("type", ""))
     if optimizer.lower() in _ONE_BIT and stage > 0:
         message = f"{optimizer} compresses what ZeRO partitions: it does not work with stage {stage}"

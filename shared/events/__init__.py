@@ -15,7 +15,17 @@ from shared.events.administration import (
     PoolConfigured,
     PoolPolicy,
 )
-from shared.events.agent import ZERO_SLOT_LIMIT, AgentJoined, AgentLeft, Slot, SlotKind
+from shared.events.agent import (
+    ZERO_SLOT_LIMIT,
+    AgentJoined,
+    AgentLeaving,
+    AgentLeft,
+    Slot,
+    SlotFault,
+    SlotKind,
+    SlotRecovered,
+    SlotUnhealthy,
+)
 from shared.events.audit import AuditSealed
 from shared.events.checkpoint import CheckpointDeleted, CheckpointDeletionRequested
 from shared.events.event import Event
@@ -136,7 +146,10 @@ CATALOGUE: dict[str, type[Event]] = {
         AgentRefused,
         DefaultPolicySet,
         AgentJoined,
+        AgentLeaving,
         AgentLeft,
+        SlotUnhealthy,
+        SlotRecovered,
         LeaderElected,
         RendezvousOpened,
         TrialStarted,
@@ -181,6 +194,7 @@ __all__ = [
     "AgentIntent",
     "AgentInvited",
     "AgentJoined",
+    "AgentLeaving",
     "AgentLeft",
     "AgentLost",
     "AgentRefused",
@@ -248,7 +262,10 @@ __all__ = [
     "SearchLimitsSet",
     "Share",
     "Slot",
+    "SlotFault",
     "SlotKind",
+    "SlotRecovered",
+    "SlotUnhealthy",
     "TokenIssued",
     "TokenRevoked",
     "TrialCanceled",

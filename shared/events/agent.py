@@ -61,6 +61,34 @@ class AgentJoined(AgentEvent, frozen=True, kw_only=True, omit_defaults=True):
     succeeds: str | None = None
 
 
+class AgentLeaving(AgentEvent, frozen=True, kw_only=True):
+    """An agent process was told to end: it takes no new work, and what runs on it must stop everywhere."""
+
+
+class SlotFault(StrEnum):
+    """What is wrong with a GPU."""
+
+    ECC = "uncorrectable memory errors"
+    REMAPPING = "a row of memory could not be replaced"
+    XID = "critical error told by the driver"
+    GONE = "the driver cannot reach it"
+
+
+class SlotUnhealthy(AgentEvent, frozen=True, kw_only=True):
+    """A slot's GPU is not fit for work: it gets none until SlotRecovered, or until an administrator enables the
+    slot. What runs there goes on."""
+
+    slot: int
+    fault: SlotFault
+    detail: str
+
+
+class SlotRecovered(AgentEvent, frozen=True, kw_only=True):
+    """A slot's GPU is fit for work again."""
+
+    slot: int
+
+
 class AgentLeft(AgentEvent, frozen=True, kw_only=True):
     """An agent process ended in good order; all its trials had stopped."""
 

@@ -32,6 +32,7 @@ class PreemptionReason(StrEnum):
     DRAINED = "the grace period of a drained agent is over"
     DISABLED = "an agent was disabled"
     POOL = "experiment moved to another resource pool"
+    LEAVING = "an agent of the gang was told to end"
 
 
 class GangMember(msgspec.Struct, frozen=True, kw_only=True):

@@ -58,6 +58,27 @@ def test_the_launcher_follows_from_the_entrypoint_unless_it_is_named(text: str, 
             "OneBitAdam compresses what ZeRO partitions",
         ),
         ("deepspeed: {fp16: {enabled: true}, bf16: {enabled: true}}", "deepspeed.bf16", "together with fp16"),
+        ("deepspeed: {zero_optimization: {stage: 4}}", "deepspeed.zero_optimization.stage", "must be 0, 1, 2 or 3"),
+        (
+            "deepspeed: {zero_optimization: {stage: 3, offload_param: {device: nvme}}}",
+            "deepspeed.zero_optimization.offload_param.nvme_path",
+            "needs nvme_path",
+        ),
+        (
+            "deepspeed: {train_batch_size: 9}\nresources: {slots_per_trial: 2}",
+            "deepspeed.train_batch_size",
+            "9 is no multiple of slots_per_trial 2",
+        ),
+        (
+            "deepspeed: {train_batch_size: 4, train_micro_batch_size_per_gpu: 8}",
+            "deepspeed.train_batch_size",
+            "4 is no multiple of train_micro_batch_size_per_gpu 8 × slots_per_trial 1 = 8",
+        ),
+        (
+            "deepspeed: {train_batch_size: 8, train_micro_batch_size_per_gpu: 2, gradient_accumulation_steps: 2}",
+            "deepspeed.train_batch_size",
+            "8 is not train_micro_batch_size_per_gpu 2 × gradient_accumulation_steps 2 × slots_per_trial 1 = 4",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_named(text: str, path: str, message: str) -> None:
@@ -73,6 +94,8 @@ def test_what_does_not_go_together_is_named(text: str, path: str, message: str) 
         "deepspeed: {zero_optimization: {stage: 1, offload_optimizer: {device: none}}, optimizer: {type: AdamW}}",
         "deepspeed: {optimizer: {type: OneBitAdam}, fp16: {enabled: true}, bf16: {enabled: false}}",
         "launcher: torch\nresources: {slots_per_trial: 2}",
+        "deepspeed: {train_batch_size: 32, train_micro_batch_size_per_gpu: 4}\nresources: {slots_per_trial: 2}",
+        "deepspeed: {train_batch_size: 32, gradient_accumulation_steps: 4}\nresources: {slots_per_trial: 2}",
     ],
 )
 def test_what_goes_together_is_accepted(text: str) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from shared import codec, log, subjects
-from shared.events import AgentDrainRequested, Event, LimitSet, PoolConfigured
+from shared.events import AgentDrainRequested, Event, LimitSet, PoolConfigured, SlotFault, SlotRecovered, SlotUnhealthy
 from tests.gateway.conftest import CONFIG, Api
 from tests.tracker import story
 
@@ -41,6 +41,27 @@ async def test_an_agent_is_drained_disabled_and_enabled(api: Api) -> None:
     assert agent["availability"] == "ENABLED" and agent["ends_at"] is None
     (pool,) = (await api.get("/api/v1/pools"))["items"]
     assert pool["closed"] == 1, "the single slot is enabled by itself"
+
+
+async def test_an_unhealthy_gpu_is_shown_with_the_reason_until_its_slot_is_enabled(api: Api) -> None:
+    await with_agent(api)
+    fault = SlotUnhealthy(
+        agent_id=story.AGENT, incarnation=story.INCARNATION, slot=1, fault=SlotFault.XID, detail="XID 79"
+    )
+    seq = await story.tell(api.log, [fault])
+    (agent,) = (await api.get("/api/v1/agents", min_seq=seq))["items"]
+    assert [slot["unhealthy"] for slot in agent["slots"]] == [None, "critical error told by the driver (XID 79)"]
+    (pool,) = (await api.get("/api/v1/pools"))["items"]
+    assert pool["closed"] == 1
+    why = await api.get(f"/api/v1/agents/{story.AGENT}/why")
+    assert "slot 1 is unhealthy: critical error told by the driver (XID 79)" in why["head"]
+    agent = await api.post("/api/v1/agents/a1/enable", params={"slots": "1"})
+    assert [slot["unhealthy"] for slot in agent["slots"]] == [None, None]
+    await story.tell(api.log, [fault])
+    recovered = SlotRecovered(agent_id=story.AGENT, incarnation=story.INCARNATION, slot=1)
+    seq = await story.tell(api.log, [recovered])
+    (agent,) = (await api.get("/api/v1/agents", min_seq=seq))["items"]
+    assert [slot["unhealthy"] for slot in agent["slots"]] == [None, None]
 
 
 async def test_unknown_agents_and_slots_are_refused_with_the_known_ones(api: Api) -> None:

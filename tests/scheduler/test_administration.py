@@ -10,23 +10,40 @@ from shared.events import (
     AgentDrainRequested,
     AgentEnabled,
     AgentJoined,
+    AgentLeaving,
     AgentLost,
     AgentRefused,
     DefaultPolicySet,
     Event,
+    GangMemberExited,
     GPUAllocated,
     GPUReleased,
     JobPoolSet,
     LimitCleared,
     LimitSet,
+    Outcome,
     PolicyType,
     PoolConfigured,
     PoolPolicy,
     PreemptionReason,
     PreemptionRequested,
+    SlotFault,
+    SlotRecovered,
+    SlotUnhealthy,
 )
 from shared.ids import AgentId, ExperimentId, PoolId, limit_id
-from tests.scheduler.world import EXPERIMENT, POOL, World, allocations, joined, only, preempted, requested, submitted
+from tests.scheduler.world import (
+    EXPERIMENT,
+    POOL,
+    World,
+    allocations,
+    joined,
+    left,
+    only,
+    preempted,
+    requested,
+    submitted,
+)
 
 A, B = AgentId("a"), AgentId("b")
 OTHER = PoolId("other")
@@ -101,6 +118,57 @@ def test_single_slots_are_closed_apart_from_the_others() -> None:
     assert world.settle() == [], "each slot is enabled by itself"
     world.fold([AgentEnabled(agent_id=A, slots=(2,))])
     assert allocations(world.settle()) == {"exp-2": {"a": (2,)}}
+
+
+def unhealthy(slot: int) -> SlotUnhealthy:
+    return SlotUnhealthy(agent_id=A, incarnation="i1", slot=slot, fault=SlotFault.ECC, detail="2")
+
+
+def recovered(slot: int) -> SlotRecovered:
+    return SlotRecovered(agent_id=A, incarnation="i1", slot=slot)
+
+
+def test_an_unhealthy_slot_gets_no_new_work_and_keeps_what_it_has() -> None:
+    world = World(submitted(), joined("a", 2), requested(1))
+    running = only(world.settle())
+    world.fold([unhealthy(0), unhealthy(1), requested(2)])
+    assert world.settle() == []
+    world.fold([recovered(1)])
+    assert allocations(world.settle()) == {"exp-2": {"a": (1,)}}
+    assert isinstance(running, GPUAllocated) and running.members[0].slots == (0,)
+
+
+def test_a_fault_outlives_the_agent_and_ends_when_the_slot_is_enabled() -> None:
+    world = World(submitted(), joined("a", 2), unhealthy(0), unhealthy(1), joined("a", 2, "i2"), requested(1))
+    assert world.settle() == []
+    world.fold([AgentEnabled(agent_id=A)])
+    assert world.settle() == [], "each slot is enabled by itself"
+    world.fold([AgentEnabled(agent_id=A, slots=(1,))])
+    assert allocations(world.settle()) == {"exp-1": {"a": (1,)}}
+
+
+def test_health_and_an_administrators_word_are_kept_apart() -> None:
+    world = World(submitted(), joined("a", 1), drain(A, 0), unhealthy(0), recovered(0), requested(1))
+    assert world.settle() == []
+    world.fold([AgentEnabled(agent_id=A, slots=(0,))])
+    assert allocations(world.settle()) == {"exp-1": {"a": (0,)}}
+
+
+def test_an_agent_that_is_told_to_end_stops_its_gangs_everywhere_and_gets_nothing_until_it_is_back() -> None:
+    world = World(submitted(), joined("a", 1), joined("b", 1), requested(1, slots=2))
+    allocated = only(world.settle())
+    world.fold([AgentLeaving(agent_id=A, incarnation="i1")])
+    assert preemptions(world.settle()) == [("exp-1", PreemptionReason.LEAVING)]
+    member = GangMemberExited(
+        trial_id=allocated.trial_id, experiment_id=EXPERIMENT, allocation_id=allocated.allocation_id, epoch=1,
+        agent_id=B, outcome=Outcome.PREEMPTED, exit_code=0, error=None,
+    )  # fmt: skip
+    world.fold([preempted(allocated), member])
+    assert [type(event) for event in world.settle()] == [GPUReleased]
+    world.fold([left("a")])
+    assert world.settle() == []
+    world.fold([joined("a", 1, "i2"), AgentLeaving(agent_id=A, incarnation="i1")])
+    assert allocations(world.settle()) == {"exp-1": {"a": (0,), "b": (0,)}}
 
 
 def test_a_gang_stops_when_one_of_its_slots_is_disabled() -> None:

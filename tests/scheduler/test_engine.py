@@ -36,7 +36,10 @@ from shared.events import (
     PoolConfigured,
     PoolPolicy,
     Slot,
+    SlotFault,
     SlotKind,
+    SlotRecovered,
+    SlotUnhealthy,
     TrialClosed,
     TrialEnd,
     TrialExtended,
@@ -58,7 +61,7 @@ POLICIES = st.builds(
     heterogeneous_fits=st.booleans(),
     reserve_after_s=st.sampled_from([None, 60.0]),
 )
-STEP = st.tuples(st.integers(0, 28), st.integers(0, 3), st.sampled_from([1, 2, 4, 0, 3, 8]), st.integers(0, 1))
+STEP = st.tuples(st.integers(0, 29), st.integers(0, 3), st.sampled_from([1, 2, 4, 0, 3, 8]), st.integers(0, 1))
 
 
 @dataclass
@@ -98,6 +101,7 @@ class Cluster:
             lambda: [AgentDrainRequested(agent_id=AGENTS[which], slots=(0,) if flag else (), grace_s=float(size))],
             lambda: [AgentDisabled(agent_id=AGENTS[which], slots=(1,) if flag else ())],
             lambda: [AgentEnabled(agent_id=AGENTS[which], slots=(size,) if flag else ())],
+            lambda: [health(AGENTS[which], size % 2, is_well=bool(flag))],
             lambda: [LimitSet(limit_id=limit_id("w0"), workspace="w0", max_slots=size, best_priority=41)],
             lambda: [LimitCleared(limit_id=limit_id("w0"), workspace="w0")],
             lambda: self.pass_time(20 * size),
@@ -190,6 +194,13 @@ class Cluster:
         if flag:
             return [ExperimentCanceled(experiment_id=EXPERIMENTS[which])]
         return [ExperimentCompleted(experiment_id=EXPERIMENTS[which], best_trial_id=None, best_metric=None)]
+
+
+def health(agent_id: AgentId, slot: int, *, is_well: bool) -> Event:
+    """What an agent says of a slot."""
+    if is_well:
+        return SlotRecovered(agent_id=agent_id, incarnation="i1", slot=slot)
+    return SlotUnhealthy(agent_id=agent_id, incarnation="i1", slot=slot, fault=SlotFault.ECC, detail="")
 
 
 def _member_exited(gang: GPUAllocated, agent_id: AgentId) -> GangMemberExited:

@@ -1,27 +1,52 @@
-"""The object store on a real S3 server: what is not there, what is refused, what is away."""
+"""The object store on a real S3 server and in a directory: what is not there, what is refused, what is away."""
 
+import os
+import shutil
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from shared.errors import Refused, Unavailable
-from shared.objectstore import NotFound, ObjectStore
+from shared.errors import NotFound, Refused, Unavailable
+from shared.objectstore import ObjectStore
 from shared.settings import S3Settings
+from tests.support.fixtures import on_each_store
 from trainmaster.embedded.program import free_port
 
 
-async def test_what_is_put_comes_back(s3: S3Settings) -> None:
-    store = ObjectStore(s3)
-    await store.put("code/a", b"hello")
-    assert await store.exists("code/a")
-    assert await store.get("code/a") == b"hello"
+@on_each_store
+async def test_what_is_put_comes_back(store: S3Settings, tmp_path: Path) -> None:
+    objects = ObjectStore(store)
+    await objects.put("code/a", b"hello")
+    assert await objects.exists("code/a")
+    assert await objects.get("code/a") == b"hello"
+    (tmp_path / "file").write_bytes(b"x" * 3_000_000)
+    await objects.put_file("code/a", tmp_path / "file")
+    await objects.get_file("code/a", tmp_path / "new" / "copy")
+    assert (tmp_path / "new" / "copy").read_bytes() == b"x" * 3_000_000
 
 
-async def test_what_is_not_there_is_not_found(s3: S3Settings) -> None:
-    store = ObjectStore(s3)
-    assert not await store.exists("code/b")
-    with pytest.raises(NotFound):
-        await store.get("code/b")
+@on_each_store
+async def test_what_is_not_there_is_not_found(store: S3Settings, tmp_path: Path) -> None:
+    objects = ObjectStore(store)
+    await objects.put("code/a/b", b"hello")
+    for key in ("code/b", "code/a", "code/a/b/c"):
+        assert not await objects.exists(key)
+        with pytest.raises(NotFound):
+            await objects.get(key)
+        with pytest.raises(NotFound):
+            await objects.get_file(key, tmp_path / "copy")
+
+
+@on_each_store
+async def test_a_folder_is_deleted_whole_and_alone(store: S3Settings) -> None:
+    objects = ObjectStore(store)
+    for key in ("checkpoints/a/manifest.json", "checkpoints/a/state/x", "checkpoints/ab/manifest.json"):
+        await objects.put(key, b"1")
+    assert await objects.delete_below("checkpoints/a/") == 2
+    assert await objects.delete_below("checkpoints/a/") == 0
+    assert await objects.exists("checkpoints/ab/manifest.json")
 
 
 async def test_a_wrong_key_is_refused_rather_than_tried_for_ever(s3: S3Settings) -> None:
@@ -33,3 +58,42 @@ async def test_a_server_that_is_away_is_unavailable(s3: S3Settings) -> None:
     away = ObjectStore(replace(s3, endpoint=f"http://127.0.0.1:{free_port()}"))
     with pytest.raises(Unavailable):
         await away.put("code/a", b"hello")
+
+
+async def test_a_share_that_is_not_mounted_is_away_and_says_nothing_of_what_it_holds(directory: S3Settings) -> None:
+    objects = ObjectStore(directory)
+    assert directory.directory is not None
+    shutil.rmtree(directory.directory)
+    with pytest.raises(Unavailable, match="mounted"):
+        await objects.get("code/a")
+    with pytest.raises(Unavailable):
+        await objects.put("code/a", b"hello")
+
+
+@pytest.mark.parametrize("key", ["../secret", "code/../../secret", "/etc/passwd", "code//a", "code/./a", "a\0b", ""])
+async def test_no_key_leads_out_of_the_directory(directory: S3Settings, key: str) -> None:
+    assert directory.directory is not None
+    (directory.directory / "secret").write_bytes(b"mine")
+    objects = ObjectStore(directory)
+    with pytest.raises(NotFound):
+        await objects.get(key)
+    with pytest.raises(NotFound):
+        await objects.put(key, b"hello")
+
+
+async def test_a_file_that_cannot_be_stored_is_refused_and_leaves_nothing_behind(
+    directory: S3Settings, tmp_path: Path
+) -> None:
+    objects = ObjectStore(directory)
+    with pytest.raises(Refused):
+        await objects.put("code/" + "x" * 300, b"hello")
+    with pytest.raises(FileNotFoundError):
+        await objects.put_file("code/a", tmp_path / "missing")
+    assert directory.directory is not None
+    partial = directory.directory / directory.bucket / ".partial"
+    assert list(partial.iterdir()) == []
+    for name, age_s in (("young", 60), ("old", 100_000)):
+        (partial / name).touch()
+        os.utime(partial / name, (time.time() - age_s,) * 2)
+    await objects.ensure_bucket()
+    assert [begun.name for begun in partial.iterdir()] == ["young"]

@@ -81,6 +81,25 @@ async def s3(s3_server: S3Settings) -> S3Settings:
     return settings
 
 
+@pytest.fixture
+async def directory(tmp_path: Path) -> S3Settings:
+    """A directory in the object store's place."""
+    root = tmp_path / "shared"
+    settings = S3Settings(endpoint=f"file://{root}", access_key="", secret_key="", bucket="test", region="us-east-1")
+    await ObjectStore(settings).ensure_bucket()
+    return settings
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest) -> S3Settings:
+    """Where the object store is: an S3 server, unless the test runs `on_each_store`."""
+    settings: S3Settings = request.getfixturevalue(getattr(request, "param", "s3"))
+    return settings
+
+
+on_each_store = pytest.mark.parametrize("store", ["s3", "directory"], indirect=True)
+
+
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
     """A whole platform with one agent of two CPU slots, shared by the session."""

@@ -17,7 +17,14 @@ from tests.tracker import story
 AT = At(7, datetime(2026, 1, 1, tzinfo=UTC))
 ACCESS = {"UserCreated", "UserDisabled", "UserEnabled", "PasswordChanged", "RoleGranted", "RoleRevoked"}
 ACCESS |= {"TokenIssued", "TokenRevoked", "AgentInvited", "AgentAdmitted"}  # the gateway's to know
-NOT_SHOWN = ACCESS | {"AuditSealed", "LeaderElected", "RendezvousOpened", "CheckpointShardUploaded", "GangMemberExited"}
+NOT_SHOWN = ACCESS | {
+    "AgentLeaving",
+    "AuditSealed",
+    "LeaderElected",
+    "RendezvousOpened",
+    "CheckpointShardUploaded",
+    "GangMemberExited",
+}
 KEYS = st.lists(st.sampled_from("abc"), min_size=1, max_size=2, unique=True).map(tuple)
 BATCHES = st.lists(st.tuples(st.sampled_from(["A", "B", "C"]), KEYS))
 

@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from nats.aio.client import Client
 
 from services.worker import workspace
+from services.worker.health import Reading
 from services.worker.service import Agent, make_facilities
 from services.worker.settings import Settings
 from shared import archive, broker, ids, objectstore, subjects
@@ -233,19 +234,26 @@ class Cluster:
 
     @contextlib.asynccontextmanager
     async def agent(
-        self, agent_id: AgentId = AGENT, *, num_slots: int = 2, modules: Sequence[str] = (), **changes: Any
+        self,
+        agent_id: AgentId = AGENT,
+        *,
+        num_slots: int = 2,
+        modules: Sequence[str] = (),
+        read_health: Callable[[], dict[int, Reading]] | None = None,
+        **changes: Any,
     ) -> AsyncIterator["asyncio.Task[None]"]:
         """Run an agent in this process for as long as the context lasts; it leaves in good order at the end.
 
         `changes` are to its settings.
         """
         settings = replace(self.settings(agent_id, num_slots), **changes)
+        read = read_health or dict
         slots = tuple(Slot(number=number, kind=SlotKind.CPU, name="test") for number in range(num_slots))
         lock_fd = workspace.lock(settings.work_directory)
         try:
             async with broker.connect(settings.nats_url, "test") as client:
                 facilities = make_facilities(client, settings, slots, lock_fd, modules)
-                running = asyncio.create_task(Agent(client, settings, slots, facilities).run())
+                running = asyncio.create_task(Agent(client, settings, slots, facilities, read).run())
                 try:
                     yield running
                 finally:

@@ -14,9 +14,9 @@ from tests.worker.cluster import Cluster, cluster
 
 
 @pytest.fixture
-async def tm(nats_server: NatsServer, s3: S3Settings, tmp_path: Path) -> AsyncIterator[Cluster]:
+async def tm(nats_server: NatsServer, store: S3Settings, tmp_path: Path) -> AsyncIterator[Cluster]:
     """A log, an object store and the other services, played by hand."""
-    async with cluster(nats_server, s3, tmp_path) as running:
+    async with cluster(nats_server, store, tmp_path) as running:
         yield running
 
 

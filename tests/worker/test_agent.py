@@ -26,6 +26,7 @@ from shared.events import (
 )
 from shared.ids import AllocationId, CheckpointId, ExperimentId, TrialId
 from tests.support.eventually import eventually
+from tests.support.fixtures import on_each_store
 from tests.worker.cluster import AGENT, POOL, Cluster
 from tests.worker.scripts import script
 
@@ -126,6 +127,7 @@ async def test_a_rank_killed_by_a_signal_says_so(tm: Cluster) -> None:
     assert exited.error is not None and exited.error.startswith("rank 0 was killed by signal 9 (SIGKILL)")
 
 
+@on_each_store
 async def test_a_preempted_trial_saves_stops_and_resumes_where_it_was(tm: Cluster) -> None:
     body = """
 if welcome["resume"]:
@@ -159,6 +161,7 @@ say("bye", outcome="preempted", step=5)
     assert await tm.wait_for_line("resumed w5 5") == (0, "stdout", "resumed w5 5")
 
 
+@on_each_store
 async def test_a_broken_checkpoint_is_said_and_the_one_before_it_used(tm: Cluster) -> None:
     body = """
 if welcome["resume"]:
@@ -186,6 +189,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     )
 
 
+@on_each_store
 async def test_an_experiment_may_start_from_a_checkpoint_of_another(tm: Cluster) -> None:
     other = tm.directory / "other"
     other.mkdir()
@@ -214,6 +218,7 @@ print("from", resume["step"], resume["world_size"], open(os.path.join(resume["di
     assert "resume_from names checkpoint old-1-a1-s7, which cannot be used: weights is damaged" in (exited.error or "")
 
 
+@on_each_store
 async def test_an_upload_in_flight_is_finished_before_the_exit_is_reported(tm: Cluster) -> None:
     await tm.submit(script('save(4, weights="w" * 1000000)\nsay("bye", outcome="completed", step=4)'))
     async with tm.agent():

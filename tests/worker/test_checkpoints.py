@@ -1,4 +1,4 @@
-"""Checkpoint files to a real object store and back."""
+"""Checkpoint files to a real object store, an S3 server or a directory, and back."""
 
 import asyncio
 import hashlib
@@ -20,6 +20,7 @@ from shared.events import CheckpointFile, CheckpointSaved, CheckpointShardUpload
 from shared.ids import AgentId, AllocationId, CheckpointId, ExperimentId, TrialId
 from shared.objectstore import ObjectStore
 from shared.settings import S3Settings
+from tests.support.fixtures import on_each_store
 
 ID = CheckpointId("e-1-a1-s5")
 
@@ -37,35 +38,38 @@ async def stored(store: ObjectStore, directory: Path) -> Checkpoint:
     return Checkpoint(checkpoint_id=ID, epoch=1, seq=1, step=5, world_size=1, files=files)
 
 
-async def test_what_is_stored_comes_back(s3: S3Settings, tmp_path: Path) -> None:
-    store = ObjectStore(s3)
+@on_each_store
+async def test_what_is_stored_comes_back(store: S3Settings, tmp_path: Path) -> None:
+    objects = ObjectStore(store)
     files = {"state/model.pt": os.urandom(3_000_000), "rng-rank-0.pt": b"", "rng-rank-1.pt": b"x"}
-    checkpoint = await stored(store, write(tmp_path / "written", files))
+    checkpoint = await stored(objects, write(tmp_path / "written", files))
     assert [(file.path, file.size_bytes) for file in checkpoint.files] == [
         ("rng-rank-0.pt", 0), ("rng-rank-1.pt", 1), ("state/model.pt", 3_000_000),
     ]  # fmt: skip
     assert checkpoint.files[1].sha256 == hashlib.sha256(b"x").hexdigest()
-    await checkpoints.download(store, checkpoint, tmp_path / "read", Patience(print))
+    await checkpoints.download(objects, checkpoint, tmp_path / "read", Patience(print))
     assert {name: (tmp_path / "read" / name).read_bytes() for name in files} == files
 
 
-async def test_a_missing_or_damaged_file_is_named(s3: S3Settings, tmp_path: Path) -> None:
-    store = ObjectStore(s3)
-    checkpoint = await stored(store, write(tmp_path / "written", {"a": b"1", "b": b"2"}))
-    await store.put(objectstore.checkpoint_key(ID, "b"), b"3")
+@on_each_store
+async def test_a_missing_or_damaged_file_is_named(store: S3Settings, tmp_path: Path) -> None:
+    objects = ObjectStore(store)
+    checkpoint = await stored(objects, write(tmp_path / "written", {"a": b"1", "b": b"2"}))
+    await objects.put(objectstore.checkpoint_key(ID, "b"), b"3")
     with pytest.raises(BadCheckpoint, match="b is damaged"):
-        await checkpoints.download(store, checkpoint, tmp_path / "read", Patience(print))
+        await checkpoints.download(objects, checkpoint, tmp_path / "read", Patience(print))
     gone = replace(checkpoint, files=(replace_path(checkpoint.files[0], "c"),))
     with pytest.raises(BadCheckpoint, match="c is missing"):
-        await checkpoints.download(store, gone, tmp_path / "read", Patience(print))
+        await checkpoints.download(objects, gone, tmp_path / "read", Patience(print))
 
 
 @pytest.mark.parametrize("path", ["../outside", "/etc/passwd"])
-async def test_a_path_that_leads_out_is_refused(s3: S3Settings, tmp_path: Path, path: str) -> None:
+@on_each_store
+async def test_a_path_that_leads_out_is_refused(store: S3Settings, tmp_path: Path, path: str) -> None:
     file = CheckpointFile(path=path, size_bytes=1, sha256="0")
     bad = Checkpoint(checkpoint_id=ID, epoch=1, seq=1, step=5, world_size=1, files=(file,))
     with pytest.raises(BadCheckpoint, match="leads out"):
-        await checkpoints.download(ObjectStore(s3), bad, tmp_path / "read", Patience(print))
+        await checkpoints.download(ObjectStore(store), bad, tmp_path / "read", Patience(print))
     assert not (tmp_path / "outside").exists()
 
 

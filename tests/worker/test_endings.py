@@ -80,7 +80,6 @@ def test_when_the_processes_parent_died_the_trial_is_interrupted() -> None:
     ("reason", "outcome"),
     [
         (KillReason.AGENT_LOST, Outcome.PREEMPTED),
-        (KillReason.LEAVING, Outcome.PREEMPTED),
         (KillReason.MEMBER_ENDED, Outcome.INTERRUPTED),
         (KillReason.CHIEF_GONE, Outcome.INTERRUPTED),
     ],

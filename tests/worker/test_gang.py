@@ -7,17 +7,21 @@ from contextlib import AsyncExitStack
 import pytest
 
 from shared.events import (
+    AgentLeaving,
+    AgentLeft,
     AgentLost,
     CheckpointSaved,
     CheckpointShardUploaded,
     GangMemberExited,
     Outcome,
+    PreemptionReason,
     RendezvousOpened,
     TrialExited,
     TrialPreempted,
     TrialStarted,
 )
 from shared.ids import AgentId
+from tests.support.eventually import eventually
 from tests.worker.cluster import AGENT, POOL, Cluster
 from tests.worker.scripts import script
 
@@ -104,6 +108,30 @@ async def test_a_chief_that_cannot_open_the_rendezvous_interrupts_the_gang(tm: C
         exited = await tm.wait_for(TrialExited)
         assert exited.outcome is Outcome.INTERRUPTED and "Cannot assign requested address" in (exited.error or "")
         assert (await tm.wait_for(GangMemberExited)).outcome is Outcome.INTERRUPTED
+
+
+@pytest.mark.parametrize("leaving", [AGENT, OTHER])
+async def test_a_gang_saves_and_stops_when_one_of_its_agents_is_told_to_end(tm: Cluster, leaving: AgentId) -> None:
+    body = """
+print("training")
+hear("stop")
+if os.environ["LOCAL_RANK"] == "0":
+    save(9, **{f"shard-{RANK}": "w9"})
+    hear("checkpoint_stored")
+say("bye", outcome="preempted", step=9)
+"""
+    await tm.submit(script(body), slots=3)
+    async with AsyncExitStack() as stack:
+        running = {agent_id: await stack.enter_async_context(tm.agent(agent_id)) for agent_id in (AGENT, OTHER)}
+        gang = await tm.allocate(*GANG)
+        await eventually(lambda: len([line for line in tm.lines if line[2] == "training"]) == 3)
+        running[leaving].cancel()
+        await tm.wait_for(AgentLeaving)
+        await tm.preempt(gang, reason=PreemptionReason.LEAVING)  # as the scheduler does
+        assert (await tm.wait_for(TrialPreempted)).step == 9
+        assert (await tm.wait_for(CheckpointSaved)).world_size == 3
+        assert (await tm.wait_for(GangMemberExited)).outcome is Outcome.PREEMPTED
+        await tm.wait_for(AgentLeft)
 
 
 async def test_a_gang_that_loses_an_agent_ends_as_preempted(tm: Cluster) -> None:

@@ -1,6 +1,7 @@
 """Rank numbers, command lines, environments."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -49,7 +50,7 @@ def test_ranks_are_numbered_over_members_in_order() -> None:
     ],
 )
 def test_plain_python_is_forked(entrypoint: str | tuple[str, ...], argv: tuple[str, ...]) -> None:
-    assert launch.command(entrypoint, {}, SlotKind.CPU) == Command(argv=argv, warm=True)
+    assert launch.command(entrypoint, {}, may_fork=True) == Command(argv=argv, warm=True)
 
 
 @pytest.mark.parametrize(
@@ -63,20 +64,20 @@ def test_plain_python_is_forked(entrypoint: str | tuple[str, ...], argv: tuple[s
     ],
 )
 def test_anything_else_is_executed(entrypoint: str, argv: tuple[str, ...]) -> None:
-    assert launch.command(entrypoint, {}, SlotKind.CPU) == Command(argv=argv, warm=False)
+    assert launch.command(entrypoint, {}, may_fork=True) == Command(argv=argv, warm=False)
 
 
-def test_gpus_and_variables_that_only_a_new_interpreter_sees_are_executed() -> None:
-    assert not launch.command("python main.py", {}, SlotKind.CUDA).warm
-    assert not launch.command("python main.py", {"PYTHONHASHSEED": "0"}, SlotKind.CPU).warm
-    assert not launch.command("python main.py", {"OMP_NUM_THREADS": "many"}, SlotKind.CPU).warm
-    assert launch.command("python main.py", {"OMP_NUM_THREADS": "2", "GREETING": "x"}, SlotKind.CPU).warm
+def test_what_only_a_new_interpreter_sees_is_executed() -> None:
+    assert not launch.command("python main.py", {}, may_fork=False).warm
+    assert not launch.command("python main.py", {"PYTHONHASHSEED": "0"}, may_fork=True).warm
+    assert not launch.command("python main.py", {"OMP_NUM_THREADS": "many"}, may_fork=True).warm
+    assert launch.command("python main.py", {"OMP_NUM_THREADS": "2", "GREETING": "x"}, may_fork=True).warm
 
 
 @pytest.mark.parametrize("entrypoint", ["python 'main.py", "", "  "])
 def test_an_entrypoint_without_words_is_rejected(entrypoint: str) -> None:
     with pytest.raises(Rejected, match="entrypoint"):
-        launch.command(entrypoint, {}, SlotKind.CPU)
+        launch.command(entrypoint, {}, may_fork=True)
 
 
 def test_ranks_inherit_nothing_of_the_platforms_settings() -> None:
@@ -117,6 +118,16 @@ def test_a_gpu_rank_sees_the_gpus_of_its_agents_share() -> None:
     environment = launch.environment({}, {}, place, 0, Rendezvous(address="10.0.0.1", port=1), {})
     assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-3,GPU-1"
     assert not {"DS_ACCELERATOR", "OMP_NUM_THREADS", "GLOO_SOCKET_IFNAME"} & environment.keys()
+
+
+def test_processors_are_given_to_slots_in_turn() -> None:
+    place = Place(first_rank=4, world_size=8, slots=tuple(Slot(number=n, kind=SlotKind.CPU, name="") for n in (1, 3)))
+    assert launch.cpus_of(place, 4, None, range(8)) is None
+    assert launch.cpus_of(place, 4, 2, range(8)) == (2, 3)
+    assert launch.cpus_of(place, 5, 2, range(8)) == (6, 7)
+    assert launch.cpus_of(place, 5, 2, [0, 5]) == (0, 5)
+    assert launch.cpus_of(place, 4, 9, [0, 5]) == (0, 5)
+    assert launch.cpus_of(replace(place, slots=()), 4, 2, range(8)) is None
 
 
 def test_a_single_rank_hosts_its_own_store() -> None:

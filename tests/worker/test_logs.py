@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 
 import pytest
 from hypothesis import given
@@ -101,6 +102,46 @@ async def test_when_too_much_waits_the_fullest_rank_loses_its_oldest_lines(
         line.text for line in lines if line.stream == "agent"
     ]
     assert "still here" in [line.text for line in lines]
+
+
+async def test_no_more_is_sent_than_the_rate_allows(nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "RATE_BYTES_PER_S", 1_000_000)
+    async with broker.connect(nats_server.url_as("worker-a1"), "test") as client:
+        spool = Logs(client, AgentId("a1"))
+        log = spool.open(ALLOCATION, 0)
+        for number in range(700):
+            log.write("stdout", f"{number:1000}")
+        started_at = time.monotonic()
+        running = asyncio.create_task(spool.run())
+        await log.drained()
+        took_s = time.monotonic() - started_at
+        running.cancel()
+    lines = [line for batch in await stored(nats_server, 3) for line in batch.lines]
+    assert [int(line.text) for line in lines] == list(range(700))
+    assert took_s > 0.5
+
+
+async def test_what_is_written_while_the_broker_is_away_arrives_when_it_is_back(nats_server: NatsServer) -> None:
+    """30,000 lines, 500 a second for a minute, are well within what may wait."""
+    async with broker.connect(nats_server.url_as("worker-a1"), "test") as client:
+        spool = Logs(client, AgentId("a1"))
+        running = asyncio.create_task(spool.run())
+        log = spool.open(ALLOCATION, 0)
+        log.write("stdout", "before")
+        await log.drained()
+        nats_server.server.kill()
+        for number in range(30_000):
+            log.write("stdout", f"line {number} of a minute without the broker, in which nothing may be lost")
+            if number % 1000 == 0:
+                await asyncio.sleep(0)
+        nats_server.server.start()
+        await log.drained()
+        running.cancel()
+    texts = [line.text for batch in await stored(nats_server, 151) for line in batch.lines]
+    assert texts[0] == "before"
+    numbers = [int(text.split()[1]) for text in texts[1:]]
+    assert list(dict.fromkeys(numbers)) == list(range(30_000))
+    assert numbers == list(range(30_000)), "a line is there twice"
 
 
 async def test_no_batch_is_larger_than_the_broker_takes(nats_server: NatsServer) -> None:

@@ -50,6 +50,8 @@ def test_labels_and_the_limit_of_tasks_without_slots_are_read(monkeypatch: pytes
         ("TM_ZERO_SLOT_LIMIT", "-1", "TM_ZERO_SLOT_LIMIT is '-1'; use a number"),
         ("TM_UPLOAD_MB_S", "0", "TM_UPLOAD_MB_S is '0'; use a number of megabytes"),
         ("TM_UPLOAD_MB_S", "fast", "TM_UPLOAD_MB_S is 'fast'"),
+        ("TM_WARM_GPUS", "maybe", "TM_WARM_GPUS is 'maybe'; use yes or no"),
+        ("TM_S3_ENDPOINT", "file://shared", "name a directory by its whole path"),
     ],
 )
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, complaint: str) -> None:

@@ -16,6 +16,7 @@ from shared.ids import CheckpointId
 from shared.objectstore import ObjectStore
 from shared.pace import Pace
 from shared.settings import S3Settings
+from tests.support.fixtures import on_each_store
 from tests.worker.test_checkpoints import write
 
 ID = CheckpointId("e-1-a1-s5")
@@ -90,12 +91,13 @@ async def test_an_upload_that_breaks_off_again_and_again_is_whole_at_the_end(s3:
     assert {name: (tmp_path / "read" / name).read_bytes() for name in files} == files
 
 
-async def test_uploads_keep_to_their_limit_all_together(s3: S3Settings, tmp_path: Path) -> None:
+@on_each_store
+async def test_uploads_keep_to_their_limit_all_together(store: S3Settings, tmp_path: Path) -> None:
     files = {f"part-{number}": os.urandom(MB) for number in range(4)} | {"large": os.urandom(12 * MB)}
-    store = ObjectStore(s3, Pace(10 * MB))
+    objects = ObjectStore(store, Pace(10 * MB))
     started_at = time.monotonic()
-    checkpoint = await stored(store, write(tmp_path / "written", files))
+    checkpoint = await stored(objects, write(tmp_path / "written", files))
     # A part goes in one burst when its turn has come, so the last one is sent before its time is over.
     assert time.monotonic() - started_at > 0.9
-    await checkpoints.download(store, checkpoint, tmp_path / "read", Patience(print))
+    await checkpoints.download(objects, checkpoint, tmp_path / "read", Patience(print))
     assert {name: (tmp_path / "read" / name).read_bytes() for name in files} == files

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.worker.stalls import Watch
-from shared.events import FailureCause, Outcome, TrialExited
+from shared.events import FailureCause, Outcome, TrialExited, TrialStarted
 from tests.support.eventually import eventually
 from tests.worker.cluster import AGENT, Cluster
 from tests.worker.scripts import script
@@ -102,6 +102,24 @@ async def test_memory_is_limited_and_the_lack_of_it_recognised(tm: Cluster, entr
         exited = await tm.wait_for(TrialExited)
     assert (exited.outcome, exited.cause) == (Outcome.FAILED, FailureCause.HOST_MEMORY)
     assert (exited.error or "").splitlines()[-2:] == ["MemoryError", "rank 0 ran out of host memory"]
+
+
+@pytest.mark.parametrize(("more", "how"), [("", "forked"), ("environment: {warm_start: false}", "anew")])
+async def test_a_new_interpreter_may_be_asked_for(tm: Cluster, more: str, how: str) -> None:
+    body = "import sys\nprint('forked' if 'services.worker.zygote' in sys.orig_argv else 'anew')"
+    await tm.submit({"main.py": body}, more=more)
+    async with tm.agent():
+        await tm.allocate()
+        assert (await tm.wait_for(TrialStarted)).warm is (how == "forked")
+        await tm.wait_for_line(how)
+
+
+async def test_a_process_and_its_children_keep_to_the_processors_of_its_slot(tm: Cluster) -> None:
+    body = "import os, subprocess\nprint(os.environ['OMP_NUM_THREADS'], subprocess.check_output('nproc').decode())"
+    await tm.submit({"main.py": body}, resources="slots_per_trial: 1, cpus_per_slot: 1")
+    async with tm.agent():
+        await tm.allocate()
+        assert (await tm.wait_for_line("1 "))[2] == "1 1"
 
 
 async def test_temporary_files_are_a_trials_own_and_go_with_it(tm: Cluster) -> None:

@@ -11,15 +11,19 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from services.worker import patience, share
+from services.worker import patience, share, unfinished
 from services.worker.endings import Ending
 from services.worker.failures import ending_after
 from services.worker.parent import CannotSpawn, ParentDied
+from services.worker.patience import Patience
+from shared import objectstore
 from shared.errors import Refused, Rejected
-from shared.events import CheckpointSaved, Outcome, TrialExited, TrialPreempted
-from shared.ids import AllocationId
+from shared.events import AgentJoined, CheckpointSaved, Outcome, TrialExited, TrialPreempted
+from shared.ids import AllocationId, CheckpointId, ExperimentId, TrialId
+from shared.objectstore import ObjectStore
 from shared.settings import S3Settings
 from tests.support.eventually import eventually
+from tests.support.fixtures import on_each_store
 from tests.worker.cluster import AGENT, Cluster
 from tests.worker.scripts import script
 from tests.worker.test_agent import is_alive
@@ -107,6 +111,74 @@ async def test_a_trial_has_not_completed_before_its_last_checkpoint_is_stored(
     assert exited.outcome is Outcome.COMPLETED
     assert tm.recorded_of(CheckpointSaved).seq < tm.recorded_of(TrialExited).seq
     await tm.wait_for_line("the object store answers again")
+
+
+async def test_a_checkpoint_that_was_written_when_the_agent_was_killed_is_stored_by_the_next(
+    tm: Cluster, way: Forwarder, tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    body = f"""
+if welcome["resume"]:
+    print("resumed", welcome["resume"]["step"], open(os.path.join(welcome["resume"]["directory"], "weights")).read())
+    say("bye", outcome="completed", step=5)
+    sys.exit()
+print("up")
+while not os.path.exists("{told}"):
+    time.sleep(0.01)
+save(4, weights="w4", more="m4")
+signal.pause()
+"""
+    await tm.submit(script(body))
+    environment = tm.environment() | {"TM_S3_ENDPOINT": await way.open()}
+    process = await asyncio.create_subprocess_exec(
+        *tm.light_agent(), env=environment, stdout=asyncio.subprocess.DEVNULL, start_new_session=True
+    )
+    first = await tm.allocate()
+    await tm.wait_for_line("up")
+    way.cut()
+    told.touch()
+    notes = tm.directory / AGENT / first / "unfinished"
+    await eventually(lambda: list(notes.glob("*.json")))
+    process.kill()
+    await process.wait()
+    assert not tm.events(CheckpointSaved)
+    async with tm.agent():
+        saved = await tm.wait_for(CheckpointSaved)
+        assert (saved.allocation_id, saved.epoch, saved.step) == (first, 1, 4)
+        assert [file.path for file in saved.files] == ["more", "weights"]
+        await tm.wait_for(AgentJoined, 2)
+        assert tm.recorded_of(CheckpointSaved).seq < tm.recorded_of(AgentJoined).seq
+        assert not notes.parent.exists()
+        await tm.release(first)
+        await tm.allocate()
+        await tm.wait_for_line("resumed 4 w4")
+    async with tm.agent():  # what is on the log is not said again
+        await tm.wait_for(AgentJoined, 3)
+    assert len(tm.events(CheckpointSaved)) == 1
+
+
+@on_each_store
+async def test_files_that_were_stored_are_not_stored_again(store: S3Settings, tmp_path: Path) -> None:
+    objects, notes = ObjectStore(store), unfinished.Notes(tmp_path)
+    saved = CheckpointSaved(
+        trial_id=TrialId("e-1"), experiment_id=ExperimentId("e"), allocation_id=AllocationId("e-1-a1"), epoch=1,
+        agent_id=AGENT, checkpoint_id=CheckpointId("e-1-a1-s4"), step=4, world_size=1, zero_stage=None, files=(),
+    )  # fmt: skip
+    written = tmp_path / "written"
+    written.mkdir()
+    for name in ("a", "b"):
+        (written / name).write_text(name)
+    notes.write(unfinished.Note(saved=saved, directory=str(written), cause=1))
+    files = await unfinished.upload(objects, notes, saved, written, Patience(print))
+    assert sorted(notes.stored(4), key=lambda file: file.path) == list(files)
+    with (tmp_path / "unfinished" / "4.stored").open("ab") as stored:
+        stored.write(b'{"path": "half a li')
+    key = objectstore.checkpoint_key(saved.checkpoint_id, "a")
+    await objects.put(key, b"untouched")
+    assert await unfinished.upload(objects, notes, saved, written, Patience(print)) == files
+    assert await objects.get(key) == b"untouched"
+    notes.remove(4)
+    assert not notes.read() and not notes.stored(4)
 
 
 async def test_a_trial_whose_last_checkpoint_is_given_up_for_a_stop_has_not_completed(

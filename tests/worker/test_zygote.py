@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from services.worker.parent import CannotSpawn, Parent, ParentDied, Process
+from services.worker.zygote import has_used_cuda
 from tests.support.eventually import eventually
 from tests.worker.test_agent import is_alive
 
@@ -201,3 +202,12 @@ async def test_too_large_a_request_is_refused(warm: Warm) -> None:
 async def test_a_request_to_a_dead_parent_says_so(tmp_path: Path) -> None:
     with pytest.raises(ParentDied):
         Parent((), environment={}).send({"type": "spawn"})
+
+
+def test_a_process_that_has_used_cuda_is_told_from_one_that_asked_nvml(tmp_path: Path) -> None:
+    for number, target in enumerate(("/dev/null", "/dev/nvidiactl", "/dev/nvidia0", "socket:[1]")):
+        (tmp_path / str(number)).symlink_to(target)
+    assert not has_used_cuda(tmp_path)
+    (tmp_path / "9").symlink_to("/dev/nvidia-uvm")
+    assert has_used_cuda(tmp_path)
+    assert not has_used_cuda()

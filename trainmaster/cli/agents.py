@@ -40,7 +40,9 @@ def agents(ctx: click.Context, data: str | None, as_of: str | int | None, *, as_
 
 
 def availability(agent: Agent, slot: Slot) -> str:
-    """Return whether a slot takes work: what is said of its agent, else of itself."""
+    """Return whether a slot takes work: what is said of its agent, else of itself, its GPU's health first."""
+    if slot["unhealthy"]:
+        return f"UNHEALTHY: {slot['unhealthy']}"
     whose = agent if agent["availability"] != "ENABLED" else slot
     until = f" until {clock(whose['ends_at'])}" if whose["ends_at"] else ""
     return f"{whose['availability']}{until}"

@@ -167,7 +167,9 @@ class Series(TypedDict):
 
 
 class Slot(TypedDict):
-    """One unit of scheduling, and the trial that holds it; `availability` is ENABLED, DRAINING or DISABLED."""
+    """One unit of scheduling, and the trial that holds it; `availability` is ENABLED, DRAINING or DISABLED.
+
+    `unhealthy` says why its GPU is not fit for work."""
 
     number: int
     kind: str
@@ -176,6 +178,7 @@ class Slot(TypedDict):
     trial_id: str | None
     availability: str
     ends_at: str | None
+    unhealthy: str | None
 
 
 class Agent(TypedDict):

@@ -2,12 +2,16 @@
 
 step_time_s      a step, on average since the point before
 samples_per_s    records a second over all ranks, where the global batch size is known
-data_wait_share  the part of that time in which the loop waited for the loader of tm.deepspeed
+data_wait_share  the part of that time in which the loop waited for the loader of tm.deepspeed, or for `waiting`
+communication_share  the part in which rank 0 waited for other ranks, where there are any
 """
 
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
+
+from trainmaster.sdk import communication
+from trainmaster.sdk.communication import Waits
 
 INTERVAL_S = 1.0
 
@@ -22,10 +26,17 @@ class Profile:
         self._since = clock()
         self._num_steps = 0
         self._waited_s = 0.0
+        self._waits: Waits | None = None
+        self._communicated_s = 0.0
+
+    def watch_communication(self) -> None:
+        """Tell of the waits for other ranks, too."""
+        self._waits = communication.watch()
 
     def begin(self) -> None:
         """A loop begins: what was before it counts for nothing."""
         self._since, self._num_steps, self._waited_s = self._clock(), 0, 0.0
+        self._communicated_s = self._waits.total_s() if self._waits else 0.0
 
     def waiting(self, batches: Iterator[T]) -> Iterator[T]:
         """Yield the batches, noting how long each was waited for."""
@@ -45,6 +56,8 @@ class Profile:
         if passed_s < INTERVAL_S:
             return None
         figures = {"step_time_s": passed_s / self._num_steps, "data_wait_share": min(1.0, self._waited_s / passed_s)}
+        if self._waits is not None:
+            figures["communication_share"] = min(1.0, (self._waits.total_s() - self._communicated_s) / passed_s)
         if global_batch_size is not None:
             figures["samples_per_s"] = self._num_steps * global_batch_size / passed_s
         self.begin()

@@ -137,6 +137,8 @@ class Trial:
         """
         self._restore(resume)
         last_step = self.max_steps
+        if self.world_size > 1:
+            self.profile.watch_communication()
         self.profile.begin()
         try:
             while last_step is None or self.steps_completed < last_step:

@@ -10,7 +10,8 @@ from services.gateway import decide, intents, queries, tarball
 from services.gateway.api import PREFIX, Call, NoQuery, PastQuery, Query, get, json_response, post
 from services.gateway.problems import not_found
 from services.gateway.views import Checkpoint
-from shared.objectstore import NotFound, checkpoint_key, manifest_key
+from shared.errors import NotFound
+from shared.objectstore import checkpoint_key, manifest_key
 
 BYTES, TAR = "application/octet-stream", "application/x-tar"
 

@@ -13,10 +13,13 @@ from shared.events import (
     AgentDrainRequested,
     AgentEnabled,
     AgentJoined,
+    AgentLeaving,
     AgentLeft,
     AgentLost,
     AgentRefused,
     GPUAllocated,
+    SlotRecovered,
+    SlotUnhealthy,
 )
 from shared.log import Recorded
 
@@ -72,6 +75,8 @@ def head(standing: Standing) -> str:
         gone = _newest(standing, AgentLost, AgentLeft, AgentRefused)
         return f"It is {agent.state}: {cause_in_words(gone)}" if gone else f"It is {agent.state}"
     runs = _runs(agent, held)
+    sick = [f"slot {slot.number} is unhealthy: {slot.unhealthy}" for slot in agent.slots if slot.unhealthy]
+    runs = "; ".join([runs, *sick])
     if agent.availability is Availability.ENABLED:
         return f"It is up; {runs}"
     closed = _newest_whole_closure(standing)
@@ -127,8 +132,10 @@ def _story(standing: Standing) -> list[Explanation]:
                 question = "When it joined"
             case AgentLost():
                 question = "Why it was lost"
-            case AgentLeft():
+            case AgentLeft() | AgentLeaving():
                 question = "Why it left"
+            case SlotUnhealthy() | SlotRecovered():
+                question = "How its GPUs are"
             case AgentRefused():
                 question = "Why it was refused"
             case AgentDrainRequested() | AgentDisabled() | AgentEnabled():

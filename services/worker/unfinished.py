@@ -1,0 +1,140 @@
+"""Checkpoints that were written and not yet stored when their agent was killed: the next agent stores them first.
+
+Beside the files of an allocation lies a note of every checkpoint that all ranks have written, from then until it is on
+the log, and which of its files are stored. An agent that starts finishes what its predecessor noted, before it joins:
+with its joining the trial is given away, and should find the checkpoint. Of a gang over several agents nothing is
+noted: the others' parts would be missing.
+"""
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+from nats.aio.client import Client
+
+from services.worker import checkpoints
+from services.worker.checkpoints import BadCheckpoint
+from services.worker.outbox import Outbox
+from services.worker.patience import Patience
+from shared import log, subjects
+from shared.errors import Refused, TooLarge
+from shared.events import CheckpointFile, CheckpointSaved
+from shared.objectstore import ObjectStore
+
+#: Longer than this a trial does not wait for its agent: with every agent that is silent it is soon given away.
+FINISH_TIMEOUT_S = 60.0
+
+_FOLDER, _NOTE, _STORED = "unfinished", ".json", ".stored"
+
+_log = logging.getLogger(__name__)
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """A checkpoint that is written: what is to be said of it once its files, in `directory`, are stored."""
+
+    saved: CheckpointSaved
+    directory: str
+    cause: int
+
+
+class Notes:
+    """The notes of one allocation."""
+
+    def __init__(self, allocation_directory: Path) -> None:
+        self._folder = allocation_directory / _FOLDER
+
+    def write(self, note: Note) -> None:
+        """Keep a note."""
+        self._folder.mkdir(exist_ok=True)
+        partial = self._path(note.saved.step, ".partial")
+        partial.write_bytes(msgspec.json.encode(note))
+        partial.rename(self._path(note.saved.step, _NOTE))
+
+    def add_stored(self, step: int, file: CheckpointFile) -> None:
+        """Keep that a file is stored."""
+        with self._path(step, _STORED).open("ab") as stored:
+            stored.write(msgspec.json.encode(file) + b"\n")
+
+    def stored(self, step: int) -> list[CheckpointFile]:
+        """Return which files are stored."""
+        try:
+            lines = self._path(step, _STORED).read_bytes().split(b"\n")[:-1]  # the last may be half a line
+        except FileNotFoundError:
+            return []
+        return [msgspec.json.decode(line, type=CheckpointFile) for line in lines]
+
+    def remove(self, step: int) -> None:
+        """Forget a checkpoint, because it is on the log."""
+        for suffix in (_NOTE, _STORED):
+            self._path(step, suffix).unlink(missing_ok=True)
+
+    def read(self) -> list[Note]:
+        """Return all notes, the oldest checkpoint first."""
+        found = [msgspec.json.decode(path.read_bytes(), type=Note) for path in self._folder.glob(f"*{_NOTE}")]
+        return sorted(found, key=lambda note: note.saved.step)
+
+    def _path(self, step: int, suffix: str) -> Path:
+        return self._folder / f"{step}{suffix}"
+
+
+def has_notes(allocation_directory: Path) -> bool:
+    """Say whether a folder of an earlier life has something that is to be finished."""
+    return any((allocation_directory / _FOLDER).glob(f"*{_NOTE}"))
+
+
+async def finish(client: Client, store: ObjectStore, outbox: Outbox, work_directory: Path, writer: str) -> None:
+    """Store what an earlier agent in this directory left, as far as there is time, and leave nothing of it."""
+    left = [entry for entry in work_directory.iterdir() if entry.is_dir() and has_notes(entry)]
+    try:
+        async with asyncio.timeout(FINISH_TIMEOUT_S):
+            for directory in left:
+                for note in Notes(directory).read():
+                    await _finish(client, store, outbox, Notes(directory), note, writer)
+    except TimeoutError:
+        _log.error("checkpoints of the last agent could not be stored in time", extra={"num_allocations": len(left)})
+    for directory in left:
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+
+async def _finish(client: Client, store: ObjectStore, outbox: Outbox, notes: Notes, note: Note, writer: str) -> None:
+    saved, directory = note.saved, Path(note.directory)
+    if await _is_on_the_log(client, saved, writer):
+        return
+    try:
+        files = await upload(store, notes, saved, directory, Patience(_log.warning))
+        await say(store, outbox, replace(saved, files=tuple(files)), note.cause, Patience(_log.warning))
+    except (BadCheckpoint, TooLarge, Refused) as error:
+        _log.error("a checkpoint of the last agent is lost", extra={"step": saved.step, "error": str(error)})
+        return
+    _log.info("a checkpoint of the last agent is stored", extra={"checkpoint_id": saved.checkpoint_id})
+
+
+async def upload(
+    store: ObjectStore, notes: Notes, saved: CheckpointSaved, directory: Path, patience: Patience
+) -> Sequence[CheckpointFile]:
+    """Store the files of a checkpoint that are not stored yet. Raises BadCheckpoint."""
+    stored = {file.path: file for file in notes.stored(saved.step)}
+    return await checkpoints.upload(
+        store, saved.checkpoint_id, directory, patience, stored, lambda file: notes.add_stored(saved.step, file)
+    )
+
+
+async def say(store: ObjectStore, outbox: Outbox, saved: CheckpointSaved, cause: int, patience: Patience) -> None:
+    """Make a checkpoint exist whose files are stored. Raises BadCheckpoint and TooLarge."""
+    checkpoints.check_size(saved)
+    await checkpoints.write_manifest(store, saved, patience)
+    await outbox.append(saved, causes=(cause,), correlation=saved.experiment_id)
+
+
+async def _is_on_the_log(client: Client, saved: CheckpointSaved, writer: str) -> bool:
+    """Say whether a checkpoint, or a later one of the trial, is known: an agent stores one after the other."""
+    subject = subjects.event_filter(writer, saved.aggregate, saved.aggregate_id, type(saved).__name__)
+    message = await log.last_of(client, subject)
+    if message is None:
+        return False
+    event = log.decode_recorded(message).event
+    return isinstance(event, CheckpointSaved) and (event.epoch, event.step) >= (saved.epoch, saved.step)

@@ -1,0 +1,143 @@
+"""The object store on an S3 server. The only file that imports minio; all calls block."""
+
+import io
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import urllib3
+from minio import Minio
+from minio.error import InvalidResponseError, MinioException, S3Error
+
+from shared.errors import NotFound, Refused, Unavailable
+from shared.pace import Pace, PacedFile
+from shared.settings import S3Settings, tls_context
+
+CONNECT_TIMEOUT_S = 3.0
+READ_TIMEOUT_S = 60.0
+PART_BYTES = 64 * 1024 * 1024
+PACED_PART_BYTES = 5 * 1024 * 1024  # the least that S3 takes: a part goes in one burst
+
+
+#: What an S3 server answers when trying again may help; any other code is its last word.
+_TEMPORARY = frozenset(
+    {"InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable", "SlowDown", "SlowDownRead",
+     "SlowDownWrite", "ServerBusy", "XMinioServerNotInitialized", "XMinioStorageFull", "IncompleteBody", "BadDigest"}
+)  # fmt: skip
+
+
+#: The same where the answer has no XML body: any status of the caller's fault, but not "later" (404 is told apart).
+_REFUSAL = re.compile(r"Response code: 4(?!04|08|29)\d\d")
+
+
+class S3:
+    """One bucket. Methods raise NotFound, Refused and Unavailable."""
+
+    def __init__(self, settings: S3Settings, pace: Pace | None) -> None:
+        self._pace = pace
+        url = urlsplit(settings.endpoint)
+        self._bucket = settings.bucket
+        self._client = Minio(
+            url.netloc,
+            access_key=settings.access_key,
+            secret_key=settings.secret_key,
+            secure=url.scheme == "https",
+            region=settings.region,
+            http_client=urllib3.PoolManager(
+                timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
+                retries=urllib3.Retry(total=2, backoff_factor=0.1, status_forcelist=[500, 502, 503, 504]),
+                maxsize=8,
+                ssl_context=tls_context() if url.scheme == "https" else None,
+            ),
+        )
+
+    def ensure(self) -> None:
+        """Create the bucket unless it is there."""
+        with _translated(self._bucket):
+            if not self._client.bucket_exists(self._bucket):
+                self._client.make_bucket(self._bucket)
+
+    def put(self, key: str, body: bytes) -> None:
+        """Store an object."""
+        with _translated(key):
+            self._client.put_object(self._bucket, key, io.BytesIO(body), len(body))
+
+    def put_file(self, key: str, path: Path) -> None:
+        """Store a file, in parts when it is large."""
+        with _translated(key):
+            if self._pace is None:
+                self._client.fput_object(self._bucket, key, str(path), part_size=PART_BYTES)
+                return
+            with path.open("rb") as file:
+                size_bytes = path.stat().st_size
+                paced = PacedFile(file, self._pace)
+                self._client.put_object(self._bucket, key, paced, size_bytes, part_size=PACED_PART_BYTES)  # type: ignore[arg-type] # it is only read
+
+    def get_file(self, key: str, path: Path) -> None:
+        """Write an object to a file, creating its folders."""
+        with _translated(key):
+            self._client.fget_object(self._bucket, key, str(path))
+
+    def delete_below(self, prefix: str) -> int:
+        """Delete every object whose key begins with a prefix."""
+        with _translated(prefix):
+            keys = [found.object_name for found in self._client.list_objects(self._bucket, prefix, recursive=True)]
+            for key in keys:
+                assert key is not None
+                self._client.remove_object(self._bucket, key)
+        return len(keys)
+
+    def check(self, key: str) -> None:
+        """Return if the object exists."""
+        with _translated(key):
+            self._client.stat_object(self._bucket, key)
+
+    def open(self, key: str) -> "_Body":
+        """Return what reads an object."""
+        with _translated(key):
+            return _Body(self._client.get_object(self._bucket, key))
+
+
+class _Body:
+    """An object on its way; closing it gives the connection back."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+        self._response = response
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes. Raises Unavailable."""
+        try:
+            return self._response.read(size)
+        except urllib3.exceptions.HTTPError as error:
+            raise Unavailable(f"the object store broke off: {error}") from error
+
+    def close(self) -> None:
+        """Read no more."""
+        self._response.close()
+        self._response.release_conn()
+
+
+class _translated:  # noqa: N801 # used as a `with` keyword
+    """Turns the client's errors into NotFound, Refused and Unavailable.
+
+    rclone's server answers some errors without an XML body: those arrive as InvalidResponseError.
+    """
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        match error:
+            case S3Error() if error.code in ("NoSuchKey", "NoSuchObject"):
+                raise NotFound(self._key) from error
+            case S3Error() if error.code not in _TEMPORARY:
+                raise Refused(f"the object store refused {self._key}: {error.code}, {error.message}") from error
+            case InvalidResponseError() if _REFUSAL.search(str(error)):
+                raise Refused(f"the object store refused {self._key}: {error}") from error
+            case InvalidResponseError() if "404" in str(error):
+                raise NotFound(self._key) from error
+            case MinioException() | urllib3.exceptions.HTTPError():
+                raise Unavailable(f"the object store failed on {self._key}: {error}") from error
