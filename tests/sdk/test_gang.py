@@ -1,5 +1,7 @@
 """A trial of two real ranks: it stops at one step on both, and goes on as if it had never stopped."""
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,14 @@ def curve(agent: FakeAgent) -> dict[int, float]:
     return {frame["step"]: frame["metrics"]["loss"] for frame in agent.of_type("validation")}
 
 
-@pytest.mark.parametrize("zero_stage", [1, 3])
+def kill(agent: FakeAgent) -> None:
+    """End both ranks in the middle of whatever they do."""
+    for rank in range(2):
+        (hello,) = agent.of_type("hello", rank)
+        os.kill(hello["pid"], signal.SIGKILL)
+
+
+@pytest.mark.parametrize("zero_stage", [1, 2, 3])
 def test_a_trial_continues_its_loss_curve_exactly(
     start_gang: Start, scripts: Path, tmp_path: Path, zero_stage: int
 ) -> None:
@@ -41,9 +50,16 @@ def test_a_trial_continues_its_loss_curve_exactly(
     with trial_of_two(tmp_path / "whole", zero_stage) as whole:
         gang = start_gang(script, whole, 2)
         assert gang.join() == [0, 0], gang.output
-    (at_ten,) = whole.of_type("checkpoint")
-    assert (at_ten["step"], at_ten["zero_stage"]) == (10, zero_stage)
     assert sorted(curve(whole)) == list(range(1, NUM_STEPS + 1))
+
+    with trial_of_two(tmp_path / "killed", zero_stage) as killed:
+        killed.react = lambda rank, frame: (
+            kill(killed) if frame["type"] == "validation" and frame["step"] == 23 else None
+        )
+        assert start_gang(script, killed, 2).join() == [-signal.SIGKILL] * 2
+    (at_ten,) = killed.of_type("checkpoint")
+    assert (at_ten["step"], at_ten["zero_stage"]) == (10, zero_stage)
+    assert curve(killed) == {step: loss for step, loss in curve(whole).items() if step <= max(curve(killed))}
 
     with trial_of_two(tmp_path / "resumed", zero_stage, resume_from(at_ten)) as resumed:
         gang = start_gang(script, resumed, 2)
