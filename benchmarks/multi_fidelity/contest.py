@@ -26,6 +26,10 @@ METHODS = (*SEARCHERS, *PEERS)
 KEPT = Path(__file__).parent / "results.json"
 BASELINE = "random"
 
+#: What draws at random is cheap, and has so many times as many seeds: what it comes to is mostly luck.
+MORE_SEEDS = 5
+DRAWING = frozenset(SEARCHERS) - {"bayesian_asha"} | {"ray_asha"}
+
 #: After how many epochs the best loss so far got better, and what it was.
 Improvements = list[tuple[int, float]]
 
@@ -49,8 +53,14 @@ def hold(*, seeds: int, methods: Sequence[str], num_processes: int, write: bool,
     if unknown := set(methods) - set(METHODS):
         raise SystemExit(f"there is no method {', '.join(sorted(unknown))}; there are {', '.join(METHODS)}")
     chosen = [method for method in METHODS if not methods or method in (*methods, BASELINE)]
-    results = {cell: found for cell, found in kept().items() if cell.seed < seeds and cell.method in chosen}
-    cells = [Cell(problem, method, seed) for problem in PROBLEMS for method in chosen for seed in range(seeds)]
+    cells = [
+        Cell(problem, method, seed)
+        for problem in PROBLEMS
+        for method in chosen
+        for seed in range(seeds * (MORE_SEEDS if method in DRAWING else 1))
+    ]
+    wanted = set(cells)
+    results = {cell: found for cell, found in kept().items() if cell in wanted}
     missing = [cell for cell in cells if cell not in results]
     run_all([cell for cell in missing if cell.method == BASELINE], results, num_processes, write=write)
     run_all([cell for cell in missing if cell.method != BASELINE], results, num_processes, write=write)

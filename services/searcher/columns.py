@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from services.searcher.surrogate import Array
 
 Point = list[int | float | None]
+Option = tuple[int, int]  # a categorical axis, and the position of one of its values
 Mask = NDArray[np.bool_]
 
 ABSENT = 0.5
@@ -34,7 +35,7 @@ class Axis:
     low: float
     high: float
     is_int: bool
-    condition: tuple[int, int] | None  # an axis before this one, and the position of its value
+    condition: Option | None  # an axis before this one, and its value
 
     @property
     def columns(self) -> slice:
@@ -85,12 +86,32 @@ class Columns:
         """Return rows moved onto points of the space: whole numbers, one value each, nothing that is not there."""
         return self.encode_places(self.decode_places(rows_MC))
 
-    def random(self, num_rows: int, generator: np.random.Generator) -> Array:
-        """Return rows drawn at random, all values equally likely."""
+    def random(self, num_rows: int, generator: np.random.Generator, option: Option | None = None) -> Array:
+        """Return rows drawn at random, all values equally likely; or only such as have an option."""
         places = generator.random((num_rows, len(self.axes)))
         for number, axis in enumerate(self.axes):
             places[:, number] = _at(axis, places[:, number])
+        while option is not None:  # and what it depends on
+            places[:, option[0]] = option[1]
+            option = self.axes[option[0]].condition
         return self.encode_places(self._conditioned(places))
+
+    def has(self, rows_MC: Array, option: Option) -> Mask:
+        """Say which rows have an option."""
+        there: Mask = self.decode_places(rows_MC)[:, option[0]] == option[1]
+        return there
+
+    def others(self, row_C: Array) -> list[Option]:
+        """Return what could have been chosen instead of what a row has, where something depends on the choice."""
+        choices = {axis.condition[0] for axis in self.axes if axis.condition}
+        places_A = self.decode_places(row_C[None])[0]
+        return [
+            (number, value)
+            for number in sorted(choices)
+            if not np.isnan(places_A[number])
+            for value in range(self.axes[number].num_values)
+            if value != places_A[number]
+        ]
 
     def is_there(self, rows_MC: Array) -> Mask:
         """Return where rows hold numbers that are there."""

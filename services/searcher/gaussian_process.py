@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from services.searcher import skopt_fit
 from services.searcher.acquisition import Acquisition
-from services.searcher.columns import Columns, Point
+from services.searcher.columns import Columns, Option, Point
 from services.searcher.maximise import Landscape, maximise
 from services.searcher.surrogate import Array, Kernel, Posterior, fit, prior
 from services.searcher.warping import Warp, offsets_for, tempered, warp_of
@@ -30,6 +30,7 @@ MAX_FITTED = 160  # fitting grows with the cube
 SKOPT_OBSERVATIONS = 32  # up to so many, scikit-optimize fits
 NUM_SAMPLES = 16  # of what pending trials may come to
 MAX_FITS = 64  # kept
+ELSEWHERE = 0.3  # the share of suggestions that have another option than the best point
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +62,28 @@ def _suggest(request: dict[str, Any]) -> dict[str, Any]:
     costs = np.array(tempered(request["costs"]))
     warp = warp_of(costs, found.offset)
     generator = np.random.default_rng(request["seed"])
-    landscape = Landscape(columns=columns, fixed=fixed)
     normals = generator.standard_normal((len(waiting), NUM_SAMPLES if len(waiting) else 1))
     posterior = Posterior(found.kernel, told, warp(costs), waiting, normals)
     known = np.vstack([points, pending])
-    means = posterior.predict(landscape.extended(known))[0]
-    acquisition = Acquisition(request["acquisition_function"], posterior, means.min(0))
+    means = posterior.predict(Landscape(columns=columns, fixed=fixed).extended(known))[0]
+    stretch = 0.0 if found.offset is None else warp.deviation
+    acquisition = Acquisition(request["acquisition_function"], posterior, means.min(0), stretch=stretch)
     best_first = np.argsort(means.mean(1), kind="stable")
+    option = _elsewhere(columns, known[best_first[0]], generator)
+    landscape = Landscape(columns=columns, fixed=fixed, option=option)
     point, value = maximise(acquisition, landscape, known, known[best_first], generator)
     return _reply(point, value, posterior, warp, landscape)
+
+
+def _elsewhere(columns: Columns, best: Array, generator: np.random.Generator) -> Option | None:
+    """Return, for a share of the suggestions, another option than the best point has.
+
+    What belongs to an option was seen only where that was chosen. A few unlucky trials of it would be all there ever is.
+    """
+    others = columns.others(best)
+    if not others or generator.random() >= ELSEWHERE:
+        return None
+    return others[int(generator.integers(len(others)))]
 
 
 def _reply(point: Point, value: float, posterior: Posterior, warp: Warp, landscape: Landscape) -> dict[str, Any]:

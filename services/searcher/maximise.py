@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from services.searcher.acquisition import Acquisition
-from services.searcher.columns import Columns, Point
+from services.searcher.columns import Columns, Option, Point
 from services.searcher.surrogate import Array
 
 MAX_CELLS = 400_000  # of the covariances between candidates and points of the model
@@ -26,14 +26,22 @@ SAME = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Landscape:
-    """What is searched: the columns of the space, and those that are the same for every candidate, behind them."""
+    """What is searched: the columns of the space, and those that are the same for every candidate, behind them.
+
+    With an `option`, only points that have it are looked at.
+    """
 
     columns: Columns
     fixed: Array
+    option: Option | None = None
 
     def extended(self, rows: Array) -> Array:
         """Return rows of the space with the fixed columns behind them."""
         return np.hstack([rows, np.tile(self.fixed, (len(rows), 1))])
+
+    def admitted(self, rows: Array) -> Array:
+        """Return those of some rows that have the option."""
+        return rows if self.option is None or not len(rows) else rows[self.columns.has(rows, self.option)]
 
 
 def maximise(
@@ -45,8 +53,10 @@ def maximise(
     """
     columns = landscape.columns
     num_random = min(MAX_CANDIDATES, max(MIN_CANDIDATES, MAX_CELLS // max(1, len(known))))
-    near = _neighbours(columns, incumbents[:NUM_INCUMBENTS], num_random // 2, generator)
-    candidates = np.vstack([columns.random(num_random - len(near), generator), near])
+    near = np.empty((0, columns.width))
+    if len(incumbents := landscape.admitted(incumbents)):
+        near = landscape.admitted(_neighbours(columns, incumbents[:NUM_INCUMBENTS], num_random // 2, generator))
+    candidates = np.vstack([columns.random(num_random - len(near), generator, landscape.option), near])
     values = acquisition(landscape.extended(candidates))
     starts = candidates[_distinct_best(candidates, values, NUM_CLIMBS)]
     climbed = columns.snap(_climb(acquisition, landscape, starts))
@@ -130,7 +140,7 @@ def _improve(
 ) -> tuple[Array, float]:
     """Change one axis at a time, as long as that is an improvement."""
     for _ in range(MAX_ROUNDS):
-        changed = landscape.columns.changes(row)
+        changed = landscape.admitted(landscape.columns.changes(row))
         changed = _unknown(changed, known) if len(changed) else changed
         if not len(changed):
             break

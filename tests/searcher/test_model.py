@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import qmc
 
 from services.searcher import gaussian_process, skopt_fit
-from services.searcher.acquisition import Acquisition, log_hope
+from services.searcher.acquisition import Acquisition, log_hope, log_hope_of_exponential
 from services.searcher.columns import Columns
 from services.searcher.gaussian_process import suggest
 from services.searcher.method import Proposal, Result
@@ -61,13 +61,13 @@ def test_the_evidence_has_the_gradient_that_it_says() -> None:
 
 
 @pytest.mark.parametrize("num_pending", [0, 4])
-@pytest.mark.parametrize("name", ["EI", "PI", "LCB"])
-def test_acquisition_functions_have_the_gradient_that_they_say(name: str, num_pending: int) -> None:
+@pytest.mark.parametrize(("name", "stretch"), [("EI", 0.0), ("EI", 0.7), ("PI", 0.0), ("LCB", 0.0)])
+def test_acquisition_functions_have_the_gradient_that_they_say(name: str, stretch: float, num_pending: int) -> None:
     points, costs = smooth(15)
     kernel, _ = fit(points, costs, [prior(3)[0]])
     normals = np.random.default_rng(1).standard_normal((num_pending, 8 if num_pending else 1))
     posterior = Posterior(kernel, points, costs, np.random.default_rng(2).random((num_pending, 3)), normals)
-    acquisition = Acquisition(name, posterior, posterior.predict(points)[0].min(0))
+    acquisition = Acquisition(name, posterior, posterior.predict(points)[0].min(0), stretch=stretch)
     at = np.array([0.31, 0.72, 0.55])
     gradient = acquisition.with_gradient(at[None])[1][0]
     assert gradient == pytest.approx(slope(lambda one: acquisition(one[None])[0], at), rel=2e-2, abs=1e-3)
@@ -80,6 +80,59 @@ def test_hope_is_told_however_small() -> None:
     assert (np.diff(hope) < 0).all()
     assert hope[1] == pytest.approx(np.log(1 / np.sqrt(2 * np.pi)))
     assert hope[2] == pytest.approx(hope[3], abs=2e-2)
+
+
+def test_hope_on_a_logarithmic_scale_is_that_of_costs() -> None:
+    deviations, stretch = np.array([0.5, 0.2, 3.0, 1e-5]), 0.8
+    for score in (-1e4, -30.0, -3.0, 0.3, 4.9, 5.1, 12.0):
+        hope, by_mean, by_deviation = log_hope_of_exponential(np.full(4, score), deviations, stretch)
+        assert np.isfinite([hope, by_mean, by_deviation]).all()
+        assert (by_mean < 0).all()
+        if abs(score) < 10:
+            assert np.exp(hope[:3]) == pytest.approx(_hope_by_quadrature(score, deviations[:3], stretch), rel=1e-4)
+    far = [log_hope_of_exponential(np.array([score]), np.array([0.1]), stretch)[0][0] for score in (4.999, 5.001)]
+    assert far[0] == pytest.approx(far[1], abs=1e-3)
+
+
+def _hope_by_quadrature(score: float, deviations: Any, stretch: float) -> Any:
+    """The mean of max(0, 1 - exp(stretch * y)), of which y has its mean `score` deviations below 0."""
+    normal = np.linspace(-12, 12, 2_000_001)[:, None]
+    worth = np.maximum(0.0, 1 - np.exp(stretch * deviations * (normal - score)))
+    return np.trapezoid(worth * np.exp(-0.5 * normal**2) / np.sqrt(2 * np.pi), normal, axis=0)
+
+
+def test_some_suggestions_try_another_option_than_the_best_has() -> None:
+    question = experiment_with_one_good_option()
+    tried = [suggest({**question, "seed": seed})["point"][0] for seed in range(40)]
+    assert 3 <= sum(option != 0 for option in tried) <= 25  # three tenths, and what the model itself is curious about
+
+
+def experiment_with_one_good_option() -> dict[str, Any]:
+    """A question about a choice of two, of which the second looked far worse, whenever it was tried."""
+    number = "{type: double, minval: 0, maxval: 1}"
+    space = f"{{o: {{type: choice, options: {{a: {{x: {number}}}, b: {{y: {number}}}}}}}}}"
+    text = f"entrypoint: x\nsearcher: {{metric: loss, name: bayesian, max_trials: 99}}\nhyperparameters: {space}"
+    results = [
+        Result(index=n, hyperparameters={"o": {"name": "a", "x": n / 12}}, cost=(n / 12 - 0.6) ** 2) for n in range(12)
+    ] + [Result(index=12 + n, hyperparameters={"o": {"name": "b", "y": n / 12}}, cost=1.0 + n / 12) for n in range(4)]
+    outcome = method_of(parse_experiment(text).with_seed(1)).propose(99, results, [])
+    assert not isinstance(outcome, Proposal)
+    return outcome.request
+
+
+@given(seed=st.integers(0, 1000))
+def test_random_rows_may_be_held_to_an_option(seed: int) -> None:
+    outcome = method_of(experiment("bayesian, max_trials: 99, initial_trials: 1")).propose(
+        9, [Result(index=1, hyperparameters=first_point(), cost=1.0)], []
+    )
+    assert not isinstance(outcome, Proposal)
+    columns, generator = Columns(outcome.request["axes"]), np.random.default_rng(seed)
+    row = columns.random(1, generator)[0]
+    for option in columns.others(row):
+        assert not columns.has(row[None], option).any()
+        rows = columns.random(5, generator, option)
+        assert columns.has(rows, option).all()
+        assert columns.snap(rows) == pytest.approx(rows)
 
 
 def test_predictions_pass_through_costs_without_noise_and_are_unsure_far_away() -> None:
