@@ -78,7 +78,7 @@ def _suggest(request: dict[str, Any]) -> dict[str, Any]:
 def _elsewhere(columns: Columns, best: Array, generator: np.random.Generator) -> Option | None:
     """Return, for a share of the suggestions, another option than the best point has.
 
-    What belongs to an option was seen only where that was chosen. A few unlucky trials of it would be all there ever is.
+    What belongs to an option was seen only where that was chosen. A few unlucky trials of it would be all there is.
     """
     others = columns.others(best)
     if not others or generator.random() >= ELSEWHERE:
