@@ -95,17 +95,21 @@ def text(found: Preview) -> str:
     lines = []
     for number, (plan, counts) in enumerate(found.brackets, start=1):
         slots = f"{plan.num_concurrent} at a time"
-        lines.append(f"bracket {number} of {len(found.brackets)}: {plan.num_trials:,} trials, {slots}")
+        lines.append(f"bracket {number} of {len(found.brackets)}: {_trials(plan.num_trials)}, {slots}")
         for units, count in zip(plan.units, counts, strict=True):
             bar = "█" * max(1 if count else 0, round(BAR_WIDTH * count / max(1, plan.num_trials)))
             length = f"{units:,} units" if units else "as long as the script trains"
-            lines.append(f"  {length:>16}  {bar:<{BAR_WIDTH}}  {count:,} trials")
+            lines.append(f"  {length:>16}  {bar:<{BAR_WIDTH}}  {_trials(count)}")
     ends = [trial.end for trial in found.trials]
     told = ", ".join(f"{ends.count(end):,} {end}" for end in ("completed", "stopped", "exited") if end in ends)
-    lines.append(f"{len(found.trials):,} trials: {told}")
+    lines.append(f"{_trials(len(found.trials))}: {told}")
     if found.total_units is not None:
         lines.append(f"{found.total_units:,} units of training in all")
     return "\n".join(lines)
+
+
+def _trials(count: int) -> str:
+    return f"{count:,} trial{'s' * (count != 1)}"
 
 
 if __name__ == "__main__":

@@ -60,7 +60,9 @@ class Script:
         if self.trials is None:
             return None
         if index > len(self.trials):
-            raise Rejected(f"the metrics file has {len(self.trials)} trials, but the search needs trial {index} too")
+            raise Rejected(
+                f"the metrics file ends with trial {len(self.trials)}, but the search needs trial {index} too"
+            )
         return self.trials[index - 1]
 
     def _metric(self, index: int, trial: Scripted, units: int) -> float:

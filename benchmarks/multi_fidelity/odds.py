@@ -1,0 +1,61 @@
+"""What rungs can do with a problem at all: how many of the configurations that are good in the end look good at a rung.
+
+Configurations are drawn at random. A good one is as good as random search is in the end, at some epoch. It passes a
+rung if it is among the best fourth of those that came there, and nobody judges too early: the best that asynchronous
+halving can hope for.
+"""
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from benchmarks.multi_fidelity.problems import PROBLEMS, curve
+from benchmarks.multi_fidelity.space import NUM_EPOCHS
+
+NUM_DRAWN = 4_000
+RUNGS = (3, 12)
+KEPT = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Odds:
+    """Of a problem: the share of good configurations; of these, the share that passes the first rung, and both; how
+    losses at the first rung and in the end correlate by rank, in all and among the fifth that is best in the end."""
+
+    good: float
+    pass_first: float
+    pass_both: float
+    correlation: float
+    correlation_of_best: float
+
+    def sentence(self) -> str:
+        """Return it in words."""
+        return (
+            f"Of configurations drawn at random, {self.good:.2%} are as good as that. {self.pass_first:.0%} of these "
+            f"are among the best fourth at the first rung, and {self.pass_both:.0%} at both. Losses after {RUNGS[0]} and "
+            f"{NUM_EPOCHS} epochs correlate by rank with {self.correlation:.2f}; among the fifth that is best in the "
+            f"end, with {self.correlation_of_best:.2f}."
+        )
+
+
+def odds(problem: str, target: float) -> Odds:
+    """Return the odds of a problem; `target` is what random search comes to."""
+    drawn = random.Random(1)
+    curves = [
+        curve(problem, {n: drawn.random() if size is None else drawn.randrange(size) for n, size in axes.items()})
+        for axes in [PROBLEMS[problem]] * NUM_DRAWN
+    ]
+    first, second, last = (np.array([one(epochs) for one in curves]) for epochs in (*RUNGS, NUM_EPOCHS))
+    good = np.array([min(map(one, range(1, NUM_EPOCHS + 1))) <= target for one in curves])
+    goes_on = first <= np.quantile(first, KEPT)
+    goes_far = goes_on & (second <= np.quantile(second[goes_on], KEPT))
+    best = last <= np.quantile(last, 0.2)
+    return Odds(
+        good=float(good.mean()),
+        pass_first=float(goes_on[good].mean()),
+        pass_both=float(goes_far[good].mean()),
+        correlation=float(spearmanr(first, last).statistic),
+        correlation_of_best=float(spearmanr(first[best], last[best]).statistic),
+    )
