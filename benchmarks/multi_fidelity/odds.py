@@ -34,9 +34,9 @@ class Odds:
         """Return it in words."""
         return (
             f"Of configurations drawn at random, {self.good:.2%} are as good as that. {self.pass_first:.0%} of these "
-            f"are among the best fourth at the first rung, and {self.pass_both:.0%} at both. Losses after {RUNGS[0]} and "
-            f"{NUM_EPOCHS} epochs correlate by rank with {self.correlation:.2f}; among the fifth that is best in the "
-            f"end, with {self.correlation_of_best:.2f}."
+            f"are among the best fourth at the first rung, and {self.pass_both:.0%} at both. Losses after {RUNGS[0]} "
+            f"and {NUM_EPOCHS} epochs correlate by rank with {self.correlation:.2f}; among the fifth that is best in "
+            f"the end, with {self.correlation_of_best:.2f}."
         )
 
 
