@@ -75,9 +75,9 @@ def test_secrets_are_rotated(deployment: Deployment) -> None:
     before = deployment.admin_token()
     rotate = ("python", "-P", "-m", "trainmaster.compose", "rotate")
     deployment.compose("run", "--rm", "prepare", *rotate, "nats", "s3", "admin", "certificates", "postgres")
-    deployment.compose("rm", "--stop", "--force", "postgres", "gateway", "tracker")
+    deployment.compose("down")
     deployment.engine.docker("volume", "rm", f"{deployment.project}_postgres")
-    deployment.compose("up", "--detach", "--no-build", "--force-recreate", "--scale", f"agent={NUM_AGENTS}")
+    up(deployment)
     note("rotated: until all are healthy", deployment.wait_healthy(num_agents=NUM_AGENTS))
     assert deployment.admin_token() != before
     with client(deployment) as platform:
