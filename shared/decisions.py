@@ -11,6 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
@@ -19,18 +20,21 @@ import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from shared import instruments, log, runtime, subjects
+from shared import instruments, log, runtime, subjects, tracing
 from shared.codec import Envelope, Undecodable
 from shared.errors import Conflict, Unavailable
-from shared.events import Event, LeaderElected
+from shared.events import Event, ExperimentCompleted, ExperimentFailed, ExperimentStopped, LeaderElected
 from shared.ids import new_incarnation
 from shared.leadership import Leadership
 from shared.log import Follower, Message, Recorded
 from shared.snapshots import Snapshots
+from shared.tracing import Kind
 
 StateT = TypeVar("StateT")
 
 RETRY_S = 0.2
+MAX_TRACES = 10_000  # of experiments that are not over
+ENDS = (ExperimentCompleted, ExperimentFailed, ExperimentStopped)
 SNAPSHOT_EVENTS = 10_000  # folded since the last snapshot; folding as many again takes a fraction of a second
 
 _FOLDED = instruments.FOLDED.labels(subjects.EVENTS)
@@ -81,6 +85,7 @@ class Memory(msgspec.Struct, Generic[StateT], kw_only=True):
     state: StateT
     leader: LeaderElected | None = None
     last: int = 0  # the sequence of our service's last event
+    traces: dict[str, str] = {}  # by correlation: the trace in which it was asked for
 
 
 class DecisionLoop(Generic[StateT]):
@@ -206,6 +211,13 @@ class DecisionLoop(Generic[StateT]):
         if isinstance(recorded.event, LeaderElected):
             self._leadership.evolve(recorded)
             self._leader_heard_at = time.monotonic()
+        envelope, traces = recorded.envelope, self._memory.traces
+        if envelope.traceparent is not None:
+            traces.setdefault(envelope.correlation, envelope.traceparent)
+        if isinstance(recorded.event, ENDS):
+            traces.pop(envelope.correlation, None)
+        elif len(traces) > MAX_TRACES:
+            del traces[next(iter(traces))]
         self._evolve(self._memory.state, recorded)
 
     async def _append(self, decisions: list[Decision], now: datetime) -> None:
@@ -227,12 +239,14 @@ class DecisionLoop(Generic[StateT]):
             self._memory.last = self._settled = seq
 
     def _envelope(self, decision: Decision, position: int, now: datetime) -> Envelope:
-        return log.envelope_of(
-            decision.event,
-            writer=self._writer,
-            actor=self._writer,
-            correlation=decision.correlation,
-            causes=decision.causes,
-            position=position,
-            time=now,
-        )
+        parent = self._memory.traces.get(decision.correlation)
+        with tracing.span(type(decision.event).__name__, parent, Kind.PRODUCER) if parent else nullcontext():
+            return log.envelope_of(
+                decision.event,
+                writer=self._writer,
+                actor=self._writer,
+                correlation=decision.correlation,
+                causes=decision.causes,
+                position=position,
+                time=now,
+            )

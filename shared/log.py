@@ -28,7 +28,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RawStreamMsg
 
-from shared import codec, instruments, subjects
+from shared import codec, instruments, subjects, tracing
 from shared.broker import raise_if_cancelled
 from shared.codec import Envelope, Undecodable
 from shared.errors import Conflict, TooLarge, Unavailable
@@ -82,7 +82,10 @@ def envelope_of(
     time: datetime | None = None,
     traceparent: str | None = None,
 ) -> Envelope:
-    """Wrap an event that is about to be appended: gives it its id, and its time unless it was decided at one."""
+    """Wrap an event that is about to be appended: gives it its id, and its time unless it was decided at one.
+
+    It belongs to the trace that is current, unless another is named.
+    """
     return Envelope(
         id=uuid.uuid4().hex,
         writer=writer,
@@ -93,7 +96,7 @@ def envelope_of(
         position=position,
         name=type(event).__name__,
         version=event.version,
-        traceparent=traceparent,
+        traceparent=traceparent or tracing.current.get(),
         event=event,
     )
 

@@ -14,6 +14,7 @@ from typing import Any
 import nats.errors
 from nats.aio.client import Client
 
+from shared import tracing
 from shared.broker import raise_if_cancelled
 
 HEARTBEAT_S = 1.0
@@ -50,7 +51,7 @@ def run_service(service: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 async def _until_signal(service: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    task = asyncio.ensure_future(service())
+    task = asyncio.ensure_future(_traced(service))
     stopping = False
 
     def stop() -> None:
@@ -68,6 +69,11 @@ async def _until_signal(service: Callable[[], Coroutine[Any, Any, None]]) -> Non
     except asyncio.CancelledError:
         if not stopping:
             raise
+
+
+async def _traced(service: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async with tracing.exporting():
+        await service()
 
 
 async def beat(client: Client, subject: str, facts: Callable[[], dict[str, Any]]) -> None:

@@ -5,6 +5,7 @@ import json
 import logging
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from nats.aio.client import Client
 
 from services.gateway import conditional, guard, idempotency, instruments, openapi, page, past, problems, sse
@@ -17,7 +18,7 @@ from services.gateway.pulse import Pulse
 from services.gateway.routes import ROUTES
 from services.gateway.routes.exports import EXPORTS, MAX_EXPORTS
 from services.gateway.settings import Settings
-from shared import broker, postgres, runtime, subjects
+from shared import broker, postgres, runtime, subjects, tracing
 from shared.errors import Unavailable
 from shared.exposition import Exposition
 from shared.objectstore import ObjectStore
@@ -37,7 +38,7 @@ def make_app(
     own = guard.own_names(host, published)
     known = access.authenticate(parts.access, Pace(requests_per_s))
     app = web.Application(
-        middlewares=[instruments.measure, conditional.compress, problems.problems, guard.guard(own), known]
+        middlewares=[instruments.measure, traced, conditional.compress, problems.problems, guard.guard(own), known]
     )
     app[PARTS] = parts
     app[sse.STREAMS] = set()
@@ -54,6 +55,18 @@ def make_app(
     app.on_response_prepare.extend([guard.add_headers, problems.note_begun])
     app.on_shutdown.append(sse.close_all)
     return app
+
+
+@web.middleware
+async def traced(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Make a request part of the trace that it names; of a new one, if it changes something and spans are collected."""
+    parent = tracing.parse(request.headers.get("traceparent"))
+    if parent is None and request.method in guard.SAFE_METHODS:
+        return await handler(request)
+    resource = request.match_info.route.resource
+    name = f"{request.method} {resource.canonical if resource else 'none'}"
+    with tracing.span(name[:200], parent, tracing.Kind.SERVER):
+        return await handler(request)
 
 
 async def serve(settings: Settings) -> None:

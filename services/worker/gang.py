@@ -20,8 +20,10 @@ from services.worker.share import Share
 from services.worker.state import Allocation, Rendezvous
 from services.worker.unfinished import Notes
 from services.worker.uploads import Uploads
+from shared import tracing
 from shared.broker import raise_if_cancelled
 from shared.events import Event, GangMemberExited, Outcome, RendezvousOpened, TrialExited, TrialPreempted
+from shared.tracing import Kind
 
 LOG_DRAIN_S = 15.0
 LEAVING = "this agent is leaving"
@@ -59,6 +61,12 @@ class Gang:
 
     async def run(self) -> None:
         """Run to the last event. What goes wrong on the way ends this trial, not the agent."""
+        allocation = self._allocation
+        about = {"trial": allocation.trial_id, "allocation": allocation.allocation_id}
+        with tracing.span("run a trial", allocation.traceparent, Kind.CONSUMER, about):
+            await self._run()
+
+    async def _run(self) -> None:
         try:
             ending = await self._attempt()
             if self._host and ending.outcome is not Outcome.COMPLETED:

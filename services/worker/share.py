@@ -24,6 +24,7 @@ from services.worker.stalls import DUMP_S, Watch, verdict
 from services.worker.state import Allocation, Checkpoint, Rendezvous
 from services.worker.trial_socket import TrialSocket, socket_path
 from services.worker.uploads import Uploads
+from shared import tracing
 from shared.events import CheckpointRefused, FailureCause, TrialStarted
 
 #: For storing what ranks wrote before one of them failed, or up to the end of the time that a stop left them. After a
@@ -172,6 +173,7 @@ class Share:
         output: tuple[int, int],
     ) -> Process:
         identity = {
+            **tracing.variables(),
             "TM_SOCKET": str(socket),
             "TM_TRIAL_ID": self._allocation.trial_id,
             "TM_EXPERIMENT_ID": self._allocation.experiment_id,

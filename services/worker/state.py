@@ -154,6 +154,7 @@ class Allocation:
     preemption: Preemption | None = None
     exits: tuple[MemberExit, ...] = ()
     shards: tuple[Shard, ...] = ()
+    traceparent: str | None = None  # of the trace that led to it
 
     @property
     def chief(self) -> AgentId:
@@ -200,6 +201,8 @@ def evolve(state: State, recorded: Recorded) -> None:
     """Fold one event into the state."""
     assert recorded.event is not None
     _fold(recorded.event, recorded.seq, state)
+    if isinstance(recorded.event, GPUAllocated) and recorded.envelope.traceparent is not None:
+        _update(state, recorded.event.allocation_id, traceparent=recorded.envelope.traceparent)
 
 
 @singledispatch
