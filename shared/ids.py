@@ -22,6 +22,7 @@ UserId = NewType("UserId", str)
 TokenId = NewType("TokenId", str)
 WorkspaceId = NewType("WorkspaceId", str)
 ProjectId = NewType("ProjectId", str)
+WebhookId = NewType("WebhookId", str)
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base 32: no i, l, o, u
 _HASHED = "w-"  # no workspace that is called so itself has its name for its id
@@ -42,6 +43,11 @@ def new_incarnation() -> str:
 def new_token_id() -> TokenId:
     """Return the public part of a token."""
     return TokenId(secrets.token_hex(6))
+
+
+def new_webhook_id() -> WebhookId:
+    """Return a random id of a webhook."""
+    return WebhookId(f"wh{secrets.token_hex(5)}")
 
 
 def trial_id(experiment_id: ExperimentId, index: int) -> TrialId:

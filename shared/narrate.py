@@ -77,6 +77,10 @@ from shared.events import (
     UserCreated,
     UserDisabled,
     UserEnabled,
+    WebhookCreated,
+    WebhookDeleted,
+    WebhookDied,
+    WebhookReplayed,
     WorkspaceArchived,
     WorkspaceCreated,
     WorkspaceUnarchived,
@@ -493,6 +497,27 @@ def _(event: TokenIssued) -> str:
 @sentence.register
 def _(event: TokenRevoked) -> str:
     return f"token {event.token_id} of user {event.user_id} was revoked"
+
+
+@sentence.register
+def _(event: WebhookCreated) -> str:
+    what = ", ".join(event.events) or "every event"
+    return f"webhook {event.webhook_id} posts {what} to {event.url}"
+
+
+@sentence.register
+def _(event: WebhookDeleted) -> str:
+    return f"webhook {event.webhook_id} was deleted"
+
+
+@sentence.register
+def _(event: WebhookDied) -> str:
+    return f"webhook {event.webhook_id} died at event {event.seq} after {event.attempts} attempts: {event.reason}"
+
+
+@sentence.register
+def _(event: WebhookReplayed) -> str:
+    return f"webhook {event.webhook_id} posts again from event {event.from_seq} on"
 
 
 def _where(workspace: str | None) -> str:

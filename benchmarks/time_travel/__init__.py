@@ -34,6 +34,7 @@ from services.gateway.api import Parts
 from services.gateway.app import make_app
 from services.gateway.position import Position
 from services.gateway.pulse import Pulse
+from services.gateway.webhooks.sender import Webhooks
 from services.tracker.fold_events import EventFold
 from services.tracker.service import Projection
 from shared import broker, codec, postgres, subjects
@@ -164,8 +165,9 @@ async def _gateway(client: Client, postgres_url: str) -> AsyncIterator[aiohttp.C
         known = Access(client, token)
         hearing = asyncio.create_task(position.run(postgres_url))
         parts = Parts(
-            client=client, database=database, past=before, store=store, position=position, pulse=Pulse(), access=known
-        )
+            client=client, database=database, past=before, store=store, position=position, pulse=Pulse(), access=known,
+            webhooks=Webhooks(client, known.secrets, ()),
+        )  # fmt: skip
         runner, port = web.AppRunner(make_app(parts, "127.0.0.1"), access_log=None), free_port()
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()

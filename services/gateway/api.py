@@ -23,6 +23,7 @@ from services.gateway.position import Position
 from services.gateway.problems import not_found
 from services.gateway.pulse import Pulse
 from services.gateway.views import View
+from services.gateway.webhooks.sender import Webhooks
 from shared import ids
 from shared.errors import Problem, Rejected
 from shared.objectstore import ObjectStore
@@ -52,6 +53,7 @@ class Parts:
     position: Position
     pulse: Pulse
     access: Access
+    webhooks: Webhooks
     hosts: Hosts | None = None  # that may join as agents
 
 

@@ -18,6 +18,7 @@ from services.gateway.pulse import Pulse
 from services.gateway.routes import ROUTES
 from services.gateway.routes.exports import EXPORTS, MAX_EXPORTS
 from services.gateway.settings import Settings
+from services.gateway.webhooks.sender import Webhooks
 from shared import broker, postgres, runtime, subjects, tracing
 from shared.errors import Unavailable
 from shared.exposition import Exposition
@@ -83,6 +84,8 @@ async def serve(settings: Settings) -> None:
         known = access.Access(client, settings.admin_token)
         await pulse.listen(client)
         tasks.create_task(known.run(), name="follow the users")
+        webhooks = Webhooks(client, known.secrets, settings.webhook_networks)
+        tasks.create_task(webhooks.run(), name="post to webhooks")
         tasks.create_task(position.run(settings.postgres_url), name="hear the tracker")
         tasks.create_task(_ensure_bucket(store), name="ensure the bucket")
         tasks.create_task(Collector(client, database, store, position).run(), name="collect checkpoints")
@@ -96,6 +99,7 @@ async def serve(settings: Settings) -> None:
             position=position,
             pulse=pulse,
             access=known,
+            webhooks=webhooks,
             hosts=settings.hosts,
         )
         app = make_app(parts, settings.host, settings.names, requests_per_s=settings.requests_per_s)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.gateway.joining import Hosts
+from services.gateway.webhooks.target import Network, networks
 from shared import settings
 from shared.settings import S3Settings
 
@@ -16,7 +17,8 @@ MAX_RATE = 1_000_000
 class Settings:
     """Where the servers are, where to listen (TM_GATEWAY_HOST, _PORT), and the host names that lead here (_NAMES);
     TM_ADMIN_TOKEN opens everything; TM_HOSTS_FILE has what agents on other machines are told; TM_GATEWAY_RATE is how
-    many requests a second one token may make."""
+    many requests a second one token may make; TM_WEBHOOK_NETWORKS is where webhooks may post besides public
+    addresses."""
 
     nats_url: str
     postgres_url: str
@@ -27,6 +29,7 @@ class Settings:
     names: frozenset[str] = frozenset()
     hosts: Hosts | None = None
     requests_per_s: float = 1000.0
+    webhook_networks: tuple[Network, ...] = ()
 
     @classmethod
     def from_environment(cls) -> "Settings":
@@ -43,6 +46,7 @@ class Settings:
             host=os.environ.get("TM_GATEWAY_HOST", "127.0.0.1"),
             port=int(port),
             requests_per_s=_rate(),
+            webhook_networks=_networks(os.environ.get("TM_WEBHOOK_NETWORKS", "")),
             names=frozenset(os.environ.get("TM_GATEWAY_NAMES", "").lower().replace(",", " ").split()),
             hosts=Hosts.read(Path(hosts)) if hosts else None,
         )
@@ -53,6 +57,13 @@ def _rate() -> float:
     if not text.isdecimal() or not 1 <= int(text) <= MAX_RATE:
         raise SystemExit(f"TM_GATEWAY_RATE is {text!r}; it must be 1 to {MAX_RATE:,} requests a second")
     return float(text)
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    try:
+        return networks(text)
+    except ValueError as error:
+        raise SystemExit(f"TM_WEBHOOK_NETWORKS is {text!r}; write networks such as 10.1.0.0/16: {error}") from error
 
 
 def _admin_token() -> str:

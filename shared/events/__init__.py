@@ -94,6 +94,7 @@ from shared.events.user import (
     UserEnabled,
     UserEvent,
 )
+from shared.events.webhook import WebhookCreated, WebhookDeleted, WebhookDied, WebhookEvent, WebhookReplayed
 from shared.events.workspace import (
     ProjectArchived,
     ProjectCreated,
@@ -179,6 +180,10 @@ CATALOGUE: dict[str, type[Event]] = {
         ProjectCreated,
         ProjectArchived,
         ProjectUnarchived,
+        WebhookCreated,
+        WebhookDeleted,
+        WebhookDied,
+        WebhookReplayed,
     )
 }
 
@@ -283,6 +288,11 @@ __all__ = [
     "UserDisabled",
     "UserEnabled",
     "UserEvent",
+    "WebhookCreated",
+    "WebhookDeleted",
+    "WebhookDied",
+    "WebhookEvent",
+    "WebhookReplayed",
     "WorkspaceArchived",
     "WorkspaceCreated",
     "WorkspaceEvent",

@@ -24,6 +24,7 @@ from services.gateway.openapi import document
 from services.gateway.position import Position
 from services.gateway.pulse import Pulse
 from services.gateway.routes import ROUTES
+from services.gateway.webhooks.sender import Webhooks
 from shared import broker, postgres
 from shared.events import CheckpointFile
 from shared.ids import ExperimentId
@@ -231,8 +232,9 @@ async def test_a_client_that_does_not_read_is_dropped(
             await story.tell(log, [story.exited(index, error="x" * 500_000)])
         known, store = Access(log, ADMIN_TOKEN), ObjectStore(s3)
         parts = Parts(
-            client=log, database=database, past=database, store=store, position=Position(), pulse=Pulse(), access=known
-        )
+            client=log, database=database, past=database, store=store, position=Position(), pulse=Pulse(), access=known,
+            webhooks=Webhooks(log, known.secrets, ()),
+        )  # fmt: skip
         app = make_app(parts, "127.0.0.1")
         runner, port = web.AppRunner(app, access_log=None), free_port()
         await runner.setup()

@@ -17,6 +17,7 @@ from tests.tracker import story
 AT = At(7, datetime(2026, 1, 1, tzinfo=UTC))
 ACCESS = {"UserCreated", "UserDisabled", "UserEnabled", "PasswordChanged", "RoleGranted", "RoleRevoked"}
 ACCESS |= {"TokenIssued", "TokenRevoked", "AgentInvited", "AgentAdmitted"}  # the gateway's to know
+ACCESS |= {"WebhookCreated", "WebhookDeleted", "WebhookDied", "WebhookReplayed"}  # it posts them itself
 NOT_SHOWN = ACCESS | {
     "AgentLeaving",
     "AuditSealed",

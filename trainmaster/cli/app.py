@@ -59,6 +59,7 @@ COMMANDS = {
     "user": ("users", "Manage users and their roles"),
     "token": ("users", "Manage tokens of programs"),
     "completion": ("completion", "Print what makes a shell complete tm's commands"),
+    "webhook": ("webhooks", "Have what happens posted to addresses, signed"),
     "rebuild": ("rebuild", "Fold the read model again from the log"),
     "check": ("testing", "Check format, lint, types and import rules"),
     "test": ("testing", "Run the checks and all tests"),

@@ -36,6 +36,7 @@ from trainmaster.client.shapes import (
     Why,
 )
 from trainmaster.client.upload import Upload
+from trainmaster.client.webhooks import Webhooks
 
 TIMEOUT_S = 30.0
 STREAM_SILENCE_S = 30.0  # the server says at least every 10 s that it is there
@@ -72,6 +73,7 @@ class Client:
         self._http = httpx.Client(base_url=f"{self.url}/api/v1", timeout=TIMEOUT_S, headers=headers)
         self.access = Access(self._json)
         self.filing = Filing(self._json, self._pages)
+        self.webhooks = Webhooks(self._json)
 
     def __enter__(self) -> Self:
         return self

@@ -328,6 +328,25 @@ class LogItem(TypedDict):
     text: str
 
 
+class Webhook(TypedDict):
+    """Where events are posted; `state` is ALIVE or DEAD, with the event that could not be posted and the reason."""
+
+    id: str
+    url: str
+    events: list[str]
+    created_at: str
+    state: str
+    failed_seq: int | None
+    reason: str | None
+
+
+class NewWebhook(TypedDict):
+    """A webhook, and what its messages are signed with."""
+
+    webhook: Webhook
+    secret: str
+
+
 class ServiceStatus(TypedDict):
     """What a process last said of itself."""
 

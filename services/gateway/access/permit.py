@@ -54,6 +54,7 @@ RULES = {
     "status": Rule(scope=Scope.SOMEWHERE),
     "schema": Rule(scope=Scope.SOMEWHERE),
     "session": Rule(scope=Scope.SELF),
+    "webhooks": Rule(scope=Scope.EVERYWHERE, look=Role.ADMIN, change=Role.ADMIN),  # they see all workspaces
     "join": Rule(scope=Scope.SELF),  # who has a token
     "tokens": Rule(scope=Scope.SELF),
     "users": Rule(scope=Scope.EVERYWHERE, look=Role.ADMIN, change=Role.ADMIN),

@@ -16,7 +16,7 @@ from nats.js.errors import KeyNotFoundError
 from nats.js.kv import KeyValue
 
 from shared.errors import Unavailable
-from shared.ids import AgentId, TokenId, UserId
+from shared.ids import AgentId, TokenId, UserId, WebhookId
 from shared.subjects import SECRETS
 
 PREFIX = "tm"  # of a token, so that scanners of code can find one that leaked
@@ -89,6 +89,31 @@ class Secrets:
         async with self._hashing:
             fits = await asyncio.to_thread(_verify, stored.decode() if stored else _NOBODY, password)
         return fits and stored is not None
+
+    async def set_webhook_secret(self, webhook_id: WebhookId, secret: str) -> None:
+        """Keep what a webhook's messages are signed with: in clear, for signing needs it."""
+        await self._put(f"webhook.{webhook_id}", secret.encode())
+
+    async def webhook_secret(self, webhook_id: WebhookId) -> str | None:
+        """Return what a webhook's messages are signed with."""
+        stored = await self._get(f"webhook.{webhook_id}")
+        return stored.decode() if stored else None
+
+    async def forget_webhook(self, webhook_id: WebhookId) -> None:
+        """Forget a webhook's secret and how far it was."""
+        bucket = await self._bucket()
+        await bucket.purge(f"webhook.{webhook_id}")
+        await bucket.purge(f"webhook-position.{webhook_id}")
+
+    async def note_webhook_position(self, webhook_id: WebhookId, generation: int, seq: int) -> None:
+        """Keep the sequence up to which a webhook's events were taken."""
+        await self._put(f"webhook-position.{webhook_id}", f"{generation} {seq}".encode())
+
+    async def webhook_position(self, webhook_id: WebhookId, generation: int) -> int:
+        """Return the sequence up to which a webhook's events were taken since its creation or its last replay."""
+        stored = await self._get(f"webhook-position.{webhook_id}")
+        noted, seq = map(int, stored.decode().split()) if stored else (0, 0)
+        return seq if noted == generation else 0
 
     async def _put(self, key: str, value: bytes) -> None:
         bucket = await self._bucket()

@@ -22,6 +22,7 @@ from services.gateway.routes import (
     tokens,
     trials,
     users,
+    webhooks,
     why,
     workspaces,
 )
@@ -48,5 +49,6 @@ ROUTES: tuple[Route, ...] = (
     *session.ROUTES,
     *tokens.ROUTES,
     *users.ROUTES,
+    *webhooks.ROUTES,
     *joining.ROUTES,
 )

@@ -17,6 +17,7 @@ from trainmaster.client.asynchronous import sse
 from trainmaster.client.asynchronous.access import Access
 from trainmaster.client.asynchronous.checked import check
 from trainmaster.client.asynchronous.filing import Filing
+from trainmaster.client.asynchronous.webhooks import Webhooks
 from trainmaster.client.errors import Unreachable
 from trainmaster.client.shapes import (
     Agent,
@@ -65,6 +66,7 @@ class AsyncClient:
         self._http = httpx.AsyncClient(base_url=f"{self.url}/api/v1", timeout=TIMEOUT_S, headers=headers)
         self.access = Access(self._json)
         self.filing = Filing(self._json, self._pages)
+        self.webhooks = Webhooks(self._json)
 
     async def __aenter__(self) -> Self:
         return self

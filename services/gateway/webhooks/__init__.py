@@ -1,0 +1,1 @@
+"""Webhooks: what happens is posted to addresses that administrators name."""
