@@ -25,7 +25,7 @@ from services.gateway.position import Position
 from services.gateway.pulse import Pulse
 from services.gateway.routes import ROUTES
 from services.gateway.webhooks.sender import Webhooks
-from shared import broker, postgres
+from shared import broker, codec, log, postgres, subjects
 from shared.events import CheckpointFile
 from shared.ids import ExperimentId
 from shared.objectstore import ObjectStore, checkpoint_key, manifest_key
@@ -257,3 +257,11 @@ def test_the_description_is_written_down() -> None:
 async def test_the_description_is_served(api: Api) -> None:
     served = await api.get("/openapi.json")
     assert served["openapi"].startswith("3.1") and "/api/v1/trials/{id}/why" in served["paths"]
+
+
+async def test_a_request_hands_its_trace_on_to_the_event(api: Api) -> None:
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    api.http.headers.update({"traceparent": traceparent})
+    await api.submit()
+    message = await log.last_of(api.log, subjects.event_filter(name="ExperimentSubmitted"))
+    assert message is not None and codec.decode(message.body).traceparent == traceparent

@@ -11,8 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
-from shared import archive, codec, tracing
+from services.searcher.service import Searcher
+from shared import archive, broker, codec, log, subjects, tracing
+from tests.support.eventually import eventually
 from tests.support.platform import RunningPlatform
+from tests.support.servers import NatsServer
+from tests.tracker import story
 from trainmaster.client import Client
 from trainmaster.client.export import RawEvent
 
@@ -47,6 +51,21 @@ def _envelopes(raw: list[dict[str, Any]]) -> Iterator[codec.Envelope]:
     for item in raw:
         if "body" in item:
             yield codec.decode(msgspec.convert(item, RawEvent).body)
+
+
+async def test_what_is_decided_belongs_to_the_trace_of_what_asked_for_it(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with broker.connect(nats_server.url, "test") as client:
+        with tracing.span("a request", PARENT):
+            await story.tell(client, [story.submitted()])
+        searcher = asyncio.create_task(Searcher(client, instance="main").run())
+        requested = await eventually(lambda: log.last_of(client, subjects.event_filter(name="TrialRequested")))
+        elected = await log.last_of(client, subjects.event_filter(name="LeaderElected"))
+        searcher.cancel()
+        await asyncio.gather(searcher, return_exceptions=True)
+    assert requested is not None and codec.decode(requested.body).traceparent == PARENT
+    assert elected is not None and codec.decode(elected.body).traceparent is None
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from services.worker import checkpoints
 from services.worker.patience import Patience
-from shared import objectstore
+from shared import objectstore, tracing
 from shared.events import (
     AgentJoined,
     AgentLeft,
@@ -84,6 +84,19 @@ async def test_a_program_that_is_no_python_script_runs_too(tm: Cluster) -> None:
     assert not tm.events(TrialStarted)[0].warm
     assert (exited.outcome, exited.exit_code) == (Outcome.FAILED, 3)
     assert exited.error == "rank 0 exited with code 3"
+
+
+async def test_a_trial_and_what_is_said_of_it_belong_to_the_trace_of_its_allocation(tm: Cluster) -> None:
+    await tm.submit({"run.sh": "echo traced $TRACEPARENT\n"}, entrypoint="[bash, run.sh]")
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    async with tm.agent():
+        with tracing.span("a decision", traceparent):
+            await tm.allocate()
+        await tm.wait_for(TrialExited)
+        assert (await tm.wait_for_line("traced"))[2] == f"traced {traceparent}"
+    for kind in (GPUAllocated, TrialStarted, TrialExited):
+        assert tm.recorded_of(kind).envelope.traceparent == traceparent
+    assert tm.recorded_of(AgentJoined).envelope.traceparent is None
 
 
 async def test_a_crash_is_told_with_its_traceback(tm: Cluster) -> None:
