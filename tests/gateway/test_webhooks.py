@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import hmac
 import json
+import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,8 +22,9 @@ from shared import broker, codec, log, subjects
 from shared.errors import Rejected
 from shared.events import Event, WebhookCreated, WebhookDied, WebhookReplayed
 from shared.ids import WebhookId
-from tests.gateway.conftest import Api, running
+from tests.gateway.conftest import ADMIN_TOKEN, Api, running
 from tests.support.eventually import eventually
+from tests.support.platform import run_tm
 from tests.support.servers import NatsServer
 from tests.tracker import story
 from trainmaster.embedded.program import HOST, free_port
@@ -217,3 +219,20 @@ async def test_an_administrator_makes_lists_replays_and_deletes_them(api: Api) -
     assert (await api.get("/api/v1/webhooks"))["items"] == []
     async with asyncio.timeout(5), broker.connect(api.settings.nats_url, "gateway") as gateway:
         assert await Secrets(gateway).webhook_secret(webhook_id) is None
+
+
+async def test_the_command_makes_lists_and_deletes_them(api: Api) -> None:
+    env = {"TM_URL": api.url, "TM_TOKEN": ADMIN_TOKEN}
+
+    async def tm(*words: str) -> subprocess.CompletedProcess[str]:
+        return await asyncio.to_thread(run_tm, "webhook", *words, env=env)
+
+    made = await tm("create", "http://93.184.216.34/x", "--event", "TrialClosed")
+    assert made.stdout.startswith("whsec_")
+    webhook_id = made.stderr.split()[1]
+    assert (await tm("replay", webhook_id, "--from", "1")).returncode == 0
+    listed = (await tm("ls")).stdout
+    assert f"{webhook_id}  ALIVE" in listed and "TrialClosed" in listed
+    refused = await tm("create", "http://127.0.0.1/x")
+    assert refused.returncode == 1 and "not a public address" in refused.stderr
+    assert (await tm("rm", webhook_id)).stdout == f"webhook {webhook_id} posts nothing more\n"

@@ -27,7 +27,7 @@ def service_programs(ports: dict[str, int], credentials: Credentials, state: Pat
     """Return the four services that are not agents."""
     postgres = {"TM_POSTGRES_URL": postgres_url(ports["postgres"], credentials.postgres)}
     gateway = {"TM_GATEWAY_HOST": HOST, "TM_GATEWAY_PORT": str(ports["gateway"])}
-    admin = {"TM_ADMIN_TOKEN": credentials.admin_token}
+    admin = {"TM_ADMIN_TOKEN": credentials.admin_token} | _passed_on("TM_WEBHOOK_NETWORKS")
     more = {
         subjects.SCHEDULER: {"TM_STATE_DIR": str(state)} | _passed_on("TM_POOL_POLICY"),
         subjects.SEARCHER: {"TM_STATE_DIR": str(state)},
