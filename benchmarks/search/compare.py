@@ -14,7 +14,6 @@ METHODS = ("bayesian", "random", *PEERS)
 BUDGETS = (10, 25, 50)
 PARALLEL_PROBLEMS = ("hartmann6", "conditional")
 PARALLEL_METHODS = ("bayesian", "random", "optuna_tpe", "optuna_gp")  # scikit-optimize would take hours
-PARALLEL_SEEDS = 10
 PARALLEL_EVALUATIONS = 100
 WORKERS = (1, 8, 64)
 NUM_OBSERVED = (10, 100, 300, 500, 1000)
@@ -59,7 +58,7 @@ def _quality_cells(problems: Sequence[str], methods: Sequence[str], seeds: int) 
 
 
 def _parallel_cells(methods: Sequence[str], seeds: int) -> Iterator[Cell]:
-    for seed in range(min(seeds, PARALLEL_SEEDS)):
+    for seed in range(seeds):
         for num_workers in WORKERS:
             for method in methods:
                 for problem in PARALLEL_PROBLEMS:
