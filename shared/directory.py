@@ -13,6 +13,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO
 
@@ -58,6 +59,22 @@ class Directory:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb") as file:
                 shutil.copyfileobj(stored, file, COPY_BYTES)
+
+    def listed(self, folder: str, limit: int) -> list[tuple[str, int | None]]:
+        """Return what is in a folder, by name; of folders in it no size."""
+        path = self._path(folder.removesuffix("/"))
+        with _translated(folder):
+            if not path.is_dir():
+                return []
+            names = sorted(os.scandir(path), key=attrgetter("name"))[:limit]
+            return [(entry.name, None if entry.is_dir() else entry.stat().st_size) for entry in names]
+
+    def delete(self, key: str) -> None:
+        """Delete an object."""
+        path = self._path(key)
+        with _translated(key):
+            if path.is_file():
+                path.unlink(missing_ok=True)
 
     def delete_below(self, prefix: str) -> int:
         """Delete every object in a folder."""

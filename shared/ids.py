@@ -9,6 +9,7 @@ saved by it at step 120 `k3f9x2ab-7-a2-s120`.
 import hashlib
 import re
 import secrets
+import uuid
 from typing import NewType
 
 ExperimentId = NewType("ExperimentId", str)
@@ -23,6 +24,8 @@ TokenId = NewType("TokenId", str)
 WorkspaceId = NewType("WorkspaceId", str)
 ProjectId = NewType("ProjectId", str)
 WebhookId = NewType("WebhookId", str)
+RunId = NewType("RunId", str)
+ModelId = NewType("ModelId", str)
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base 32: no i, l, o, u
 _HASHED = "w-"  # no workspace that is called so itself has its name for its id
@@ -38,6 +41,16 @@ def new_experiment_id() -> ExperimentId:
 def new_incarnation() -> str:
     """Return the name of one life of an agent process; a restarted agent is a different one."""
     return secrets.token_hex(6)
+
+
+def new_run_id() -> RunId:
+    """Return a random run id, as MLflow forms them: 128 bits in hexadecimal."""
+    return RunId(uuid.uuid4().hex)
+
+
+def new_model_id() -> ModelId:
+    """Return a random id of a logged model, as MLflow forms them."""
+    return ModelId(f"m-{uuid.uuid4().hex}")
 
 
 def new_token_id() -> TokenId:

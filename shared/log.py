@@ -159,15 +159,15 @@ async def _append(client: Client, envelopes: Sequence[Envelope], expected: int, 
     return _acknowledged_sequence(reply.data)
 
 
-async def append_once(client: Client, envelope: Envelope, *, expected: int) -> int:
-    """Append one event, asking again when no answer comes; return its sequence.
+async def append_once(client: Client, envelope: Envelope, *, expected: int, scope: str | None = None) -> int:
+    """Append one event, asking again when no answer comes; return its sequence. See `append`.
 
     A conflict with itself (it was stored, the acknowledgement lost) counts as success. Raises Conflict, TooLarge, and
     Unavailable when the broker stays away for APPEND_TRIES.
     """
     for _ in range(APPEND_TRIES - 1):
         try:
-            return await append(client, [envelope], expected=expected)
+            return await append(client, [envelope], expected=expected, scope=scope)
         except Unavailable:
             await asyncio.sleep(RETRY_S)
         except Conflict:
@@ -175,7 +175,7 @@ async def append_once(client: Client, envelope: Envelope, *, expected: int) -> i
             if stored is None or codec.decode(stored.body).id != envelope.id:
                 raise
             return stored.seq
-    return await append(client, [envelope], expected=expected)
+    return await append(client, [envelope], expected=expected, scope=scope)
 
 
 def check_size(event: Event) -> None:

@@ -50,6 +50,9 @@ from shared.events import (
     LimitEvent,
     LimitSet,
     MetricReported,
+    ModelChanged,
+    ModelDeleted,
+    ModelLogged,
     PasswordChanged,
     PoolConfigured,
     PoolPolicy,
@@ -60,11 +63,21 @@ from shared.events import (
     RendezvousOpened,
     RoleGranted,
     RoleRevoked,
+    RunAnnotated,
+    RunChanged,
+    RunCreated,
+    RunDeleted,
+    RunLinked,
+    RunRestored,
     SearchLimitsSet,
     SlotRecovered,
     SlotUnhealthy,
     TokenIssued,
     TokenRevoked,
+    TrackedExperimentChanged,
+    TrackedExperimentCreated,
+    TrackedExperimentDeleted,
+    TrackedExperimentRestored,
     TrialCanceled,
     TrialClosed,
     TrialExited,
@@ -518,6 +531,89 @@ def _(event: WebhookDied) -> str:
 @sentence.register
 def _(event: WebhookReplayed) -> str:
     return f"webhook {event.webhook_id} posts again from event {event.from_seq} on"
+
+
+@sentence.register
+def _(event: TrackedExperimentCreated) -> str:
+    return f"experiment {event.experiment_id} “{event.name}” was made for runs {_where(event.workspace)}"
+
+
+@sentence.register
+def _(event: TrackedExperimentChanged) -> str:
+    name = f"its name is “{event.name}”" if event.name is not None else ""
+    return f"experiment {event.experiment_id} of runs: {'; '.join(filter(None, (name, _tags(event))))}"
+
+
+@sentence.register
+def _(event: TrackedExperimentDeleted) -> str:
+    return f"experiment {event.experiment_id} was put aside with its runs"
+
+
+@sentence.register
+def _(event: TrackedExperimentRestored) -> str:
+    return f"experiment {event.experiment_id} was taken back with its runs"
+
+
+@sentence.register
+def _(event: RunCreated) -> str:
+    return f"run {event.run_id} “{event.name}” began in experiment {event.experiment_id}"
+
+
+@sentence.register
+def _(event: RunChanged) -> str:
+    name = f"its name is “{event.name}”" if event.name is not None else ""
+    status = f"it is {event.status}" if event.status is not None else ""
+    ended = f"it ended at {event.ended_at:%Y-%m-%d %H:%M:%S} UTC" if event.ended_at else ""
+    return f"run {event.run_id}: {'; '.join(filter(None, (name, status, ended)))}"
+
+
+@sentence.register
+def _(event: RunAnnotated) -> str:
+    params = f"parameters {', '.join(event.params)}" if event.params else ""
+    return f"run {event.run_id}: {'; '.join(filter(None, (params, _tags(event))))}"
+
+
+@sentence.register
+def _(event: RunLinked) -> str:
+    told = (
+        ("read data set", [dataset.name for dataset in event.datasets]),
+        ("used model", [model.model_id for model in event.used]),
+        ("made model", [model.model_id for model in event.made]),
+    )
+    return f"run {event.run_id} " + "; ".join(f"{what} {', '.join(names)}" for what, names in told if names)
+
+
+@sentence.register
+def _(event: RunDeleted) -> str:
+    return f"run {event.run_id} was put aside"
+
+
+@sentence.register
+def _(event: RunRestored) -> str:
+    return f"run {event.run_id} was taken back"
+
+
+@sentence.register
+def _(event: ModelLogged) -> str:
+    source = f" by run {event.run_id}" if event.run_id else ""
+    return f"model {event.model_id} “{event.name}” is being logged{source}"
+
+
+@sentence.register
+def _(event: ModelChanged) -> str:
+    status = f"it is {event.status.removeprefix('LOGGED_MODEL_')}" if event.status is not None else ""
+    params = f"parameters {', '.join(event.params)}" if event.params else ""
+    return f"model {event.model_id}: {'; '.join(filter(None, (status, params, _tags(event))))}"
+
+
+@sentence.register
+def _(event: ModelDeleted) -> str:
+    return f"model {event.model_id} was deleted"
+
+
+def _tags(event: TrackedExperimentChanged | RunAnnotated | ModelChanged) -> str:
+    changed = (("tags", [*event.tags]), ("without tags", [*event.removed_tags]))
+    return "; ".join(f"{what} {', '.join(names)}" for what, names in changed if names)
 
 
 def _where(workspace: str | None) -> str:

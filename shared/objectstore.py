@@ -3,6 +3,7 @@
 code/<sha256>.tar.gz                  an experiment's code directory
 checkpoints/<checkpoint>/<path>       one file of a checkpoint
 checkpoints/<checkpoint>/manifest.json   written last: without it the checkpoint does not exist
+artifacts/<experiment>/<run>/artifacts/<path>   a file that an MLflow client logged
 
 Blocking calls run in threads.
 """
@@ -24,6 +25,11 @@ CHUNK_BYTES = 1024 * 1024
 def code_key(sha256: str) -> str:
     """Return where a code archive lies."""
     return f"code/{sha256}.tar.gz"
+
+
+def artifact_key(path: str) -> str:
+    """Return where an artifact lies, by its path from its experiment on."""
+    return f"artifacts/{path}"
 
 
 def checkpoint_key(checkpoint_id: str, path: str) -> str:
@@ -54,6 +60,10 @@ class _Backend(Protocol):
     def put_file(self, key: str, path: Path) -> None: ...
 
     def get_file(self, key: str, path: Path) -> None: ...
+
+    def listed(self, folder: str, limit: int) -> list[tuple[str, int | None]]: ...
+
+    def delete(self, key: str) -> None: ...
 
     def delete_below(self, prefix: str) -> int: ...
 
@@ -97,6 +107,15 @@ class ObjectStore:
         except NotFound:
             return False
         return True
+
+    async def listed(self, folder: str, limit: int) -> list[tuple[str, int | None]]:
+        """Return what is in a folder (its key ends in a slash), by name, with sizes in bytes, None for a folder;
+        nothing when it is not there."""
+        return await asyncio.to_thread(self._backend.listed, folder, limit)
+
+    async def delete(self, key: str) -> None:
+        """Delete an object. May be repeated."""
+        await asyncio.to_thread(self._backend.delete, key)
 
     async def delete_below(self, prefix: str) -> int:
         """Delete every object whose key begins with a prefix, which ends in a slash; return how many there were. May be

@@ -2,6 +2,8 @@
 
 import io
 import re
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -77,6 +79,19 @@ class S3:
         """Write an object to a file, creating its folders."""
         with _translated(key):
             self._client.fget_object(self._bucket, key, str(path))
+
+    def listed(self, folder: str, limit: int) -> list[tuple[str, int | None]]:
+        """Return what is in a folder, by name; of folders in it no size."""
+        with _translated(folder):
+            found = list(islice(self._client.list_objects(self._bucket, folder), limit))
+        names = [(str(entry.object_name).removeprefix(folder), entry) for entry in found]
+        sizes = [(name.rstrip("/"), None if entry.is_dir else entry.size) for name, entry in names if name]
+        return sorted(sizes, key=itemgetter(0))
+
+    def delete(self, key: str) -> None:
+        """Delete an object."""
+        with _translated(key):
+            self._client.remove_object(self._bucket, key)
 
     def delete_below(self, prefix: str) -> int:
         """Delete every object whose key begins with a prefix."""

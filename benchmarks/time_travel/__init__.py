@@ -166,7 +166,7 @@ async def _gateway(client: Client, postgres_url: str) -> AsyncIterator[aiohttp.C
         hearing = asyncio.create_task(position.run(postgres_url))
         parts = Parts(
             client=client, database=database, past=before, store=store, position=position, pulse=Pulse(), access=known,
-            webhooks=Webhooks(client, known.secrets, ()),
+            webhooks=Webhooks(client, known.secrets, ()), metrics=Position("metrics"),
         )  # fmt: skip
         runner, port = web.AppRunner(make_app(parts, "127.0.0.1"), access_log=None), free_port()
         await runner.setup()

@@ -55,6 +55,7 @@ class Parts:
     access: Access
     webhooks: Webhooks
     hosts: Hosts | None = None  # that may join as agents
+    metrics: Position  # of the metrics' stream, apart from the log
 
 
 PARTS = web.AppKey("parts", Parts)

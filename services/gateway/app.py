@@ -12,6 +12,7 @@ from services.gateway import conditional, guard, idempotency, instruments, opena
 from services.gateway.access import access, permit
 from services.gateway.api import PARTS, Parts
 from services.gateway.collector import Collector
+from services.gateway.mlflow import routes as mlflow
 from services.gateway.pacing import Pace
 from services.gateway.position import Position
 from services.gateway.pulse import Pulse
@@ -46,6 +47,7 @@ def make_app(
     app[EXPORTS] = asyncio.Semaphore(MAX_EXPORTS)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, permit.permitted(route))
+    mlflow.add_operations(app)
     description = json.dumps(openapi.document()).encode()
 
     async def describe(request: web.Request) -> web.StreamResponse:
@@ -80,13 +82,15 @@ async def serve(settings: Settings) -> None:
         ) as before,
         asyncio.TaskGroup() as tasks,
     ):
-        position, pulse, store = Position(), Pulse(), ObjectStore(settings.s3)
+        position, metrics = Position(), Position("metrics")
+        pulse, store = Pulse(), ObjectStore(settings.s3)
         known = access.Access(client, settings.admin_token)
         await pulse.listen(client)
         tasks.create_task(known.run(), name="follow the users")
         webhooks = Webhooks(client, known.secrets, settings.webhook_networks)
         tasks.create_task(webhooks.run(), name="post to webhooks")
-        tasks.create_task(position.run(settings.postgres_url), name="hear the tracker")
+        for heard in (position, metrics):
+            tasks.create_task(heard.run(settings.postgres_url), name="hear the tracker")
         tasks.create_task(_ensure_bucket(store), name="ensure the bucket")
         tasks.create_task(Collector(client, database, store, position).run(), name="collect checkpoints")
         tasks.create_task(_beat(client, position), name="beat")
@@ -101,6 +105,7 @@ async def serve(settings: Settings) -> None:
             access=known,
             webhooks=webhooks,
             hosts=settings.hosts,
+            metrics=metrics,
         )
         app = make_app(parts, settings.host, settings.names, requests_per_s=settings.requests_per_s)
         shown = Exposition(

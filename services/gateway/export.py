@@ -53,6 +53,7 @@ class Selection:
     group: str | None = None
     name: str | None = None
     archived: bool = False
+    from_step: int = 0
 
 
 class Origin(NamedTuple):
@@ -80,14 +81,26 @@ async def runs(database: Database, owner: Owner, owner_id: str, selection: Selec
         last = trials[-1]["index"]
         trial_ids = [row["id"] for row in trials]
         if selection.group != VALIDATION:
-            async for run in _chunked(database, trial_ids, selection):
+            async for run in _chunked(database, trial_ids, selection, after=selection.from_step - 1):
                 yield run
         if selection.group in {None, VALIDATION}:
-            for run in await _validations(database, trial_ids, selection):
+            for run in await _validations(database, trial_ids, selection, after=selection.from_step - 1):
                 yield run
 
 
-async def _chunked(database: Database, trial_ids: Sequence[str], selection: Selection) -> AsyncIterator[Run]:
+async def series(database: Database, trial_id: str, selection: Selection, *, after: int) -> AsyncIterator[Points]:
+    """Yield the points of one series after a step."""
+    if selection.group == VALIDATION:
+        for run in await _validations(database, [trial_id], selection, after=after):
+            yield run.points
+    else:
+        async for run in _chunked(database, [trial_id], selection, after=after):
+            yield run.points
+
+
+async def _chunked(
+    database: Database, trial_ids: Sequence[str], selection: Selection, *, after: int = -1
+) -> AsyncIterator[Run]:
     attempts = _with_floors(
         await database.fetch(_ATTEMPTS, trial_ids, selection.group, selection.name), lambda row: row["first_step"]
     )
@@ -97,13 +110,14 @@ async def _chunked(database: Database, trial_ids: Sequence[str], selection: Sele
         for row in await database.fetch(_TAILS, [attempt["id"] for attempt, _ in part]):
             tails[row["id"]].append(row)
         for attempt, floor in part:
-            async for points in _attempt(database, attempt["id"], tails[attempt["id"]]):
+            async for points in _attempt(database, attempt["id"], tails[attempt["id"]], after):
                 for run in _cut(Origin(*attempt[:4]), floor, points, archived=selection.archived):
                     yield run
 
 
-async def _attempt(database: Database, attempt_id: int, tail: Sequence[asyncpg.Record]) -> AsyncIterator[Points]:
-    last_step = -1
+async def _attempt(
+    database: Database, attempt_id: int, tail: Sequence[asyncpg.Record], last_step: int
+) -> AsyncIterator[Points]:
     if tail and tail[0]["has_chunks"]:
         while rows := await database.fetch(_CHUNKS, attempt_id, last_step, CHUNKS):
             for row in rows:
@@ -117,7 +131,7 @@ async def _attempt(database: Database, attempt_id: int, tail: Sequence[asyncpg.R
             yield points.part(bisect_right(points.steps, last_step), len(points))
 
 
-async def _validations(database: Database, trial_ids: Sequence[str], selection: Selection) -> list[Run]:
+async def _validations(database: Database, trial_ids: Sequence[str], selection: Selection, *, after: int) -> list[Run]:
     rows = await database.fetch(_VALIDATIONS, trial_ids, VALIDATION, selection.name)
     return [
         run
@@ -125,10 +139,15 @@ async def _validations(database: Database, trial_ids: Sequence[str], selection: 
         for run in _cut(
             Origin(*row[:4]),
             floor,
-            Points(steps=array("q", row["steps"]), times_us=array("q", row["times"]), values=array("d", row["values"])),
+            _after(row, after),
             archived=selection.archived,
         )
     ]
+
+
+def _after(row: asyncpg.Record, step: int) -> Points:
+    points = Points(steps=array("q", row["steps"]), times_us=array("q", row["times"]), values=array("d", row["values"]))
+    return points.part(bisect_right(points.steps, step), len(points))
 
 
 def _with_floors(

@@ -8,15 +8,16 @@ import asyncpg
 from shared import postgres
 
 MAX_WAIT_S = 2.0
-_CHANNEL, _PROJECTION = "projection", "events"  # NOTIFY payload: "<projection> <position>"
+_CHANNEL = "projection"  # NOTIFY payload: "<projection> <position>"
 
 _log = logging.getLogger(__name__)
 
 
 class Position:
-    """Hears of each commit of the tracker."""
+    """Hears of each commit of the tracker: how far it has folded a stream, `events` or `metrics`."""
 
-    def __init__(self) -> None:
+    def __init__(self, projection: str = "events") -> None:
+        self._projection = projection
         self.value = 0
         self._changed = asyncio.Event()
 
@@ -47,14 +48,14 @@ class Position:
         try:
             connection.add_termination_listener(lambda _: gone.set())
             await connection.add_listener(_CHANNEL, self._hear)
-            self._set(await connection.fetchval("SELECT position FROM projections WHERE name = $1", _PROJECTION))
+            self._set(await connection.fetchval("SELECT position FROM projections WHERE name = $1", self._projection))
             await gone.wait()
         finally:
             connection.terminate()
 
     def _hear(self, connection: object, pid: int, channel: str, payload: object) -> None:
         name, position = str(payload).split()
-        if name == _PROJECTION:
+        if name == self._projection:
             self._set(int(position))
 
     def _set(self, value: int) -> None:

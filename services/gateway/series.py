@@ -34,7 +34,7 @@ _BLOCKS_PER_CHUNK = CHUNK_POINTS // BLOCK_POINTS
 _ATTEMPTS = """
 SELECT a.trial_id, a.name, a.id, a.first_step
 FROM metric_attempts a JOIN trials t ON t.id = a.trial_id
-WHERE {owner} = $1 AND a."group" = $2 AND ($3::text IS NULL OR a.name = $3)
+WHERE {owner} = $1 AND a."group" = $2 AND ($3::text IS NULL OR a.name = $3) AND ($4::bigint IS NULL OR a.epoch = $4)
 ORDER BY t.index, a.trial_id, a.name, a.epoch
 """
 _CHUNKS = """
@@ -58,8 +58,15 @@ JOIN metric_chunks c USING (attempt_id, first_step)
 _VALIDATIONS = """
 SELECT m.trial_id, m.name, array_agg(m.step ORDER BY m.step) AS steps, array_agg(m.value ORDER BY m.step) AS values
 FROM metrics m JOIN trials t ON t.id = m.trial_id
-WHERE {owner} = $1 AND m."group" = $2 AND ($3::text IS NULL OR m.name = $3)
+WHERE {owner} = $1 AND m."group" = $2 AND ($3::text IS NULL OR m.name = $3) AND ($4::bigint IS NULL OR m.epoch = $4)
 GROUP BY t.index, m.trial_id, m.name, m.epoch ORDER BY t.index, m.trial_id, m.name, m.epoch
+"""
+
+_NAMES = """
+SELECT a."group", a.name FROM metric_attempts a JOIN trials t ON t.id = a.trial_id WHERE {owner} = $1
+UNION
+SELECT m."group", m.name FROM metrics m JOIN trials t ON t.id = m.trial_id WHERE {owner} = $1
+ORDER BY 1, 2
 """
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -78,11 +85,13 @@ class Resolution(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Which part of the series, and how many points of each at most."""
+    """Which part of the series, and how many points of each at most. With `attempt`, all that this one reported, also
+    what is archived; without, what counts."""
 
     from_step: int = 0
     to_step: int = MAX_STEP
     max_points: int
+    attempt: int | None = None
 
 
 class Piece(NamedTuple):
@@ -108,11 +117,11 @@ async def read(
     """Return the series of a trial or of all trials of an experiment, by trial and name."""
     async with database.acquire() as connection:
         if group == VALIDATION:
-            rows = await connection.fetch(_VALIDATIONS.format(owner=owner), owner_id, group, name)
+            rows = await connection.fetch(_VALIDATIONS.format(owner=owner), owner_id, group, name, window.attempt)
             found = [(*key, _reported(list(same), window)) for key, same in groupby(rows, _key)]
         else:
             async with connection.transaction(isolation="repeatable_read", readonly=True):  # a tail may become a chunk
-                rows = await connection.fetch(_ATTEMPTS.format(owner=owner), owner_id, group, name)
+                rows = await connection.fetch(_ATTEMPTS.format(owner=owner), owner_id, group, name, window.attempt)
                 lines = [_line(*key, list(same), window) for key, same in groupby(rows, _key)]
                 found = await _chunked(connection, lines, window.max_points)
     return views.SeriesList(
@@ -121,6 +130,12 @@ async def read(
             for trial_id, name, blocks in found
         ]
     )
+
+
+async def names(database: Database, owner: Owner, owner_id: str) -> views.MetricNames:
+    """Return which metrics a trial or an experiment has, by group and name."""
+    rows = await database.fetch(_NAMES.format(owner=owner), owner_id)
+    return views.MetricNames(items=[views.MetricName(group=row["group"], name=row["name"]) for row in rows])
 
 
 def _key(row: asyncpg.Record) -> tuple[str, str]:

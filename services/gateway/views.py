@@ -362,6 +362,19 @@ class SeriesList(View, frozen=True, kw_only=True):
     series: list[Series]
 
 
+class MetricName(View, frozen=True, kw_only=True):
+    """A metric that there is."""
+
+    group: str
+    name: str
+
+
+class MetricNames(View, frozen=True, kw_only=True):
+    """The metrics that there are, by group and name."""
+
+    items: list[MetricName]
+
+
 class File(View, frozen=True, kw_only=True):
     """One file of a checkpoint."""
 
@@ -715,3 +728,41 @@ class Joined(View, frozen=True, kw_only=True):
     s3_access_key: str
     s3_secret_key: str
     certificate_authority: str
+
+
+class SlotUsageItem(View, frozen=True, kw_only=True):
+    """What one of those that use is summed by has used; a workspace, and an experiment's id, where that is told."""
+
+    name: str
+    workspace: str
+    experiment_id: str
+    num_trials: int
+    num_allocations: int
+    slot_s: float
+
+
+class SlotUsage(View, frozen=True, kw_only=True):
+    """Slots times seconds held, most first; of what is still held, up to the end of the time."""
+
+    since: datetime
+    until: datetime
+    by: str
+    slot_s: float
+    items: list[SlotUsageItem]
+
+
+class PoolHistory(View, frozen=True, kw_only=True):
+    """How many slots of a pool were held, and how many there were, on average in each stretch."""
+
+    pool: str
+    held: list[float]
+    slots: list[float]
+
+
+class SlotHistory(View, frozen=True, kw_only=True):
+    """How full the pools were, in stretches of `stretch_s` seconds from `since` on."""
+
+    since: datetime
+    until: datetime
+    stretch_s: float
+    pools: list[PoolHistory]

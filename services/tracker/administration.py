@@ -5,7 +5,7 @@ from functools import singledispatch
 
 import msgspec
 
-from services.tracker import filing, rows
+from services.tracker import filing, occupancy, rows
 from services.tracker.statement import At, Statement
 from shared.events import (
     AgentDisabled,
@@ -130,6 +130,7 @@ def _agent_joined(event: AgentJoined, at: At) -> list[Statement]:
         for slot in event.slots
     ]
     return [
+        *occupancy.offered(event, at),
         Statement(_AGENT_JOINED, joined, keys),
         Statement(_SLOTS_GO, (event.agent_id, at.seq), keys),
         Statement(_SLOTS_GONE, (event.agent_id, at.seq), keys),
@@ -146,18 +147,27 @@ def _agent_gone(agent_id: str, incarnation: str, state: str, at: At) -> Statemen
 
 @statements.register
 def _agent_left(event: AgentLeft, at: At) -> list[Statement]:
-    return [_agent_gone(event.agent_id, event.incarnation, "LEFT", at)]
+    return [
+        _agent_gone(event.agent_id, event.incarnation, "LEFT", at),
+        occupancy.gone(event.agent_id, event.incarnation, at),
+    ]
 
 
 @statements.register
 def _agent_lost(event: AgentLost, at: At) -> list[Statement]:
-    return [_agent_gone(event.agent_id, event.incarnation, "LOST", at)]
+    return [
+        _agent_gone(event.agent_id, event.incarnation, "LOST", at),
+        occupancy.gone(event.agent_id, event.incarnation, at),
+    ]
 
 
 @statements.register
 def _agent_refused(event: AgentRefused, at: At) -> list[Statement]:
     """Of a rival nothing is shown; one that was in is gone."""
-    return [_agent_gone(event.agent_id, event.incarnation, "LOST", at)]
+    return [
+        _agent_gone(event.agent_id, event.incarnation, "LOST", at),
+        occupancy.gone(event.agent_id, event.incarnation, at),
+    ]
 
 
 _CLOSED = """

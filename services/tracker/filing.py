@@ -2,7 +2,7 @@
 
 from functools import singledispatch
 
-from services.tracker import rows
+from services.tracker import rows, runs
 from services.tracker.statement import At, Statement
 from shared.events import (
     Event,
@@ -27,7 +27,7 @@ from shared.ids import project_id, workspace_id
 @singledispatch
 def statements(event: Event, at: At) -> list[Statement]:
     """Return the writes that an event means; none for an event that no table shows."""
-    return []
+    return runs.statements(event, at)
 
 
 _WORKSPACE_CREATED = """

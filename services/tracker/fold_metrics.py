@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 
 import asyncpg
 
+from services.tracker import run_metrics
 from services.tracker.attempts import Attempts, Key
 from services.tracker.rows import text
 from services.tracker.set_aside import Aside
 from shared import volume
 from shared.log import Message
 from shared.series import Points, joined
-from shared.volume import MetricBatch, MetricPoint
+from shared.volume import RUN, MetricBatch, MetricPoint
 
 _STEPPED = """
 INSERT INTO training_steps (trial_id, step) SELECT * FROM unnest($1::text[], $2::bigint[])
@@ -35,16 +36,22 @@ class MetricFold:
         """Write the points of the messages; return what are no points."""
         parts: defaultdict[Key, list[Points]] = defaultdict(list)
         asides: list[Aside] = []
+        of_runs: list[MetricBatch] = []
         for message in messages:
             try:
-                for key, points in reports(volume.decode_metrics(message.body)):
+                batch = volume.decode_metrics(message.body)
+                for key, points in reports(run_metrics.finite(batch) if batch.group == RUN else batch):
                     parts[key].append(points)
+                if batch.group == RUN:
+                    of_runs.append(batch)
             except Exception as error:  # noqa: BLE001 # one message must not stop the rest; it is logged and kept
                 asides.append(Aside(message, error))
         if parts:
             found = {key: joined(points) for key, points in parts.items()}
             await self._attempts.write(connection, found)
             await connection.execute(_STEPPED, *_newest_steps(found))
+        if of_runs:
+            await run_metrics.write(connection, of_runs)
         return asides
 
 
@@ -84,5 +91,7 @@ def _steps_and_times(points: tuple[MetricPoint, ...]) -> "tuple[array[int], arra
 def _newest_steps(found: Mapping[Key, Points]) -> tuple[list[str], list[int]]:
     newest: dict[str, int] = {}
     for key, points in found.items():
+        if key.group == RUN:
+            continue
         newest[key.trial_id] = max(newest.get(key.trial_id, 0), points.steps[-1])
     return list(newest), list(newest.values())

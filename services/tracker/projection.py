@@ -9,7 +9,7 @@ from functools import singledispatch
 
 import msgspec
 
-from services.tracker import administration, filing, rows
+from services.tracker import administration, filing, occupancy, rows
 from services.tracker.statement import At, Statement
 from shared.events import (
     CheckpointDeleted,
@@ -247,6 +247,7 @@ def _gpu_allocated(event: GPUAllocated, at: At) -> list[Statement]:
     return [
         Statement(_ALLOCATED, allocated, keys),
         Statement(_TRIAL_ALLOCATED, (event.trial_id, event.epoch, event.allocation_id, at.seq), keys),
+        occupancy.held(event, at),
     ]
 
 
@@ -283,6 +284,7 @@ def _gpu_released(event: GPUReleased, at: At) -> list[Statement]:
     return [
         Statement(_RELEASED, (event.allocation_id, at.time, at.seq), keys),
         Statement(_TRIAL_RELEASED, (event.trial_id, event.allocation_id, at.time, at.seq), keys),
+        occupancy.freed(event, at),
     ]
 
 

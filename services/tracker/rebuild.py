@@ -12,7 +12,9 @@ from services.tracker.settings import Settings
 # changes nothing, whatever is there already.
 _EMPTY = """
 SELECT history.clear();
-TRUNCATE trial_events, events_of, set_aside;
+TRUNCATE trial_events, events_of, set_aside, runs, logged_models, occupancy, presence;
+DELETE FROM tracked_experiments WHERE id <> '0';
+UPDATE tracked_experiments SET name = 'Default', deleted = false, tags = '{}', updated_at = created_at, seq = 0;
 DELETE FROM metrics WHERE "group" = 'validation';
 """
 

@@ -33,11 +33,15 @@ class Progress(msgspec.Struct, frozen=True, tag_field="type", tag="progress"):
     step: Step
 
 
+#: What is no validation and not filled by the agent itself; the script may name groups of its own.
+Group = Annotated[str, msgspec.Meta(pattern="^(?!(validation|system|run)$)[a-z][a-z0-9_-]{0,62}$")]
+
+
 class TrainingMetrics(msgspec.Struct, frozen=True, tag_field="type", tag="metrics"):
     """Training metrics, or where the time goes: (step, unix time in s, values)."""
 
     points: Annotated[list[tuple[Step, float, Metrics]], msgspec.Meta(max_length=MAX_POINTS)]
-    group: Literal["training", "profiling"] = "training"
+    group: Group = "training"
 
 
 class Validation(msgspec.Struct, frozen=True, tag_field="type", tag="validation"):

@@ -233,7 +233,7 @@ async def test_a_client_that_does_not_read_is_dropped(
         known, store = Access(log, ADMIN_TOKEN), ObjectStore(s3)
         parts = Parts(
             client=log, database=database, past=database, store=store, position=Position(), pulse=Pulse(), access=known,
-            webhooks=Webhooks(log, known.secrets, ()),
+            webhooks=Webhooks(log, known.secrets, ()), metrics=Position("metrics"),
         )  # fmt: skip
         app = make_app(parts, "127.0.0.1")
         runner, port = web.AppRunner(app, access_log=None), free_port()

@@ -60,6 +60,21 @@ def test_training_metrics_arrive_in_batches_complete_and_in_order(agent: FakeAge
     ]
 
 
+def test_a_script_names_groups_of_metrics_with_steps_of_their_own(agent: FakeAgent) -> None:
+    with tm.trial() as trial:
+        for step in range(3):
+            trial.report(step, loss=1.0)
+            trial.report("gradients", 10 * step, norm=step, step=step)
+        for wrong in ("validation", "system", "run", "Gradients", "", "a" * 64):
+            with pytest.raises(ValueError, match="cannot name a group of metrics"):
+                trial.report(wrong, 1, norm=1.0)
+    agent.wait_for("bye")
+    of_group = [frame for frame in agent.of_type("metrics") if frame.get("group") == "gradients"]
+    assert [(step, found) for frame in of_group for step, _, found in frame["points"]] == [
+        (10 * step, {"norm": step, "step": step}) for step in range(3)
+    ]
+
+
 def test_a_single_training_point_arrives_soon(agent: FakeAgent) -> None:
     with tm.trial() as trial:
         trial.report(1, loss=0.5)

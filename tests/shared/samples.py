@@ -54,6 +54,10 @@ from shared.events import (
     LimitCleared,
     LimitSet,
     MetricReported,
+    ModelChanged,
+    ModelDeleted,
+    ModelLogged,
+    ModelStatus,
     Origin,
     OriginKind,
     Outcome,
@@ -71,6 +75,15 @@ from shared.events import (
     Role,
     RoleGranted,
     RoleRevoked,
+    RunAnnotated,
+    RunChanged,
+    RunCreated,
+    RunDataset,
+    RunDeleted,
+    RunLinked,
+    RunModel,
+    RunRestored,
+    RunStatus,
     SearchLimitsSet,
     Share,
     Slot,
@@ -80,6 +93,10 @@ from shared.events import (
     SlotUnhealthy,
     TokenIssued,
     TokenRevoked,
+    TrackedExperimentChanged,
+    TrackedExperimentCreated,
+    TrackedExperimentDeleted,
+    TrackedExperimentRestored,
     TrialCanceled,
     TrialClosed,
     TrialEnd,
@@ -106,7 +123,9 @@ from shared.ids import (
     AllocationId,
     CheckpointId,
     ExperimentId,
+    ModelId,
     PoolId,
+    RunId,
     TokenId,
     TrialId,
     UserId,
@@ -121,6 +140,9 @@ TRIAL = TrialId("k3f9x2ab-7")
 ALLOCATION = AllocationId("k3f9x2ab-7-a2")
 CHECKPOINT = CheckpointId("k3f9x2ab-7-a2-s120")
 POOL = PoolId("default")
+TRACKED = ExperimentId("w2m8d4ck")
+RUN = RunId("0a1b2c3d4e5f60718293a4b5c6d7e8f9")
+MODEL = ModelId("m-0a1b2c3d4e5f60718293a4b5c6d7e8f9")
 AGENT = AgentId("gpu7")
 
 _MEMBER = GangMember(agent_id=AGENT, incarnation="0a1b2c3d4e5f", slots=(0, 1))
@@ -138,6 +160,7 @@ _POLICY = PoolPolicy(
     reserve_after_s=600.0,
     default_priority=50,
 )
+_OF_RUN = {"run_id": RUN, "experiment_id": TRACKED}
 _SPEAKING = {
     "trial_id": TRIAL,
     "experiment_id": EXPERIMENT,
@@ -282,6 +305,43 @@ SAMPLES: tuple[Event, ...] = (
     ProjectCreated(project_id=project_id("vision", "digits"), workspace="vision", name="digits", description="MNIST"),
     ProjectArchived(project_id=project_id("vision", "digits")),
     ProjectUnarchived(project_id=project_id("vision", "digits")),
+    TrackedExperimentCreated(experiment_id=TRACKED, name="digits", workspace="vision", tags={"owner": "ada"}),
+    TrackedExperimentChanged(experiment_id=TRACKED, name="letters", tags={"k": "v"}, removed_tags=("owner",)),
+    TrackedExperimentDeleted(experiment_id=TRACKED),
+    TrackedExperimentRestored(experiment_id=TRACKED),
+    RunCreated(**_OF_RUN, name="first", started_at=datetime(2030, 2, 3, tzinfo=UTC), tags={"k": "v"}),  # type: ignore[arg-type]
+    RunChanged(**_OF_RUN, name="second", status=RunStatus.FINISHED, ended_at=datetime(2030, 2, 4, tzinfo=UTC)),  # type: ignore[arg-type]
+    RunAnnotated(**_OF_RUN, params={"lr": "0.1"}, tags={"k": "w"}, removed_tags=("old",)),  # type: ignore[arg-type]
+    RunLinked(
+        **_OF_RUN,  # type: ignore[arg-type]
+        datasets=(
+            RunDataset(
+                name="mnist", digest="d1", source_type="http", source="{}", schema="{}", profile="{}", tags={"k": "v"}
+            ),
+        ),
+        used=(RunModel(model_id=MODEL),),
+        made=(RunModel(model_id=MODEL, step=7),),
+    ),
+    RunDeleted(**_OF_RUN),  # type: ignore[arg-type]
+    RunRestored(**_OF_RUN),  # type: ignore[arg-type]
+    ModelLogged(
+        model_id=MODEL,
+        experiment_id=TRACKED,
+        name="model",
+        model_type="sklearn",
+        run_id=RUN,
+        params={"C": "1"},
+        tags={"k": "v"},
+    ),
+    ModelChanged(
+        model_id=MODEL,
+        experiment_id=TRACKED,
+        status=ModelStatus.READY,
+        params={"D": "2"},
+        tags={"k": "w"},
+        removed_tags=("old",),
+    ),
+    ModelDeleted(model_id=MODEL, experiment_id=TRACKED),
 )
 
 

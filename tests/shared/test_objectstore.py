@@ -28,6 +28,18 @@ async def test_what_is_put_comes_back(store: S3Settings, tmp_path: Path) -> None
 
 
 @on_each_store
+async def test_what_is_in_a_folder_is_listed(store: S3Settings) -> None:
+    objects = ObjectStore(store)
+    for key in ("artifacts/x/b", "artifacts/x/a/deep", "artifacts/x/c"):
+        await objects.put(key, b"hello")
+    assert await objects.listed("artifacts/x/", 10) == [("a", None), ("b", 5), ("c", 5)]
+    assert await objects.listed("artifacts/x/b/", 10) == [] == await objects.listed("artifacts/y/", 10)
+    for _ in range(2):
+        await objects.delete("artifacts/x/b")
+    assert await objects.listed("artifacts/x/", 10) == [("a", None), ("c", 5)]
+
+
+@on_each_store
 async def test_what_is_not_there_is_not_found(store: S3Settings, tmp_path: Path) -> None:
     objects = ObjectStore(store)
     await objects.put("code/a/b", b"hello")

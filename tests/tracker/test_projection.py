@@ -50,7 +50,7 @@ def test_waves_keep_the_order_of_statements_that_share_a_key(batch: list[tuple[s
 def test_many_trials_take_few_round_trips() -> None:
     lives = [[story.requested(n), story.allocated(n), story.started(n), story.exited(n)] for n in range(1, 101)]
     batch = [statement for life in lives for event in life for statement in statements(event, AT)]
-    assert len(batch) == 500 and len(list(in_waves(batch))) == 5
+    assert len(batch) == 600 and len(list(in_waves(batch))) == 6
 
 
 def test_text_that_postgres_cannot_hold_is_mended() -> None:

@@ -28,7 +28,9 @@ SUFFIXES = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json",
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Instead of the terminal."
 )
-@click.option("--group", type=click.Choice(["training", "validation", "profiling", "system"]), help="Only these.")
+@click.option(
+    "--group", metavar="GROUP", help="Only training, validation, profiling, system, or one of the script's own."
+)
 @click.option("--name", metavar="NAME", help="Only the metric of this name.")
 @click.option("--archived", is_flag=True, help="Also what a failed attempt reported and a later one repeated.")
 @data_option

@@ -507,3 +507,41 @@ class Joined(TypedDict):
     s3_access_key: str
     s3_secret_key: str
     certificate_authority: str
+
+
+class SlotUsageItem(TypedDict):
+    """What one of those that use is summed by has used."""
+
+    name: str
+    workspace: str
+    experiment_id: str
+    num_trials: int
+    num_allocations: int
+    slot_s: float
+
+
+class SlotUsage(TypedDict):
+    """Slots times seconds held, most first."""
+
+    since: str
+    until: str
+    by: str
+    slot_s: float
+    items: list[SlotUsageItem]
+
+
+class PoolHistory(TypedDict):
+    """How many slots of a pool were held, and how many there were, on average in each stretch."""
+
+    pool: str
+    held: list[float]
+    slots: list[float]
+
+
+class SlotHistory(TypedDict):
+    """How full the pools were, in stretches of `stretch_s` seconds."""
+
+    since: str
+    until: str
+    stretch_s: float
+    pools: list[PoolHistory]

@@ -146,7 +146,8 @@ def _publish(user: str) -> list[str]:
         return list(_READER_API)
     own = f"tm.{user}.>"
     if user in SERVICES:
-        more = _SECRETS_API if user == subjects.GATEWAY else ()
+        runs = subjects.metrics_subject(subjects.GATEWAY, "*")  # their metrics, which clients log over HTTP
+        more = (*_SECRETS_API, runs) if user == subjects.GATEWAY else ()
         return [own, subjects.health_subject(user, "*"), *_READ_API, *_FOLLOW_API, *more]
     agent_id = user.removeprefix("worker-")
     volume = [subjects.metrics_subject(agent_id, "*"), f"logs.{agent_id}.>"]

@@ -68,9 +68,9 @@ class AgentSession:
         """Queue a sign of life; only the newest is ever sent."""
         self._outbox.add_latest({"type": "progress", "step": step})
 
-    def report(self, step: int, metrics: dict[str, Captured]) -> None:
-        """Queue training metrics; batches leave every half second."""
-        self._outbox.add_point(Point(step=step, time_s=time.time(), metrics=metrics))
+    def report(self, step: int, metrics: dict[str, Captured], group: str = "training") -> None:
+        """Queue metrics of a group; batches leave every half second."""
+        self._outbox.add_point(Point(step=step, time_s=time.time(), metrics=metrics, group=group))
 
     def report_profile(self, step: int, figures: dict[str, float]) -> None:
         """Queue figures of where the time goes."""
@@ -124,7 +124,7 @@ class AgentSession:
     def _send_all(self) -> None:
         while (due := self._outbox.take()) is not None:
             points, frames = due
-            for group, of_group in groupby(points, key=attrgetter("group")):
+            for group, of_group in groupby(sorted(points, key=attrgetter("group")), key=attrgetter("group")):
                 self._send_points(group, list(of_group))
             for frame in frames:
                 self._send(frame)

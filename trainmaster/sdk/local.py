@@ -27,11 +27,11 @@ class LocalSession:
     def progress(self, step: int) -> None:
         """Nobody here watches."""
 
-    def report(self, step: int, metrics: dict[str, Captured]) -> None:
-        """Print training metrics, unless some were printed just before."""
+    def report(self, step: int, metrics: dict[str, Captured], group: str = "training") -> None:
+        """Print metrics of a group, unless some were printed just before."""
         if time.monotonic() >= self._print_at:
             self._print_at = time.monotonic() + PRINT_INTERVAL_S
-            self._show("training", step, metrics)
+            self._show(group, step, metrics)
 
     def report_profile(self, step: int, figures: dict[str, float]) -> None:
         """Nobody here keeps it."""

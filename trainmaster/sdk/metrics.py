@@ -1,6 +1,7 @@
 """Turning what users report into finite numbers: Python and numpy scalars, and tensors on any device."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from numbers import Real
 from operator import index
@@ -10,6 +11,21 @@ from trainmaster.sdk.terminal import warn
 
 MAX_METRICS = 1000
 MAX_NAME_LENGTH = 256
+#: Groups that the platform fills, and validations, which are reported by a call of their own.
+RESERVED_GROUPS = ("validation", "profiling", "system", "run")
+
+_GROUP = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+
+
+def check_group(group: str) -> str:
+    """Return the name of a group of metrics. Raises ValueError when it cannot be one."""
+    if not _GROUP.fullmatch(group) or group in RESERVED_GROUPS:
+        raise ValueError(
+            f"{group!r} cannot name a group of metrics: use lower-case letters, digits, - and _, at most 63, and not "
+            f"{', '.join(RESERVED_GROUPS)}; what the search decides by goes to report_validation"
+        )
+    return group
+
 
 Captured = float | Callable[[], Any]
 """A metric's value, or how to fetch it from an accelerator."""

@@ -22,7 +22,7 @@ STUCK_AGENT_TIMEOUT_S = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """Training metrics of one step."""
+    """Metrics of one group at one step."""
 
     step: int
     time_s: float

@@ -29,8 +29,8 @@ class Session(Protocol):
         """Say that this rank is at `step`, and alive. Never blocks."""
         ...
 
-    def report(self, step: int, metrics: dict[str, Captured]) -> None:
-        """Hand over training metrics. Never blocks."""
+    def report(self, step: int, metrics: dict[str, Captured], group: str = "training") -> None:
+        """Hand over metrics of a group. Never blocks."""
         ...
 
     def report_profile(self, step: int, figures: dict[str, float]) -> None:

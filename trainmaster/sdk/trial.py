@@ -4,9 +4,10 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, overload
 
-from trainmaster.sdk import checkpoint, metrics, rng, universal
+from trainmaster.sdk import checkpoint, rng, universal
+from trainmaster.sdk import metrics as told
 from trainmaster.sdk.agreement import StopAgreement, rendezvous_store
 from trainmaster.sdk.assignment import Length, Resume
 from trainmaster.sdk.checkpoint import Progress
@@ -163,15 +164,23 @@ class Trial:
         if is_wanted and resume is not None and self.steps_completed > 0:
             self.checkpoint(resume, self.steps_completed)
 
-    def report(self, step: int, **training_metrics: object) -> None:
+    @overload
+    def report(self, step: int, /, **metrics: object) -> None: ...
+    @overload
+    def report(self, group: str, step: int, /, **metrics: object) -> None: ...
+    def report(self, where: int | str, step: int | None = None, /, **metrics: object) -> None:
         """Report training metrics of a step: numbers, or tensors and arrays of one number. Only rank 0's count.
+
+            trial.report(step, loss=loss)
+            trial.report("gradients", step, norm=norm, clipped=clipped)     # a group of its own, with its own steps
 
         Never blocks: what is reported travels in the background, in batches, and a tensor on a GPU is read there too.
         If the platform falls behind by 10,000 points, older points are thinned out, and their number is printed at the
         end. Values that are not finite are left out, with a warning.
         """
+        group, at = ("training", where) if step is None else (told.check_group(str(where)), step)
         if self.is_chief:
-            self._session.report(metrics.check_step(step), metrics.capture(training_metrics))
+            self._session.report(told.check_step(at), told.capture(metrics), group)
 
     def report_validation(self, step: int, **validation_metrics: object) -> None:
         """Report validation metrics: what the search decides on. Only rank 0's count, so aggregate over ranks first.
@@ -179,8 +188,8 @@ class Trial:
         None is ever dropped, except values that are not finite. Waits only if hundreds of them are unsent. Call it on
         every rank: then a checkpoint can follow, if checkpoint_policy is all, or best and this is the best so far.
         """
-        captured = metrics.capture(validation_metrics)
-        self._policy.note(metrics.check_step(step), captured)
+        captured = told.capture(validation_metrics)
+        self._policy.note(told.check_step(step), captured)
         if self.is_chief:
             self._session.report_validation(step, captured)
 
@@ -196,7 +205,7 @@ class Trial:
         when all ranks have written their files to local disk; the upload goes on behind. Waits only if the upload of
         the checkpoint before is not over. A step is saved once.
         """
-        step = metrics.check_step(step)
+        step = told.check_step(step)
         if step == self._saved_step:
             return
         directory = self._assignment.checkpoint_directory / f"step-{step}"

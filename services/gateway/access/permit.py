@@ -52,7 +52,9 @@ RULES = {
     "queue": Rule(scope=Scope.SOMEWHERE, change=Role.OPERATOR),
     "limits": Rule(scope=Scope.SOMEWHERE, change=Role.ADMIN),
     "status": Rule(scope=Scope.SOMEWHERE),
+    "usage": Rule(scope=Scope.SOMEWHERE),
     "schema": Rule(scope=Scope.SOMEWHERE),
+    "mlflow": Rule(scope=Scope.SOMEWHERE, change=Role.EDITOR),  # and in the workspace of what it is about: `require`
     "session": Rule(scope=Scope.SELF),
     "webhooks": Rule(scope=Scope.EVERYWHERE, look=Role.ADMIN, change=Role.ADMIN),  # they see all workspaces
     "join": Rule(scope=Scope.SELF),  # who has a token
@@ -90,6 +92,17 @@ def permitted(route: Route) -> Respond:
     return respond
 
 
+def needed(segment: str, *, is_look: bool) -> Role:
+    """Return which role a rule demands."""
+    return RULES[segment].look if is_look else RULES[segment].change
+
+
+def check_somewhere(asking: Principal, needed: Role) -> None:
+    """Raise Rejected (403) unless this role is theirs in any workspace."""
+    if asking.workspaces(needed) == frozenset():
+        raise _refusal(asking, needed, "in any workspace")
+
+
 def require(needed: Role, workspace: str) -> None:
     """Raise Rejected (403) unless who asks has this role in a workspace that only the body names."""
     asking = principal.get()
@@ -120,8 +133,7 @@ async def _check(request: web.Request, asking: Principal, scope: Scope, needed: 
     if scope is Scope.WORKSPACE and "id" in request.match_info:
         await _check_one(request.app[PARTS], asking, needed, segment, request.match_info["id"])
         return
-    if asking.workspaces(needed) == frozenset():
-        raise _refusal(asking, needed, "in any workspace")
+    check_somewhere(asking, needed)
 
 
 async def _check_one(parts: Parts, asking: Principal, needed: Role, segment: str, name: str) -> None:

@@ -13,7 +13,7 @@ from services.gateway import export, queries, series, sse
 from services.gateway.api import PREFIX, Call, Query, get
 from services.gateway.export import Run, Selection
 from services.gateway.export_formats import FORMATS
-from services.gateway.routes.metrics import Group, MetricName
+from services.gateway.routes.metrics import Group, MetricName, Step
 from shared.errors import Rejected
 
 MAX_EXPORTS = 4  # at a time; each holds some megabytes
@@ -28,8 +28,9 @@ class ExportQuery(Query, frozen=True, kw_only=True):
     """Which series, as what."""
 
     format: Annotated[Literal["csv", "ndjson", "parquet"], Meta(description="ndjson: a JSON object a line")] = "csv"
-    group: Annotated[Group, Meta(description="default: both")] | None = None
+    group: Annotated[Group, Meta(description="default: all")] | None = None
     name: MetricName | None = None
+    from_step: Annotated[Step, Meta(description="leave out what comes before")] = 0
     archived: Annotated[bool, Meta(description="also what a later attempt has reported again")] = False
 
 
@@ -57,7 +58,7 @@ async def _export(call: Call[ExportQuery], owner: series.Owner, owner_id: str) -
         "Cache-Control": "no-store",
     }
     response = web.StreamResponse(headers=headers)
-    selection = Selection(group=query.group, name=query.name, archived=query.archived)
+    selection = Selection(group=query.group, name=query.name, archived=query.archived, from_step=query.from_step)
     async with _place(call.request.app[EXPORTS]):
         await response.prepare(call.request)
         await response.write(form.start())

@@ -1,6 +1,6 @@
 """Metrics of a trial, or of all trials of an experiment: for charts, and whole."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta
 
@@ -8,9 +8,15 @@ from services.gateway import queries, series
 from services.gateway.api import PREFIX, Call, Query, get
 from services.gateway.past import Database
 from services.gateway.series import MAX_STEP, Window
-from services.gateway.views import SeriesList
+from services.gateway.views import MetricNames, SeriesList
 
-Group = Literal["validation", "training", "profiling", "system"]
+Group = Annotated[
+    str,
+    Meta(
+        pattern="^[a-z][a-z0-9_-]{0,62}$",
+        description="training, validation, profiling, system, or one that the training script named",
+    ),
+]
 MetricName = Annotated[str, Meta(pattern=r"^[^\x00]{1,256}$")]
 Step = Annotated[int, Meta(ge=0, le=MAX_STEP)]
 MaxPoints = Annotated[
@@ -23,12 +29,16 @@ MaxPoints = Annotated[
 ]
 
 
+_ATTEMPT = "all that this attempt (its allocation's epoch) reported, also what a later one reported again"
+
+
 class SeriesQuery(Query, frozen=True, kw_only=True):
     """Which metrics, and which part of them."""
 
     name: MetricName | None = None
     from_step: Step = 0
     to_step: Step = MAX_STEP
+    attempt: Annotated[int, Meta(ge=1, le=2**31, description=_ATTEMPT)] | None = None
 
 
 class TrialMetricsQuery(SeriesQuery, frozen=True, kw_only=True):
@@ -59,17 +69,41 @@ async def list_of_experiment(call: Call[ExperimentMetricsQuery]) -> SeriesList:
     return await _read(call.parts.database, "t.experiment_id", experiment_id, call.query)
 
 
+async def names_of_trial(call: Call[Query]) -> MetricNames:
+    """Which metrics a trial has."""
+    trial_id = call.id("trial")
+    await queries.trial_is_over(call.parts.database, trial_id)
+    return await series.names(call.parts.database, "t.id", trial_id)
+
+
+async def names_of_experiment(call: Call[Query]) -> MetricNames:
+    """Which metrics an experiment's trials have."""
+    experiment_id = call.id("experiment")
+    await queries.check_experiment(call.parts.database, experiment_id)
+    return await series.names(call.parts.database, "t.experiment_id", experiment_id)
+
+
 async def _read(
     database: Database,
     owner: series.Owner,
     owner_id: str,
     query: TrialMetricsQuery | ExperimentMetricsQuery,
 ) -> SeriesList:
-    window = Window(from_step=query.from_step, to_step=query.to_step, max_points=query.max_points)
+    window = Window(
+        from_step=query.from_step, to_step=query.to_step, max_points=query.max_points, attempt=query.attempt
+    )
     return await series.read(database, owner, owner_id, query.group, query.name, window)
 
 
 ROUTES = (
+    get(f"{PREFIX}/trials/{{id}}/metrics/names", names_of_trial, Query, MetricNames, "Which metrics a trial has"),
+    get(
+        f"{PREFIX}/experiments/{{id}}/metrics/names",
+        names_of_experiment,
+        Query,
+        MetricNames,
+        "Which metrics an experiment's trials have",
+    ),
     get(f"{PREFIX}/trials/{{id}}/metrics", list_of_trial, TrialMetricsQuery, SeriesList, "Metrics of a trial"),
     get(
         f"{PREFIX}/experiments/{{id}}/metrics",

@@ -33,6 +33,8 @@ from trainmaster.client.shapes import (
     QueueItem,
     Series,
     SetAsideList,
+    SlotHistory,
+    SlotUsage,
     Status,
     Trial,
     Why,
@@ -227,6 +229,17 @@ class AsyncClient:
     async def clear_limit(self, workspace: str | None) -> list[Limit]:
         """Lift a limit; return those that are left."""
         return cast("list[Limit]", (await self._json("DELETE", "/limits", query={"workspace": workspace}))["items"])
+
+    async def usage(self, *, since: str | None = None, until: str | None = None, by: str = "user") -> SlotUsage:
+        """Return the slot-seconds used, by user, workspace, project, experiment or pool; times in ISO 8601."""
+        return cast("SlotUsage", await self._json("GET", "/usage", query={"since": since, "until": until, "by": by}))
+
+    async def occupancy(
+        self, *, since: str | None = None, until: str | None = None, stretches: int = 100
+    ) -> SlotHistory:
+        """Return how many slots were held, and there, over time."""
+        query: Query = {"since": since, "until": until, "stretches": stretches}
+        return cast("SlotHistory", await self._json("GET", "/usage/occupancy", query=query))
 
     def queue(self, *, pool: str | None = None) -> AsyncIterator[QueueItem]:
         """Yield the waiting trials, of one pool or of all, in the order they will be served."""

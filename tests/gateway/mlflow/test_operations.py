@@ -1,0 +1,145 @@
+"""MLflow's operations as HTTP: who may, what is refused, what is found again after a rebuild."""
+
+import asyncio
+import io
+import re
+from typing import Any
+
+import pytest
+from yarl import URL
+
+from services.gateway.mlflow.operations import MAX_BODY_BYTES
+from services.gateway.mlflow.routes import OPERATIONS
+from services.tracker.rebuild import rebuild
+from services.tracker.settings import Settings as TrackerSettings
+from shared.events import Role
+from tests.gateway.conftest import Api
+from tests.gateway.test_access import as_, make_user
+from tests.support.servers import NatsServer
+
+API = "/api/2.0/mlflow"
+FILES = "/api/2.0/mlflow-artifacts/artifacts"
+
+
+async def begin(api: Api, name: str = "digits") -> tuple[str, str]:
+    """A new experiment and a run in it."""
+    made = await api.post(f"{API}/experiments/create", json={"name": name})
+    run = await api.post(f"{API}/runs/create", json={"experiment_id": made["experiment_id"], "start_time": 1000})
+    return made["experiment_id"], run["run"]["info"]["run_id"]
+
+
+async def put(api: Api, path: str, body: bytes, status: int = 200) -> None:
+    async with api.http.put(URL(f"{api.url}{FILES}/{path}", encoded=True), data=body) as response:
+        assert response.status == status, await response.text()
+
+
+@pytest.mark.parametrize("role", [None, *Role])
+async def test_looking_needs_a_viewer_and_changing_an_editor(api: Api, role: Role | None) -> None:
+    token = await make_user(api, "someone", role)
+    order = list(Role)
+    async with as_(token) as http, as_(None) as nobody:
+        for one in OPERATIONS:
+            url = api.url + re.sub(r"\{[^}]*\}", "x", one.path)
+            async with nobody.request(one.method, url) as response:
+                assert response.status == 401, one
+            needed = Role.VIEWER if one.looks else Role.EDITOR
+            is_allowed = role is not None and order.index(role) >= order.index(needed)
+            async with http.request(one.method, url) as response:
+                assert (response.status != 403) == is_allowed, (one, role, response.status)
+                if not is_allowed:
+                    assert (await response.json())["error_code"] == "PERMISSION_DENIED"
+
+
+async def test_every_mistake_of_a_request_is_named(api: Api) -> None:
+    _, run_id = await begin(api)
+    bad = {"run_id": run_id, "metrics": [{"key": "a", "value": "x"}, {"key": "b", "value": 1, "step": -1}]}
+    answer = await api.post(f"{API}/runs/log-batch", 400, json=bad)
+    assert answer["error_code"] == "INVALID_PARAMETER_VALUE"
+    assert "metrics[0].value" in answer["message"] and "metrics[1].step" in answer["message"]
+    answer = await api.post(f"{API}/runs/log-metric", 400, json={"value": "x", "timestamp": -1})
+    assert all(name in answer["message"] for name in ("run_id", "key", "timestamp"))
+    for body in (b"{", b"[]", b'{"a":"' + b"x" * MAX_BODY_BYTES + b'"}', b"\xff"):
+        assert (await api.post(f"{API}/runs/create", 400, data=io.BytesIO(body)))[
+            "error_code"
+        ] == "INVALID_PARAMETER_VALUE"
+    assert (await api.get(f"{API}/registered-models/search", 404))["error_code"] == "ENDPOINT_NOT_FOUND"
+    assert (await api.get(f"{API}/runs/get", 404, run_id="nowhere"))["error_code"] == "RESOURCE_DOES_NOT_EXIST"
+    answer = await api.post(f"{API}/runs/search", 400, json={"experiment_ids": ["0"], "page_token": "?"})
+    assert "next_page_token" in answer["message"]
+
+
+async def test_artifacts_stay_below_their_experiment(api: Api) -> None:
+    experiment_id, run_id = await begin(api)
+    root = f"{experiment_id}/{run_id}/artifacts"
+    await put(api, f"{root}/a/b.json", b'{"k": 1}')
+    await put(api, f"{root}/empty", b"")
+    for path in (f"{root}/..%2f..%2fsecret", f"{root}/%2e%2e/x", f"{root}/a%00b", f"{root}/{'x' * 2000}"):
+        await put(api, path, b"x", status=400)
+    await put(api, "nowhere/x/artifacts/y", b"x", status=404)
+    listed = await api.get(f"{API}/artifacts/list", run_id=run_id)
+    assert listed["files"] == [{"path": "a", "is_dir": True}, {"path": "empty", "is_dir": False, "file_size": 0}]
+    listed = await api.get(f"{FILES}?path={root}/a")
+    assert listed["files"] == [{"path": "b.json", "is_dir": False, "file_size": 8}]
+    async with api.http.get(f"{api.url}{FILES}/{root}/a/b.json") as response:
+        assert await response.read() == b'{"k": 1}' and "attachment" in response.headers["Content-Disposition"]
+    async with api.http.get(f"{api.url}{FILES}/{root}/a/c.json") as response:
+        assert response.status == 404
+    async with api.http.delete(f"{api.url}{FILES}/{root}/a") as response:
+        assert response.status == 200
+    assert [file["path"] for file in (await api.get(f"{API}/artifacts/list", run_id=run_id))["files"]] == ["empty"]
+    async with api.http.delete(f"{api.url}{FILES}/{experiment_id}") as response:
+        assert response.status == 400
+    outsider = await make_user(api, "outsider", "editor", "speech")
+    async with as_(outsider) as http:
+        for method in ("GET", "PUT", "DELETE"):
+            async with http.request(method, f"{api.url}{FILES}/{root}/empty") as response:
+                assert response.status == 404
+
+
+async def test_a_history_is_read_page_by_page(api: Api) -> None:
+    _, run_id = await begin(api)
+    points = [{"key": "loss", "value": step / 2, "timestamp": 1000 + step, "step": step} for step in range(1, 901)]
+    unstepped = [{"key": "loss", "value": 7.0 + n, "timestamp": 10 + n} for n in range(30)]
+    await api.post(f"{API}/runs/log-batch", json={"run_id": run_id, "metrics": points})
+    await api.post(f"{API}/runs/log-batch", json={"run_id": run_id, "metrics": unstepped})
+    found: list[Any] = []
+    token = ""
+    while True:
+        asked = f"run_id={run_id}&metric_key=loss&max_results=200&page_token={token}"
+        page = await api.get(f"{API}/metrics/get-history?{asked}")
+        found += page["metrics"]
+        token = page.get("next_page_token", "")
+        if not token:
+            break
+        assert len(page["metrics"]) == 200
+    assert [point["value"] for point in found if "step" not in point] == [7.0 + n for n in range(30)]
+    series = [(point["step"], point["value"], point["timestamp"]) for point in found if "step" in point]
+    assert series == [(step, step / 2, 1000 + step) for step in range(1, 901)]
+
+
+async def test_two_who_make_the_same_experiment_at_once_make_one(api: Api) -> None:
+    async def create() -> int:
+        async with api.http.post(f"{api.url}{API}/experiments/create", json={"name": "one"}) as response:
+            return response.status
+
+    statuses = await asyncio.gather(*(create() for _ in range(6)))
+    assert sorted(statuses) == [200, 400, 400, 400, 400, 400]
+
+
+async def test_runs_are_folded_again_from_the_log(api: Api, nats_server: NatsServer) -> None:
+    experiment_id, run_id = await begin(api)
+    metrics = [{"key": "loss", "value": 0.5, "timestamp": 5, "step": 3}, {"key": "bad", "value": "NaN", "timestamp": 6}]
+    params, tags = [{"key": "lr", "value": "0.1"}], [{"key": "k", "value": "v"}]
+    body = {"run_id": run_id, "metrics": metrics, "params": params, "tags": tags}
+    await api.post(f"{API}/runs/log-batch", json=body)
+    await api.post(f"{API}/runs/update", json={"run_id": run_id, "status": "FINISHED", "end_time": 2000})
+    await api.post(f"{API}/experiments/set-experiment-tag", json={"experiment_id": "0", "key": "k", "value": "v"})
+    before = await api.get(f"{API}/runs/get", run_id=run_id)
+    assert [metric["value"] for metric in before["run"]["data"]["metrics"]] == ["NaN", 0.5]
+    head = (await api.get("/api/v1/events", limit=500))["items"][-1]["seq"]
+    await rebuild(TrackerSettings(nats_url=nats_server.url_as("tracker"), postgres_url=api.settings.postgres_url))
+    await api.get("/api/v1/status", min_seq=head)
+    after = await api.get(f"{API}/runs/get", run_id=run_id)
+    assert after == before and before["run"]["info"]["experiment_id"] == experiment_id
+    default = await api.get(f"{API}/experiments/get", experiment_id="0")
+    assert default["experiment"]["tags"] == [{"key": "k", "value": "v"}]
