@@ -77,6 +77,11 @@ def trial_logs_filter(trial_id: str) -> str:
     return f"logs.*.{trial_id}.*"
 
 
+def trial_metrics_filter(trial_id: str) -> str:
+    """Return the filter for the training metrics of a trial."""
+    return f"metrics.*.{trial_id}"
+
+
 def health_subject(kind: str, name: str) -> str:
     """Return where a process says that it is alive; `kind` is the service, `name` the instance."""
     return f"health.{kind}.{name}"

@@ -1,11 +1,12 @@
 """Routes as values: what each takes, does and answers with. The server and its description share the list."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from http import HTTPStatus
 from typing import Annotated, Generic, TypeVar
 
@@ -16,7 +17,8 @@ from msgspec import Meta
 from nats.aio.client import Client
 
 from services.gateway import conditional, idempotency, past
-from services.gateway.access.access import Access, holds_principal
+from services.gateway.access.access import Access, holds_principal, principal
+from services.gateway.cache import Cache, Encoded
 from services.gateway.joining import Hosts
 from services.gateway.past import ReadModel
 from services.gateway.position import Position
@@ -26,6 +28,7 @@ from services.gateway.views import View
 from services.gateway.webhooks.sender import Webhooks
 from shared import ids
 from shared.errors import Problem, Rejected
+from shared.events import Role
 from shared.objectstore import ObjectStore
 
 PREFIX = "/api/v1"
@@ -54,6 +57,7 @@ class Parts:
     pulse: Pulse
     access: Access
     webhooks: Webhooks
+    cache: Cache = field(default_factory=Cache)
     hosts: Hosts | None = None  # that may join as agents
     metrics: Position  # of the metrics' stream, apart from the log
 
@@ -62,6 +66,7 @@ PARTS = web.AppKey("parts", Parts)
 
 
 MAX_BODY_BYTES = 64 * 1024
+BODY_S = 30.0
 RAW = web.RequestKey("raw", bytes)  # a body that was read already
 
 
@@ -156,8 +161,13 @@ def get(
     query: type[QueryT],
     answer: type[View] | str,
     summary: str,
+    *,
+    is_cached: bool = False,
 ) -> Route:
-    """Return the route of a question; its answer shows at least the event `min_seq`, unless that takes too long."""
+    """Return the route of a question; its answer shows at least the event `min_seq`, unless that takes too long.
+
+    `is_cached` says that it follows from the read model alone: it is kept until that moves.
+    """
 
     async def answer_request(request: web.Request) -> web.StreamResponse:
         call = Call(request, parse(query, request))
@@ -166,16 +176,33 @@ def get(
             seq = await past.seq_of(call.parts.client, "as_of", call.query.as_of, datetime.now(UTC))
             call = replace(call, as_of=seq)
         await position.wait(max(call.query.min_seq, call.as_of or 0, _min_seq(request)))
-        shown = position.value if call.as_of is None else call.as_of
-        found = await respond(call)
-        if isinstance(found, web.StreamResponse):
-            return found
-        return conditional.tagged(request, json_response(found, seq=shown), getattr(found, "seq", shown))
+        if is_cached and call.as_of is None:
+            key = (request.path_qs, principal.get().workspaces(Role.VIEWER))
+            found = await call.parts.cache.answer(position.version, key, partial(_answer, respond, call))
+        else:
+            shown = position.value if call.as_of is None else call.as_of
+            sent = await respond(call)
+            if isinstance(sent, web.StreamResponse):
+                return sent
+            found = _encoded(sent, shown)
+        return conditional.answer(request, found.body, found.tag, {SEQ_HEADER: str(found.shown)})
 
     problems = (404,) if "{" in path else ()
     return Route(
         method="GET", path=path, summary=summary, query=query, answer=answer, respond=answer_request, problems=problems
     )
+
+
+async def _answer(respond: Callable[[Call[QueryT]], Awaitable[Answer]], call: Call[QueryT]) -> Encoded:
+    shown = call.parts.position.value
+    view = await respond(call)
+    assert isinstance(view, View), "what is kept is JSON"
+    return _encoded(view, shown)
+
+
+def _encoded(view: View, shown: int) -> Encoded:
+    body = msgspec.json.encode(view)
+    return Encoded(body, conditional.tag_of(body, getattr(view, "seq", shown)), shown)
 
 
 def _min_seq(request: web.Request) -> int:
@@ -229,9 +256,14 @@ def json_response(view: View, *, seq: int, status: int = HTTPStatus.OK, location
     return web.Response(body=body, status=status, content_type="application/json", headers=headers)
 
 
+@cache
+def _fields(query: type[NoQuery]) -> "dict[str, msgspec.structs.FieldInfo]":
+    return {one.encode_name: one for one in msgspec.structs.fields(query)}
+
+
 def parse(query: type[AnyQueryT], request: web.Request) -> AnyQueryT:
     """Return the query parameters. Raises Rejected with every mistake in them."""
-    fields = {field.encode_name: field for field in msgspec.structs.fields(query)}
+    fields = _fields(query)
     problems: list[Problem] = []
     values: dict[str, object] = {}
     for name, text in request.query.items():
@@ -255,8 +287,12 @@ def parse(query: type[AnyQueryT], request: web.Request) -> AnyQueryT:
 
 async def _read(request: web.Request) -> bytes:
     body = bytearray()
-    while len(body) <= MAX_BODY_BYTES and (chunk := await request.content.read(MAX_BODY_BYTES + 1)):
-        body += chunk
+    try:
+        async with asyncio.timeout(BODY_S):
+            while len(body) <= MAX_BODY_BYTES and (chunk := await request.content.read(MAX_BODY_BYTES + 1)):
+                body += chunk
+    except TimeoutError as error:
+        raise Rejected(f"the body did not come within {BODY_S:g} s", status=HTTPStatus.REQUEST_TIMEOUT) from error
     if len(body) > MAX_BODY_BYTES:
         raise Rejected(f"the body has more than {MAX_BODY_BYTES} bytes", status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     return bytes(body)
@@ -274,12 +310,12 @@ async def read_body(request: web.Request, wanted: type[BodyT]) -> BodyT:
     problems += [
         Problem(name[:100], "is not known here", f"known: {', '.join(fields)}") for name in given if name not in fields
     ]
-    for name, field in fields.items():
+    for name, known in fields.items():
         if name not in given:
-            problems += [Problem(name, "is missing")] if field.required else []
+            problems += [Problem(name, "is missing")] if known.required else []
             continue
         try:
-            msgspec.convert(given[name], field.type)
+            msgspec.convert(given[name], known.type)
         except msgspec.ValidationError as error:
             problems.append(Problem(name, str(error)))
     if problems:

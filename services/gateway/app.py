@@ -19,6 +19,7 @@ from services.gateway.pulse import Pulse
 from services.gateway.routes import ROUTES
 from services.gateway.routes.exports import EXPORTS, MAX_EXPORTS
 from services.gateway.settings import Settings
+from services.gateway.slow_clients import SlowClients
 from services.gateway.webhooks.sender import Webhooks
 from shared import broker, postgres, runtime, subjects, tracing
 from shared.errors import Unavailable
@@ -30,6 +31,8 @@ MAX_PAST_CONNECTIONS = 4  # of those who ask about the past; they come and go
 SHUTDOWN_TIMEOUT_S = 3.0
 RETRY_S = 0.5
 
+SLOW = web.AppKey("slow", SlowClients)
+
 _log = logging.getLogger(__name__)
 
 
@@ -39,10 +42,20 @@ def make_app(
     """Return the application over these parts, for a server that listens on `host` and is `published` under names."""
     own = guard.own_names(host, published)
     known = access.authenticate(parts.access, Pace(requests_per_s))
+    slow = SlowClients()
     app = web.Application(
-        middlewares=[instruments.measure, traced, conditional.compress, problems.problems, guard.guard(own), known]
+        middlewares=[
+            slow.note,
+            instruments.measure,
+            traced,
+            conditional.compress,
+            problems.problems,
+            guard.guard(own),
+            known,
+        ]
     )
     app[PARTS] = parts
+    app[SLOW] = slow
     app[sse.STREAMS] = set()
     app[EXPORTS] = asyncio.Semaphore(MAX_EXPORTS)
     for route in ROUTES:
@@ -117,6 +130,8 @@ async def serve(settings: Settings) -> None:
         tasks.create_task(shown.run(), name="show metrics")
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
         await runner.setup()
+        assert runner.server is not None, "it is set up"
+        tasks.create_task(app[SLOW].run(runner.server), name="end slow clients")
         try:
             await web.TCPSite(runner, settings.host, settings.port).start()
             _log.info("serving", extra={"host": settings.host, "port": settings.port})

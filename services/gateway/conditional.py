@@ -15,17 +15,17 @@ JSON_TYPES = frozenset({"application/json", "application/problem+json"})
 _GZIP = '-gzip"'
 
 
-def tagged(request: web.Request, response: web.Response, seq: int) -> web.Response:
-    """Return the answer with its tag; without its body (304) if the client has it."""
-    body = response.body
-    assert isinstance(body, bytes), "views are encoded"
-    tag = f'"{seq}-{zlib.crc32(body):08x}"'
-    response.headers["ETag"] = tag
-    response.headers["Cache-Control"] = "private, no-cache"
-    if tag in _known(request):
-        headers = {name: value for name, value in response.headers.items() if name != "Content-Type"}
+def tag_of(body: bytes, seq: int) -> str:
+    """Return the tag of a body that shows a thing as the event `seq` left it."""
+    return f'"{seq}-{zlib.crc32(body):08x}"'
+
+
+def answer(request: web.Request, body: bytes, tag: str, headers: dict[str, str]) -> web.Response:
+    """Return JSON with its tag; without its body (304) if the client has it."""
+    headers |= {"ETag": tag, "Cache-Control": "private, no-cache"}
+    if "If-None-Match" in request.headers and tag in _known(request):
         return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return response
+    return web.Response(body=body, content_type="application/json", headers=headers)
 
 
 def _known(request: web.Request) -> set[str]:

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from shared.errors import Problem, Rejected
 
-Cursor = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,1500}$", description="next_cursor of the page before")]
+Cursor = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,6000}$", description="next_cursor of the page before")]
 
 PlaceT = TypeVar("PlaceT")
 

@@ -49,10 +49,11 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """Where a field is: an expression of ours over a query's tables."""
+    """Where a field is: an expression of ours over a query's tables. A cursor has no place for long text."""
 
     sql: str
     kind: Kind
+    is_long: bool = False
 
 
 Columns = Mapping[str, Column]

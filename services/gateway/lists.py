@@ -67,8 +67,8 @@ def _time(sql: str) -> Column:
 EXPERIMENTS: Columns = {
     "id": _text("e.id"),
     "name": _text("e.name"),
-    "description": _text("e.description"),
-    "notes": _text("e.notes"),
+    "description": Column(sql="e.description", kind=Kind.TEXT, is_long=True),
+    "notes": Column(sql="e.notes", kind=Kind.TEXT, is_long=True),
     "label": Column(sql="e.labels", kind=Kind.LABELS),
     "state": _text("e.state"),
     "workspace": _text("e.workspace"),

@@ -76,7 +76,11 @@ def _operation(route: Route) -> dict[str, Any]:
     if "{id}" in route.path:
         failures |= {HTTPStatus.NOT_FOUND}
     if route.body:
-        failures |= {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
+        failures |= {
+            HTTPStatus.REQUEST_TIMEOUT,
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+        }
     operation: dict[str, Any] = {
         "summary": route.summary,
         "parameters": [*_path_parameters(route), *_query_parameters(route.query), *_headers(route)],
@@ -116,7 +120,7 @@ def _unchanged(route: Route) -> dict[str, Any]:
 
 def _content(answer: type[View] | str) -> dict[str, Any]:
     if isinstance(answer, str):
-        return {answer: {}}
+        return {media_type: {} for media_type in answer.split(", ")}
     return {"application/json": {"schema": {"$ref": _REFERENCE.format(name=answer.__name__)}}}
 
 

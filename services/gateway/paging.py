@@ -107,7 +107,7 @@ def order(sort: str, columns: Columns, parameters: Parameters, *, unique: Column
 def _problems(name: str, column: Column | None, columns: Columns) -> Sequence[Problem]:
     if column is None:
         return [Problem("sort", f"there is no field {name[:100]!r}", f"known: {known(columns)}")]
-    if column.kind in (Kind.LABELS, Kind.JSON):
+    if column.kind in (Kind.LABELS, Kind.JSON) or column.is_long:
         return [Problem("sort", f"a list cannot be sorted by {name[:100]!r}")]
     return []
 

@@ -19,7 +19,14 @@ class Position:
     def __init__(self, projection: str = "events") -> None:
         self._projection = projection
         self.value = 0
+        self._version = 0
+        self._hears = False
         self._changed = asyncio.Event()
+
+    @property
+    def version(self) -> int | None:
+        """A number that changes with every commit of the tracker; None while nobody would tell."""
+        return self._version if self._hears else None
 
     async def run(self, url: str) -> None:
         """Listen for ever."""
@@ -48,13 +55,17 @@ class Position:
         try:
             connection.add_termination_listener(lambda _: gone.set())
             await connection.add_listener(_CHANNEL, self._hear)
+            self._version += 1
+            self._hears = True
             self._set(await connection.fetchval("SELECT position FROM projections WHERE name = $1", self._projection))
             await gone.wait()
         finally:
+            self._hears = False
             connection.terminate()
 
     def _hear(self, connection: object, pid: int, channel: str, payload: object) -> None:
         name, position = str(payload).split()
+        self._version += 1
         if name == self._projection:
             self._set(int(position))
 

@@ -607,6 +607,16 @@ class LogItem(View, frozen=True, kw_only=True):
     text: str
 
 
+class MetricItem(View, frozen=True, kw_only=True):
+    """Training metrics of one step of a trial, as an attempt (`epoch`) reported them."""
+
+    group: str
+    epoch: int
+    step: int
+    time: datetime
+    values: dict[str, float]
+
+
 class ServiceStatus(View, frozen=True, kw_only=True):
     """What a process last said of itself. `lag` counts events that it has not folded."""
 

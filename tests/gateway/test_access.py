@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 
 from services.gateway.access.access import COOKIE
-from services.gateway.access.permit import Scope, rule_of
+from services.gateway.access.permit import RULES, Scope, rule_of
+from services.gateway.access.permit import _segment as segment
 from services.gateway.api import PREFIX, Route
 from services.gateway.routes import ROUTES
 from shared.events import Role
@@ -58,6 +59,11 @@ async def test_nobody_unknown_gets_an_answer_from_the_api(api: Api) -> None:
         for path in ("/", "/healthz", "/openapi.json"):
             async with nobody.get(f"{api.url}{path}") as response:
                 assert response.status == 200
+
+
+def test_every_route_has_a_row_in_the_table() -> None:
+    segments = {segment(route.path) for route in ROUTES if route.path.startswith("/api/")}
+    assert segments | {"mlflow"} == set(RULES), "a route without a row, or a row without a route"
 
 
 @pytest.mark.parametrize("role", ROLES)

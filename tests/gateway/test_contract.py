@@ -4,11 +4,15 @@ import asyncio
 from typing import Any
 
 import aiohttp
+from aiohttp import web
 
 from services.gateway.pacing import Pace
+from services.gateway.slow_clients import HEAD_S, SlowClients
 from shared import log, subjects
 from tests.gateway.conftest import CONFIG, Api, archive, form
 from tests.gateway.test_access import as_, make_user
+from tests.support.eventually import eventually
+from trainmaster.embedded.program import free_port
 
 
 async def send(api: Api, path: str, key: str, **request: Any) -> tuple[int, Any, bool]:
@@ -126,3 +130,32 @@ async def test_a_code_gives_no_more_than_the_token_that_drew_it(api: Api) -> Non
             assert (await response.json())["at_most"] == "viewer"
         async with browser.post(f"{api.url}/api/v1/workspaces", json={"name": "x"}, headers={"Origin": api.url}) as no:
             assert no.status == 403
+
+
+async def test_a_client_that_never_ends_its_head_is_overdue_and_one_that_is_answered_is_not(api: Api) -> None:
+    slow, now = SlowClients(), 100.0
+
+    async def answer(request: web.Request) -> web.Response:
+        assert slow.overdue(runner.server.connections, now + 1000) == []  # type: ignore[union-attr]
+        return web.Response()
+
+    app = web.Application(middlewares=[slow.note])
+    app.router.add_get("/", answer)
+    runner, port = web.AppRunner(app), free_port()
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        async with api.http.get(f"http://127.0.0.1:{port}/") as response:
+            assert response.status == 200
+        await api.http.close()
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x")
+        assert runner.server is not None
+        server = runner.server
+        await eventually(lambda: len(server.connections) == 1)
+        connections = server.connections
+        assert slow.overdue(connections, now) == [] == slow.overdue(connections, now + HEAD_S)
+        assert slow.overdue(connections, now + HEAD_S + 1) == connections
+        writer.close()
+    finally:
+        await runner.cleanup()

@@ -7,7 +7,7 @@ from typing import Any
 
 from shared import subjects, volume
 from shared.ids import AllocationId, ExperimentId
-from shared.volume import LogBatch, LogLine
+from shared.volume import LogBatch, LogLine, MetricBatch, MetricPoint
 from tests.gateway.conftest import Api
 from tests.tracker import story
 
@@ -113,3 +113,23 @@ async def test_logs_are_read_at_once_or_followed_to_the_end(api: Api) -> None:
     followed = await reader
     assert [item["text"] for _, item in followed] == ["one", "two", "one", "two", "three"]
     assert [seq for seq, _ in followed] == [None, 1, None, 2, 3]
+
+
+async def test_training_metrics_are_followed_to_the_end_and_from_where_a_client_was(api: Api) -> None:
+    whole = story.whole_search()
+    seq = await story.tell(api.log, whole[:7])
+    now = datetime.now(UTC)
+    for step, group in ((1, "training"), (2, "profiling"), (3, "training")):
+        points = (MetricPoint(step, now, {"loss": 1 / step}),)
+        batch = MetricBatch(trial_id=story.trial(), experiment_id=story.EXPERIMENT, epoch=1, points=points, group=group)
+        await api.log.jetstream().publish(subjects.metrics_subject("a1", story.trial()), volume.encode(batch))
+    path = f"/api/v1/trials/{story.trial()}/metrics/stream"
+    reader = asyncio.create_task(read_stream(api, f"{path}?group=training&min_seq={seq}", 100))
+    await story.tell(api.log, whole[7:])
+    followed = await reader
+    assert [(number, item["step"], item["values"]) for number, item in followed] == [
+        (1, 1, {"loss": 1.0}),
+        (3, 3, {"loss": 1 / 3}),
+    ]
+    resumed = await read_stream(api, path, 100, **{"Last-Event-ID": "1"})
+    assert [item["step"] for _, item in resumed] == [2, 3]

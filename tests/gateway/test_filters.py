@@ -109,5 +109,6 @@ async def test_lists_are_filtered_sorted_and_paged(api: Api) -> None:
     assert seen == everything and len(seen) == 4
     answer = await api.get("/api/v1/experiments", 400, filter="nme = x", sort="colour")
     assert answer["errors"][0]["path"] == "filter"
-    assert (await api.get("/api/v1/experiments", 400, sort="label"))["errors"][0]["path"] == "sort"
+    for field in ("label", "notes", "hyperparameters.lr"):
+        assert (await api.get("/api/v1/experiments", 400, sort=field))["errors"][0]["path"] == "sort"
     await api.get(f"/api/v1/{trials}", 400, cursor="AAAA")

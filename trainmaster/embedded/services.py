@@ -26,8 +26,8 @@ def service_names(num_agents: int) -> list[str]:
 def service_programs(ports: dict[str, int], credentials: Credentials, state: Path) -> list[Program]:
     """Return the four services that are not agents."""
     postgres = {"TM_POSTGRES_URL": postgres_url(ports["postgres"], credentials.postgres)}
-    gateway = {"TM_GATEWAY_HOST": HOST, "TM_GATEWAY_PORT": str(ports["gateway"])}
     admin = {"TM_ADMIN_TOKEN": credentials.admin_token} | _passed_on("TM_WEBHOOK_NETWORKS")
+    gateway = {"TM_GATEWAY_HOST": HOST, "TM_GATEWAY_PORT": str(ports["gateway"])} | _passed_on("TM_GATEWAY_RATE")
     more = {
         subjects.SCHEDULER: {"TM_STATE_DIR": str(state)} | _passed_on("TM_POOL_POLICY"),
         subjects.SEARCHER: {"TM_STATE_DIR": str(state)},

@@ -55,6 +55,10 @@ RULES = {
     "usage": Rule(scope=Scope.SOMEWHERE),
     "schema": Rule(scope=Scope.SOMEWHERE),
     "mlflow": Rule(scope=Scope.SOMEWHERE, change=Role.EDITOR),  # and in the workspace of what it is about: `require`
+    "events": OTHERWISE,
+    "diff": OTHERWISE,
+    "set-aside": OTHERWISE,
+    "invitations": OTHERWISE,
     "session": Rule(scope=Scope.SELF),
     "webhooks": Rule(scope=Scope.EVERYWHERE, look=Role.ADMIN, change=Role.ADMIN),  # they see all workspaces
     "join": Rule(scope=Scope.SELF),  # who has a token

@@ -89,7 +89,7 @@ def _route(verb: str, intent: type[AgentIntent], summary: str) -> Route:
 
 
 ROUTES = (
-    get(f"{PREFIX}/agents", list_agents, PastQuery, AgentList, "List agents and their slots"),
+    get(f"{PREFIX}/agents", list_agents, PastQuery, AgentList, "List agents and their slots", is_cached=True),
     post(
         f"{PREFIX}/agents/{{id}}/drain",
         drain,

@@ -80,7 +80,7 @@ async def _send(
 
 
 ROUTES = (
-    get(f"{PREFIX}/checkpoints/{{id}}", show_checkpoint, PastQuery, Checkpoint, "Show a checkpoint"),
+    get(f"{PREFIX}/checkpoints/{{id}}", show_checkpoint, PastQuery, Checkpoint, "Show a checkpoint", is_cached=True),
     post(
         f"{PREFIX}/checkpoints/{{id}}/delete",
         delete_checkpoint,

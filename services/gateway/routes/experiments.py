@@ -121,15 +121,37 @@ def _wish(intent: Intent, summary: str) -> Route:
 
 
 ROUTES = (
-    get(f"{PREFIX}/experiments", list_experiments, ExperimentsQuery, ExperimentPage, "List experiments, newest first"),
-    get(f"{PREFIX}/experiments/{{id}}", show_experiment, PastQuery, ExperimentDetail, "Show an experiment"),
-    get(f"{PREFIX}/experiments/{{id}}/trials", list_trials, ListQuery, TrialPage, "List an experiment's trials"),
+    get(
+        f"{PREFIX}/experiments",
+        list_experiments,
+        ExperimentsQuery,
+        ExperimentPage,
+        "List experiments, newest first",
+        is_cached=True,
+    ),
+    get(
+        f"{PREFIX}/experiments/{{id}}",
+        show_experiment,
+        PastQuery,
+        ExperimentDetail,
+        "Show an experiment",
+        is_cached=True,
+    ),
+    get(
+        f"{PREFIX}/experiments/{{id}}/trials",
+        list_trials,
+        ListQuery,
+        TrialPage,
+        "List an experiment's trials",
+        is_cached=True,
+    ),
     get(
         f"{PREFIX}/experiments/{{id}}/checkpoints",
         list_checkpoints,
         ListQuery,
         CheckpointPage,
         "List the checkpoints of all trials of an experiment",
+        is_cached=True,
     ),
     _wish(Intent.PAUSE, "Let the experiment hold no slots; its trials checkpoint and wait"),
     _wish(Intent.RESUME, "Let a paused experiment go on"),

@@ -10,11 +10,12 @@ from msgspec import Meta
 
 from services.gateway import queries, sse, tap
 from services.gateway.api import PREFIX, Call, Query, get
+from services.gateway.routes.following import to_the_end
 from services.gateway.views import LogItem
 from shared import subjects, volume
 from shared.log import Follower, Message
 
-NDJSON = "application/x-ndjson"
+NDJSON, EVENTS = "application/x-ndjson", "text/event-stream"
 
 
 class LogsQuery(Query, frozen=True, kw_only=True):
@@ -31,7 +32,9 @@ async def read_logs(call: Call[LogsQuery]) -> web.StreamResponse:
     after = sse.last_event_id(call.request) or 0
     wanted = Follower(call.parts.client, subjects.LOGS, after=after, filters=[subjects.trial_logs_filter(trial_id)])
     async with tap.reading(wanted) as following:
-        return await (_follow(call, trial_id, following) if call.query.follow else _download(call, following))
+        if not call.query.follow:
+            return await _download(call, following)
+        return await to_the_end(call, trial_id, following, lambda message: list(_lines(message, call.query.rank)))
 
 
 async def _download(call: Call[LogsQuery], following: Follower) -> web.StreamResponse:
@@ -46,22 +49,6 @@ async def _download(call: Call[LogsQuery], following: Follower) -> web.StreamRes
             return response
 
 
-async def _follow(call: Call[LogsQuery], trial_id: str, following: Follower) -> web.StreamResponse:
-    """Agents publish a trial's last lines before they say that it exited: once it is over, the head is the end."""
-    async with sse.opened(call.request) as stream:
-        is_drained = False
-        while not is_drained:
-            is_over = await queries.trial_is_over(call.parts.database, trial_id)
-            for message in await following.next():
-                lines = list(_lines(message, call.query.rank))
-                ids = [None] * (len(lines) - 1) + [message.seq]
-                await stream.send(zip(ids, lines, strict=False))
-            await stream.keep_alive()
-            is_drained = is_over and following.at_head
-        await stream.end()
-    return stream.response
-
-
 def _lines(message: Message, rank: int | None) -> Iterator[bytes]:
     try:
         batch = volume.decode_logs(message.body)
@@ -73,4 +60,6 @@ def _lines(message: Message, rank: int | None) -> Iterator[bytes]:
             yield msgspec.json.encode(item)
 
 
-ROUTES = (get(f"{PREFIX}/trials/{{id}}/logs", read_logs, LogsQuery, NDJSON, "The output of a trial's ranks"),)
+ROUTES = (
+    get(f"{PREFIX}/trials/{{id}}/logs", read_logs, LogsQuery, f"{NDJSON}, {EVENTS}", "The output of a trial's ranks"),
+)

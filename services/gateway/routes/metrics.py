@@ -104,12 +104,20 @@ ROUTES = (
         MetricNames,
         "Which metrics an experiment's trials have",
     ),
-    get(f"{PREFIX}/trials/{{id}}/metrics", list_of_trial, TrialMetricsQuery, SeriesList, "Metrics of a trial"),
+    get(
+        f"{PREFIX}/trials/{{id}}/metrics",
+        list_of_trial,
+        TrialMetricsQuery,
+        SeriesList,
+        "Metrics of a trial",
+        is_cached=True,
+    ),
     get(
         f"{PREFIX}/experiments/{{id}}/metrics",
         list_of_experiment,
         ExperimentMetricsQuery,
         SeriesList,
         "Metrics of all trials of an experiment",
+        is_cached=True,
     ),
 )

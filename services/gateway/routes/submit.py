@@ -5,6 +5,7 @@ from functools import partial
 from http import HTTPStatus
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from services.gateway import idempotency, intents
 from services.gateway.api import PREFIX, Call, NoQuery, post
@@ -55,7 +56,7 @@ async def _read_form(request: web.Request) -> dict[str, bytes]:
             if not isinstance(part, BodyPartReader) or name not in LIMITS or name in form:
                 raise _wrong(name or "", "is no part that is wanted here", HTTPStatus.BAD_REQUEST)
             form[name] = await _read_part(part, name)
-    except ValueError as error:
+    except (ValueError, HttpProcessingError) as error:  # the latter: a part's own header
         raise _wrong("", f"the body is no multipart form: {error}", HTTPStatus.BAD_REQUEST) from error
     missing = tuple(Problem(name, "is missing") for name in LIMITS if name not in form)
     if missing:

@@ -38,9 +38,14 @@ async def cancel(call: Call[NoQuery]) -> web.StreamResponse:
 
 
 ROUTES = (
-    get(f"{PREFIX}/trials/{{id}}", show_trial, PastQuery, Trial, "Show a trial"),
+    get(f"{PREFIX}/trials/{{id}}", show_trial, PastQuery, Trial, "Show a trial", is_cached=True),
     get(
-        f"{PREFIX}/trials/{{id}}/checkpoints", list_checkpoints, ListQuery, CheckpointPage, "List a trial's checkpoints"
+        f"{PREFIX}/trials/{{id}}/checkpoints",
+        list_checkpoints,
+        ListQuery,
+        CheckpointPage,
+        "List a trial's checkpoints",
+        is_cached=True,
     ),
     post(
         f"{PREFIX}/trials/{{id}}/cancel",

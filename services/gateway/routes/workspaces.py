@@ -139,7 +139,7 @@ def _filing(kind: str, verb: str, summary: str) -> Route:
 
 
 ROUTES = (
-    get(f"{PREFIX}/workspaces", list_workspaces, PlacesQuery, WorkspacePage, "List the workspaces"),
+    get(f"{PREFIX}/workspaces", list_workspaces, PlacesQuery, WorkspacePage, "List the workspaces", is_cached=True),
     post(
         f"{PREFIX}/workspaces",
         create_workspace,
@@ -150,10 +150,17 @@ ROUTES = (
         problems=(400, 409, 422),
         query=NoQuery,
     ),
-    get(f"{PREFIX}/workspaces/{{id}}", show_workspace, PastQuery, Workspace, "Show a workspace"),
+    get(f"{PREFIX}/workspaces/{{id}}", show_workspace, PastQuery, Workspace, "Show a workspace", is_cached=True),
     _filing("workspaces", "archive", "Close a workspace: no experiment is submitted or moved into it any more"),
     _filing("workspaces", "unarchive", "Open an archived workspace again"),
-    get(f"{PREFIX}/workspaces/{{id}}/projects", list_projects, PlacesQuery, ProjectPage, "List a workspace's projects"),
+    get(
+        f"{PREFIX}/workspaces/{{id}}/projects",
+        list_projects,
+        PlacesQuery,
+        ProjectPage,
+        "List a workspace's projects",
+        is_cached=True,
+    ),
     post(
         f"{PREFIX}/workspaces/{{id}}/projects",
         create_project,
@@ -164,7 +171,7 @@ ROUTES = (
         problems=(400, 404, 409, 422),
         query=NoQuery,
     ),
-    get(f"{PREFIX}/projects/{{id}}", show_project, PastQuery, Project, "Show a project"),
+    get(f"{PREFIX}/projects/{{id}}", show_project, PastQuery, Project, "Show a project", is_cached=True),
     _filing("projects", "archive", "Close a project: no experiment is submitted or moved into it any more"),
     _filing("projects", "unarchive", "Open an archived project again"),
 )
