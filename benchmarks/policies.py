@@ -60,7 +60,7 @@ def _duration_s(draw: random.Random, tail: str) -> float:
 @click.option("--trials", "num_trials", type=click.IntRange(10, 20_000), default=1000, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--tail", type=click.Choice(["lognormal", "pareto"]), default="lognormal", show_default=True)
-@click.option("--chart", "path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg")
+@click.option("--chart", "path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg|png")
 @click.option("--json", "as_json", is_flag=True)
 def main(num_trials: int, seed: int, tail: str, path: Path | None, *, as_json: bool) -> None:
     """Run one workload under every policy."""

@@ -18,7 +18,8 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from benchmarks.log.start import rows as start_rows
 from benchmarks.report import Row, show
-from services.scheduler.state import State, evolve
+from services.scheduler.memory import State
+from services.scheduler.state import evolve
 from shared import broker, codec, log, subjects
 from shared.codec import Envelope
 from shared.decisions import Fold

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TypedDict
 
 from services.scheduler.engine import Engine
+from services.scheduler.memory import State
 from services.scheduler.pool import pool_policy
-from services.scheduler.state import State
 from shared.events import (
     AgentJoined,
     DefaultPolicySet,

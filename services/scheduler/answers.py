@@ -19,7 +19,7 @@ from nats.aio.msg import Msg
 
 from services.scheduler.engine import Engine
 from services.scheduler.explain import Line, line_up, matching, page, pool_queue, tell
-from services.scheduler.state import State
+from services.scheduler.memory import State
 from shared import subjects
 from shared.queue import MAX_LIMIT, QueueAnswer, QueueQuestion, WaitingTrial
 

@@ -34,6 +34,7 @@ class Books:
         self._going_on: dict[AgentId, int] = {}  # slots of trials that are to go on, by agent
         self._going = self._going_open = 0  # of these in all, and on open agents
         self._victims: list[Request] = []  # of this pass
+        self.memo: object = None  # what a policy keeps from pass to pass
 
     @classmethod
     def of(cls, pool: Pool) -> "Books":
@@ -95,7 +96,7 @@ class Books:
             running = list(job.running.values())
             for request in running:
                 self.unhold(request.trial_id)
-            job.terms, job.memo = terms, None
+            job.terms, job.is_changed = terms, True
             for request in running:
                 self.hold(job.retold(request))
             self._unfiled[job_id] = None

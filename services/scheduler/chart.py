@@ -1,10 +1,12 @@
-"""A chart of one or several stretches side by side: how full the slots were, and who waited how long. One SVG file."""
+"""A chart of one or several stretches side by side: how full the slots were, and who waited how long. SVG or PNG."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from services.scheduler.measure import Figures, duration
+from shared.errors import Problem, Rejected
 
 WIDTH, HEIGHT, MARGIN, GAP = 960, 560, 64, 48
 MAX_POINTS = 800  # of a line
@@ -14,28 +16,85 @@ COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")  # 
 Points = list[tuple[float, float]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A line through points of the picture."""
+
+    points: Points
+    colour: str
+    width: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """Words, at the left, in the middle or at the right of a point on their base line."""
+
+    x: float
+    y: float
+    text: str
+    colour: str = "#222222"
+    size: int = 12
+    anchor: str = "start"  # or middle, end
+
+
+Picture = list[Line | Text]
+
+
 def write(path: Path, stretches: Mapping[str, Figures], waits_s: Mapping[str, list[float]], title: str) -> None:
-    """Write the chart. `waits_s` are the seconds that each trial waited, by the stretch's name."""
-    path.write_bytes(render(stretches, waits_s, title))
+    """Write the chart. `waits_s` are the seconds that each trial waited, by the stretch's name.
+
+    Raises Rejected when the file's name says neither SVG nor PNG.
+    """
+    writer = writer_of(path)
+    path.write_bytes(writer(picture(stretches, waits_s, title)))
 
 
-def render(stretches: Mapping[str, Figures], waits_s: Mapping[str, list[float]], title: str) -> bytes:
-    """Return the chart as SVG: slots in use over time above, the distribution of waits below."""
+def writer_of(path: Path) -> Callable[[Picture], bytes]:
+    """Return what makes the kind of image that a file's name says. Raises Rejected."""
+    match path.suffix.lower():
+        case ".svg":
+            return svg
+        case ".png":
+            from services.scheduler.chart_png import png  # the scheduler itself draws nothing
+
+            return png
+    raise Rejected("the chart cannot be written", (Problem("chart", f"{path.name} is no name.svg or name.png"),))
+
+
+def picture(stretches: Mapping[str, Figures], waits_s: Mapping[str, list[float]], title: str) -> Picture:
+    """Return what is drawn: slots in use over time above, the distribution of waits below."""
     names = list(stretches)[:MAX_CURVES]
-    svg = ET.Element(
-        "svg", xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {WIDTH} {HEIGHT}", width=str(WIDTH),
-        height=str(HEIGHT), attrib={"font-family": "sans-serif", "font-size": "12"},
-    )  # fmt: skip
-    ET.SubElement(svg, "rect", width=str(WIDTH), height=str(HEIGHT), fill="white")
-    _text(svg, MARGIN, 22, title, size=15)
+    drawn: Picture = [Text(x=MARGIN, y=20, text=title, size=15)]
     for index, name in enumerate(names):
-        _text(svg, MARGIN + 220 * (index % 4), 40, f"■ {name}", colour=COLOURS[index])
+        x, y = MARGIN + 290 * (index % 3), 38 + 15 * (index // 3)
+        drawn.append(Line(points=[(x, y - 4), (x + 14, y - 4)], colour=COLOURS[index], width=4))
+        drawn.append(Text(x=x + 20, y=y, text=name))
     middle = HEIGHT // 2
     used = [_usage(stretches[name]) for name in names]
-    _panel(svg, used, top=62, bottom=middle, names=("time", "slots in use"))
+    drawn += _panel(used, top=76, bottom=middle, names=("time", "slots in use"))
     waited = [_distribution(waits_s[name]) for name in names]
-    _panel(svg, waited, top=middle + GAP, bottom=HEIGHT - 40, names=("waited at most", "part of trials"))
-    image: bytes = ET.tostring(svg, xml_declaration=True, encoding="utf-8")
+    drawn += _panel(waited, top=middle + GAP, bottom=HEIGHT - 40, names=("waited at most", "part of trials"))
+    return drawn
+
+
+def svg(drawn: Picture) -> bytes:
+    """Return a picture as SVG."""
+    root = ET.Element(
+        "svg", xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {WIDTH} {HEIGHT}", width=str(WIDTH),
+        height=str(HEIGHT), attrib={"font-family": "sans-serif"},
+    )  # fmt: skip
+    ET.SubElement(root, "rect", width=str(WIDTH), height=str(HEIGHT), fill="white")
+    for shape in drawn:
+        match shape:
+            case Line():
+                points = " ".join(f"{x:.1f},{y:.1f}" for x, y in shape.points)
+                stroke = {"stroke": shape.colour, "stroke-width": f"{shape.width:g}"}
+                ET.SubElement(root, "polyline", points=points, fill="none", attrib=stroke)
+            case Text():
+                about = {"text-anchor": shape.anchor, "font-size": str(shape.size), "fill": shape.colour}
+                text = ET.SubElement(root, "text", x=f"{shape.x:.1f}", y=f"{shape.y:.1f}", attrib=about)
+                text.text = shape.text
+    image: bytes = ET.tostring(root, xml_declaration=True, encoding="utf-8")
     return image
 
 
@@ -68,29 +127,20 @@ def _distribution(waits_s: list[float]) -> Points:
     return [(0.0, 0.0), *points[::stride], points[-1]]
 
 
-def _panel(svg: ET.Element, curves: Sequence[Points], *, top: int, bottom: int, names: tuple[str, str]) -> None:
+def _panel(curves: Sequence[Points], *, top: int, bottom: int, names: tuple[str, str]) -> Picture:
     x_max = max((x for points in curves for x, _ in points), default=1.0) or 1.0
     y_max = max((y for points in curves for _, y in points), default=1.0) or 1.0
     left, right = MARGIN, WIDTH - 24
+    drawn: Picture = []
     for part in range(5):
         y = bottom - (bottom - top) * part / 4
-        ET.SubElement(svg, "line", x1=str(left), x2=str(right), y1=f"{y:.1f}", y2=f"{y:.1f}", stroke="#dddddd")
-        _text(svg, left - 8, y + 4, f"{y_max * part / 4:.3g}", anchor="end")
+        drawn.append(Line(points=[(left, y), (right, y)], colour="#dddddd"))
+        drawn.append(Text(x=left - 8, y=y + 4, text=f"{y_max * part / 4:.3g}", anchor="end"))
         x = left + (right - left) * part / 4
-        _text(svg, x, bottom + 16, duration(x_max * part / 4), anchor="middle")
-    _text(svg, left, top - 4, names[1], colour="#555555")
-    _text(svg, right, bottom + 30, names[0], anchor="end", colour="#555555")
+        drawn.append(Text(x=x, y=bottom + 16, text=duration(x_max * part / 4), anchor="middle"))
+    drawn.append(Text(x=left, y=top - 6, text=names[1], colour="#555555"))
+    drawn.append(Text(x=right, y=bottom + 30, text=names[0], anchor="end", colour="#555555"))
     for index, points in enumerate(curves):
-        drawn = " ".join(
-            f"{left + (right - left) * x / x_max:.1f},{bottom - (bottom - top) * y / y_max:.1f}" for x, y in points
-        )
-        ET.SubElement(svg, "polyline", points=drawn, fill="none", stroke=COLOURS[index], attrib={"stroke-width": "1.5"})
-
-
-def _text(
-    svg: ET.Element, x: float, y: float, text: str, *, size: int = 12, anchor: str = "start", colour: str = "#222222"
-) -> None:
-    element = ET.SubElement(
-        svg, "text", x=f"{x:.1f}", y=f"{y:.1f}", fill=colour, attrib={"text-anchor": anchor, "font-size": str(size)}
-    )
-    element.text = text
+        scaled = [(left + (right - left) * x / x_max, bottom - (bottom - top) * y / y_max) for x, y in points]
+        drawn.append(Line(points=scaled, colour=COLOURS[index], width=1.5))
+    return drawn

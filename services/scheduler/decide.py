@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from services.scheduler.engine import Engine
-from services.scheduler.state import State
+from services.scheduler.memory import State
 from shared.decisions import Decision
 from shared.events import DEFAULT_POLICY, PoolPolicy
 from shared.ids import AgentId

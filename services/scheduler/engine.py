@@ -18,10 +18,11 @@ from heapq import heappop, heappush
 from services.scheduler import closures, orders, view
 from services.scheduler.books import Books
 from services.scheduler.jobs import Terms
+from services.scheduler.memory import State
 from services.scheduler.policies import look
 from services.scheduler.pool import WorkspaceUse, is_overdue
 from services.scheduler.records import EPOCH, Allocation
-from services.scheduler.state import State, concerns, evolve
+from services.scheduler.state import concerns, evolve
 from shared.decisions import Decision
 from shared.events import (
     DEFAULT_POLICY,

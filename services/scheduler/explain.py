@@ -16,10 +16,10 @@ from services.scheduler import reasons
 from services.scheduler.books import Books
 from services.scheduler.fitting import Fleet
 from services.scheduler.forecast import MAX_WAITING, Foresight, foresee
+from services.scheduler.memory import State
 from services.scheduler.policies import look
 from services.scheduler.pool import Plan
 from services.scheduler.records import Trial
-from services.scheduler.state import State
 from shared.events import PolicyType, Share
 from shared.ids import ExperimentId, PoolId, TrialId
 from shared.queue import NUM_NAMED, Ahead, Needs, PoolQueue, QueueQuestion, Reason, ReasonKind, WaitingTrial

@@ -18,7 +18,8 @@ from itertools import zip_longest
 import msgspec
 
 from services.scheduler.decide import decide
-from services.scheduler.state import State, evolve
+from services.scheduler.memory import State
+from services.scheduler.state import evolve
 from shared import codec
 from shared.decisions import Decision
 from shared.events import AgentLost, AgentRefused, DefaultPolicySet, Event, LeaderElected

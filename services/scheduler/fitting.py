@@ -66,8 +66,11 @@ class Fleet:
         self.bookings: list[tuple[AgentId, int, int]] = []  # of this pass: slots and tasks without slots
         self.kept: list[AgentId] = []  # in this pass
         self._repeated = (0, 0)  # how many of another fleet's bookings and holds
-        self._idle_twin: Fleet | None = None
+        self._idle_twin: Fleet | None = None  # every slot free
+        self._opened_twin: Fleet | None = None  # every slot free and open
+        self._closed: set[AgentId] = set()  # agents that take no new work, or some slots of which take none
         self._possible: dict[int, bool] = {}
+        self._is_reshaped = False  # since `possible` was found
         for machine in sorted(machines, key=lambda machine: machine.agent_id):
             self.put(machine)
 
@@ -79,19 +82,25 @@ class Fleet:
         if machine.is_open:
             self._open.add(machine.agent_id)
             self._enter(machine.agent_id)
+        if not machine.is_open or machine.num_closed:
+            self._closed.add(machine.agent_id)
         if known is None or _idle(known) != _idle(machine):
-            self._possible = {}
+            self._is_reshaped = True
             if self._idle_twin is not None:
                 self._idle_twin.put(_idle(machine))
+            if self._opened_twin is not None:
+                self._opened_twin.put(_opened(machine))
 
     def remove(self, agent_id: AgentId) -> None:
         """Forget an agent."""
         self._drop(agent_id)
-        self._possible = {}
-        if self._idle_twin is not None:
-            self._idle_twin.remove(agent_id)
+        self._is_reshaped = True
+        for twin in (self._idle_twin, self._opened_twin):
+            if twin is not None:
+                twin.remove(agent_id)
 
     def _drop(self, agent_id: AgentId) -> Machine | None:
+        self._closed.discard(agent_id)
         if agent_id in self._open:
             self._leave(agent_id)
             self._open.remove(agent_id)
@@ -178,22 +187,30 @@ class Fleet:
 
     def can_ever_fit(self, slots: int) -> bool:
         """Say whether the gang would fit if every slot of the open agents were free."""
-        if slots not in self._possible:
+        if slots not in self.possible:
             self._possible[slots] = self.ideal(slots) is not None
         return self._possible[slots]
 
-    def would_fit_if_open(self, slots: int) -> bool:
-        """Say whether the gang would fit if agents and slots that take no new work did, and every slot were free."""
-        machines = self.machines.values()
-        if all(machine.is_open and not machine.num_closed for machine in machines):
-            return False
-        sizes = (replace(machine, slots=machine.slots + machine.num_closed, is_open=True) for machine in machines)
-        return Fleet(sizes, self.policy).can_ever_fit(slots)
-
     @property
     def possible(self) -> dict[int, bool]:
-        """What `can_ever_fit` has found so far; another one when that may have changed."""
+        """What `can_ever_fit` has found so far; another one when some of it is no longer so."""
+        if self._is_reshaped:
+            self._is_reshaped = False
+            found = {slots: self.ideal(slots) is not None for slots in self._possible}
+            if found != self._possible:
+                self._possible = found
         return self._possible
+
+    def could_hold(self, slots: int) -> bool:
+        """Say whether the pool as it stands could hold the gang, agents and slots included that take no new work now.
+
+        A gang for which this is not so is refused at submission; if it is waiting already, it is in nobody's way.
+        """
+        if self.can_ever_fit(slots) or not self._closed:
+            return self.can_ever_fit(slots)
+        if self._opened_twin is None:
+            self._opened_twin = Fleet(map(_opened, self.machines.values()), self.policy)
+        return self._opened_twin.can_ever_fit(slots)
 
     def take(self, placement: Placement) -> None:
         """Book a gang's slots, in this pass."""
@@ -356,3 +373,7 @@ def _largest_first(found: tuple[tuple[int, str], Idle]) -> tuple[int, str]:
 
 def _idle(machine: Machine) -> Machine:
     return replace(machine, free=machine.slots, num_zero_slot=0)
+
+
+def _opened(machine: Machine) -> Machine:
+    return replace(_idle(machine), slots=machine.slots + machine.num_closed, is_open=True, num_closed=0)

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 
 from services.scheduler.books import Books
 from services.scheduler.jobs import terms_of
+from services.scheduler.memory import State
 from services.scheduler.policies import look
 from services.scheduler.pool import Placement, Pool, Request, WorkspaceUse
 from services.scheduler.records import Trial
-from services.scheduler.state import State
 from services.scheduler.view import pool_view, workspace_uses
 from shared.ids import PoolId, TrialId
 

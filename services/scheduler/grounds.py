@@ -1,8 +1,8 @@
 """What the scheduler's decisions went by, as their events tell it: whose claim a preemption serves, why a gang fits."""
 
+from services.scheduler.memory import State
 from services.scheduler.pool import Placement, Plan
 from services.scheduler.records import Allocation, Job
-from services.scheduler.state import State
 from shared.events import Claim, Fit, PoolPolicy
 from shared.ids import ExperimentId, TrialId
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 from prometheus_client import Gauge
 
-from services.scheduler.state import State
+from services.scheduler.memory import State
 from shared.ids import PoolId
 from shared.instruments import REGISTRY
 

@@ -20,11 +20,22 @@ class Terms(Struct, frozen=True, kw_only=True):
 class Job:
     """An experiment with trials in the pool."""
 
-    __slots__ = ("firm", "going", "held", "job_id", "memo", "num_stopping", "running", "stopping", "terms", "waiting")
+    __slots__ = (
+        "firm",
+        "going",
+        "held",
+        "is_changed",
+        "job_id",
+        "num_stopping",
+        "running",
+        "stopping",
+        "terms",
+        "waiting",
+    )
 
     def __init__(self, job_id: ExperimentId, terms: Terms) -> None:
         self.job_id, self.terms = job_id, terms
-        self.memo: object = None  # what a policy keeps of it; forgotten when anything about it changes
+        self.is_changed = True  # since fair share last noted what it claims
         self.running: dict[TrialId, Request] = {}
         self.waiting: dict[int, int] = {}  # how many of its trials wait, by size
         self.held = 0  # slots of all its trials
@@ -47,7 +58,7 @@ class Job:
         self._count(request, -1)
 
     def _count(self, request: Request, sign: int) -> None:
-        self.memo = None
+        self.is_changed = True
         self.held += sign * request.slots
         if request.is_stopping:
             self.num_stopping += sign * request.slots

@@ -193,7 +193,7 @@ def jain(shares: list[float]) -> float:
 
 def waits(waits_s: list[float]) -> Waits:
     """Return what waits come to."""
-    p95 = quantiles(waits_s, n=20, method="inclusive")[-1] if len(waits_s) > 1 else sum(waits_s)
+    p95 = quantiles(waits_s, n=20, method="inclusive")[-1] if len(waits_s) > 1 else sum(waits_s, 0.0)
     middle = median(waits_s) if waits_s else 0.0
     return Waits(median=middle, p95=p95, max=max(waits_s, default=0.0))
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from services.scheduler import grounds
+from services.scheduler.memory import State
 from services.scheduler.pool import Plan
 from services.scheduler.records import Agent, Allocation, Claimant, Trial
-from services.scheduler.state import State
 from services.scheduler.view import part_of, unwanted
 from shared.decisions import Decision
 from shared.events import (

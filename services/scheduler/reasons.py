@@ -12,15 +12,17 @@ from shared.queue import Reason, ReasonKind, Room
 
 
 def never_fits(request: Request, fleet: Fleet) -> Reason:
-    """The pool's agents could not hold it even if they were idle."""
+    """The pool's open agents could not hold it even if they were idle."""
     kind = ReasonKind.NO_AGENTS if fleet.is_empty else ReasonKind.NEVER_FITS
-    if fleet.would_fit_if_open(request.slots):
+    if fleet.could_hold(request.slots):
         kind = ReasonKind.AGENTS_CLOSED
     return Reason(kind=kind, slots=request.slots, room=_room(fleet))
 
 
 def no_room(request: Request, fleet: Fleet) -> Reason:
-    """It would fit if others ended."""
+    """It would fit if others ended; or only if closed agents were opened."""
+    if not fleet.can_ever_fit(request.slots):
+        return never_fits(request, fleet)
     return Reason(kind=ReasonKind.NO_ROOM, slots=request.slots, room=_room(fleet))
 
 

@@ -1,13 +1,14 @@
 """The file that `tm simulate` reads (docs/simulate.md): a pool, what is asked of it, and what happens to it."""
 
-import json
+import difflib
+import re
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, get_args
 
 import msgspec
-import yaml
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
+from services.scheduler.document import read_plain
 from services.scheduler.pool import MAX_PRIORITY
 from shared.errors import Problem, Rejected
 from shared.events import DEFAULT_PRIORITY, ZERO_SLOT_LIMIT, Fitting, PolicyType, PoolPolicy
@@ -123,12 +124,12 @@ class Move(Step, frozen=True, kw_only=True, tag="move"):
 
 
 class Set(Step, frozen=True, kw_only=True, tag="set"):
-    """A job is changed while it waits or runs."""
+    """A job is changed while it waits or runs. `max_slots: null` lifts its limit."""
 
     job: Name
-    priority: Priority | None = None
-    weight: Weight | None = None
-    max_slots: Count | None = None
+    priority: Priority | UnsetType = UNSET
+    weight: Weight | UnsetType = UNSET
+    max_slots: Count | UnsetType | None = UNSET
 
 
 class AddAgents(Step, frozen=True, kw_only=True, tag="add_agents"):
@@ -170,22 +171,51 @@ class Scenario(_Strict, frozen=True, kw_only=True):
     steps: tuple[AnyStep, ...] = ()
 
 
+#: What stands at a path, its last name and without indices; the operations of a step differ.
+_KNOWN: dict[str, type[msgspec.Struct]] = {
+    "": Scenario,
+    "policy": Policy,
+    "agents": Agent,
+    "jobs": Job,
+    "trials": Trial,
+}
+_OPERATIONS = {kind.__struct_config__.tag: kind for kind in get_args(AnyStep)}
+
+
 def read(text: str) -> Scenario:
     """Return a scenario from its JSON or YAML. Raises Rejected, naming the field that is wrong."""
+    value = read_plain(text)
     try:
-        return msgspec.convert(_plain(text), Scenario)
+        return msgspec.convert(value, Scenario)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at ")
-        path = where.strip("`").removeprefix("$").removeprefix(".")
-        raise Rejected("the simulation file has a mistake", (Problem(path, what),)) from error
+        path = where.removeprefix("`key` in ").strip("`").removeprefix("$").removeprefix(".")
+        raise Rejected("the simulation file has a mistake", (Problem(path, what, _mend(what, path, value)),)) from error
 
 
-def _plain(text: str) -> object:
-    try:
-        value: object = json.loads(text)
-    except (ValueError, RecursionError):  # reading it as YAML says what is wrong, and where
-        try:
-            value = yaml.safe_load(text)
-        except (ValueError, yaml.YAMLError, RecursionError) as error:
-            raise Rejected("the simulation file is neither JSON nor YAML", (Problem("", str(error)),)) from error
+def _mend(what: str, path: str, value: object) -> str | None:
+    """Return what to write instead, where that is not said already."""
+    if what.startswith("Invalid value") and path.endswith(".op"):
+        return f"one of {', '.join(_OPERATIONS)}"
+    if what == "Expected `str`, got `int`":
+        return "put it in quotes"
+    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", what, re.DOTALL):
+        names = _names(path, value)
+        near = difflib.get_close_matches(unknown[1], names, n=1)
+        return f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"
+    return None
+
+
+def _names(path: str, value: object) -> list[str]:
+    """Return the keys that may stand at a path."""
+    kind = _KNOWN.get(re.sub(r"\[\d+\]", "", path).rsplit(".", 1)[-1])
+    if kind is None:
+        step = _at(value, path)
+        kind = _OPERATIONS.get(step.get("op", "") if isinstance(step, dict) else "", Step)
+    return [*(["op"] if issubclass(kind, Step) else []), *(field.encode_name for field in msgspec.structs.fields(kind))]
+
+
+def _at(value: object, path: str) -> object:
+    for name, index in re.findall(r"(\w+)|\[(\d+)\]", path):
+        value = value[name] if isinstance(value, dict) else value[int(index)] if isinstance(value, list) else None
     return value

@@ -13,7 +13,7 @@ from services.scheduler import instruments
 from services.scheduler.answers import Answers
 from services.scheduler.engine import Engine
 from services.scheduler.heartbeats import Heartbeats
-from services.scheduler.state import State
+from services.scheduler.memory import State
 from shared import subjects
 from shared.decisions import Decision, DecisionLoop, Memory
 from shared.events import PoolPolicy

@@ -64,8 +64,8 @@ def _take(pool: SimulatedPool, step: scenario.AnyStep, path: str) -> Report:  # 
             report |= {"allocate": plan.allocate, "release": list(plan.release), "waiting": waiting}
             report |= {"released_for": {victim: by for victim, by in plan.release.items() if by}}
         case scenario.Start():
-            report |= {"started": list(pool.plan.allocate), "stopped": list(pool.plan.release)}
-            pool.start()
+            stopped = list(pool.plan.release)
+            report |= {"started": pool.start(), "stopped": stopped}
         case scenario.AddTrials():
             before = set(pool.refused)
             pool.add_jobs(step.jobs, step.trials, f"{path}.jobs")
@@ -101,11 +101,16 @@ def main() -> None:
     options = parser.parse_args()
     try:
         asked = scenario.read(options.file.read_text())
+        if options.chart:
+            chart.writer_of(options.chart)
         if options.compare or options.chart:
             _show(compare(asked, options.compare), options)
             return
         report = simulate(asked)
-    except (Rejected, OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        sys.stderr.write(f"Error: {options.file.name} is no text in UTF-8: byte {error.start}\n")
+        sys.exit(1)
+    except (Rejected, OSError) as error:
         sys.stderr.write(f"Error: {error}\n")
         sys.exit(1)
     sys.stdout.write((json.dumps(report, indent=2) if options.json else _text(report)) + "\n")

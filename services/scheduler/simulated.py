@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import msgspec
+from msgspec import UNSET
 
 from services.scheduler import scenario
+from services.scheduler.books import Books
 from services.scheduler.fitting import Fleet
 from services.scheduler.lanes import beside
-from services.scheduler.policies import schedule
+from services.scheduler.policies import look, schedule
 from services.scheduler.pool import Machine, Placement, Plan, Pool, Request
 from services.scheduler.reasons import never_fits, sentence
 from shared.errors import Problem, Rejected
@@ -79,33 +82,55 @@ class SimulatedPool:
             )
 
     def add_trials(self, trials: Iterable[scenario.Trial], path: str) -> None:
-        """Submit trials; those that could never fit are refused."""
+        """Submit trials; those that could never fit are refused. A pool without agents refuses nothing, as some may
+        join."""
+        machines = {machine.agent_id: machine for machine in self._machines()}
+        fleet = Fleet(machines.values(), self.policy)
         for index, spec in enumerate(trials):
             if spec.id in self.trials or spec.id in self.refused:
                 raise _mistake(f"{path}[{index}].id", f"trial {spec.id} is there already")
             self.num_submitted += 1
             trial = SimulatedTrial(spec=spec, number=self.num_submitted, waiting_since_s=self.now_s)
             if spec.running_on is not None:
-                trial.placement = self._check_placement(spec, f"{path}[{index}].running_on")
-            elif refusal := self._refusal(trial):
+                trial.placement = _checked_placement(spec, machines, f"{path}[{index}].running_on")
+                machines |= _occupied(machines, trial.placement)
+            elif refusal := self._refusal(trial, fleet):
                 self.refused[spec.id] = refusal
                 continue
             self.trials[spec.id] = trial
 
     def run_pass(self) -> Plan:
-        """Ask the policy once; nothing changes yet."""
+        """Ask the policy once, also why others wait; nothing changes yet."""
         self.plan = schedule(self.view())
         return self.plan
 
-    def start(self) -> None:
-        """Do what the last pass wanted."""
+    def run_silent_pass(self) -> Plan:
+        """Ask the policy once what it wants done; nothing changes yet."""
+        self.plan = look(Books.of(self.view()), asked=())
+        return self.plan
+
+    def start(self) -> list[TrialId]:
+        """Do what the last pass wanted; return who was started."""
         for trial_id in self.plan.release:
             if trial_id in self.trials:
                 self._put_back(self.trials[trial_id])
+        machines = {machine.agent_id: machine for machine in self._machines()}
+        started = []
         for trial_id, placement in self.plan.allocate.items():
-            if trial_id in self.trials:
-                self.trials[trial_id].placement = placement
+            trial = self.trials.get(trial_id)
+            if trial is not None and trial.placement is None and self._has_room(machines, placement):
+                trial.placement = placement
+                machines |= _occupied(machines, placement)
+                started.append(trial_id)
         self.plan = Plan()
+        return started
+
+    def _has_room(self, machines: dict[AgentId, Machine], placement: Placement) -> bool:
+        """Say whether what a pass allocated is still there: agents may have gone or been disabled since."""
+        return all(
+            agent_id in machines and self.agents[agent_id].enabled and _room(machines[agent_id], slots) >= 0
+            for agent_id, slots in placement.items()
+        )
 
     def finish(self, trial_ids: Iterable[str], path: str) -> None:
         """End trials."""
@@ -136,10 +161,12 @@ class SimulatedPool:
     def set(self, step: scenario.Set, path: str) -> None:
         """Change a job; a new priority puts it at the place of its submission."""
         job = self._job(step.job, f"{path}.job")
-        if step.priority is not None:
+        if step.priority is UNSET and step.weight is UNSET and step.max_slots is UNSET:
+            raise _mistake(path, "give priority, weight or max_slots")
+        if step.priority is not UNSET:
             job.priority, job.position = step.priority, job.submitted
-        job.weight = job.weight if step.weight is None else step.weight
-        job.max_slots = job.max_slots if step.max_slots is None else step.max_slots
+        job.weight = job.weight if step.weight is UNSET else step.weight
+        job.max_slots = job.max_slots if step.max_slots is UNSET else step.max_slots
 
     def change_agent(self, agent_id: str, path: str, *, enabled: bool, draining: bool) -> None:
         """Open or close an agent; a disabled one loses what runs there."""
@@ -183,26 +210,11 @@ class SimulatedPool:
             placement=trial.placement,
         )
 
-    def _refusal(self, trial: SimulatedTrial) -> str | None:
+    def _refusal(self, trial: SimulatedTrial, fleet: Fleet) -> str | None:
         request = self._request(trial)
         if request.max_slots is not None and request.slots > request.max_slots:
             return f"needs {request.slots} slots; its job {request.job_id} may hold {request.max_slots} (max_slots)"
-        machines = (msgspec.structs.replace(machine, is_open=True) for machine in self._machines())
-        fleet = Fleet(machines, self.policy)
-        return None if fleet.can_ever_fit(request.slots) else sentence(never_fits(request, fleet))
-
-    def _check_placement(self, spec: scenario.Trial, path: str) -> Placement:
-        placement = {AgentId(agent_id): slots for agent_id, slots in (spec.running_on or {}).items()}
-        machines = {machine.agent_id: machine for machine in self._machines()}
-        for agent_id, slots in placement.items():
-            if agent_id not in machines:
-                raise _mistake(f"{path}.{agent_id}", f"there is no agent {agent_id}")
-            if slots > machines[agent_id].free:
-                free = machines[agent_id].free
-                raise _mistake(f"{path}.{agent_id}", f"{slots} slots are more than the {free} that are free there")
-        if sum(placement.values()) != spec.slots or not placement:
-            raise _mistake(path, f"the slots must add up to {spec.slots}")
-        return placement
+        return None if not self.agents or fleet.could_hold(request.slots) else sentence(never_fits(request, fleet))
 
     def _put_back(self, trial: SimulatedTrial) -> None:
         trial.placement, trial.waiting_since_s = None, self.now_s
@@ -223,12 +235,50 @@ class SimulatedPool:
         return self.agents[agent_id]
 
 
+def _checked_placement(spec: scenario.Trial, machines: dict[AgentId, Machine], path: str) -> Placement:
+    """Return where a trial runs. Raises Rejected when it cannot be running there."""
+    placement = {AgentId(agent_id): slots for agent_id, slots in (spec.running_on or {}).items()}
+    for agent_id, slots in placement.items():
+        if agent_id not in machines:
+            raise _mistake(f"{path}.{agent_id}", f"there is no agent {agent_id}")
+        if _room(machines[agent_id], slots) < 0:
+            free = machines[agent_id].free
+            what = f"{slots} slots are more than the {free} that are free there"
+            raise _mistake(f"{path}.{agent_id}", what if slots else "it runs as many tasks without slots as it may")
+        if (slots == 0) is not (spec.slots == 0):
+            raise _mistake(f"{path}.{agent_id}", f"{slots} slots are no part of {spec.slots}")
+    if sum(placement.values()) != spec.slots or not placement:
+        raise _mistake(path, f"the slots must add up to {spec.slots}")
+    if len({machines[agent_id].kind for agent_id in placement}) > 1 or (spec.slots == 0 and len(placement) > 1):
+        raise _mistake(path, "a gang has slots of one slot_type, and a task without slots one agent")
+    return placement
+
+
+def _room(machine: Machine, slots: int) -> int:
+    """Return how much would be left on an agent; less than 0 when a part of a gang does not fit."""
+    return machine.free - slots if slots else machine.zero_slot_limit - machine.num_zero_slot - 1
+
+
+def _occupied(machines: dict[AgentId, Machine], placement: Placement) -> dict[AgentId, Machine]:
+    """Return a gang's agents as they are with it."""
+    return {
+        agent_id: msgspec.structs.replace(
+            machines[agent_id],
+            free=machines[agent_id].free - slots,
+            num_zero_slot=machines[agent_id].num_zero_slot + (slots == 0),
+        )
+        for agent_id, slots in placement.items()
+    }
+
+
 def _in_order_of_submission(jobs: list[scenario.Job]) -> list[scenario.Job]:
     """One without a time was submitted when the one listed before it was."""
     keyed, latest = [], float("-inf")
     for job in jobs:
         at = job.submitted_at
-        moment = latest if at is None else at if isinstance(at, float) else at.timestamp()
+        if isinstance(at, datetime):  # one without a time zone is in UTC
+            at = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+        moment = latest if at is None else at
         latest = max(latest, moment)
         keyed.append((moment, job))
     return [job for _, job in sorted(keyed, key=lambda pair: pair[0])]

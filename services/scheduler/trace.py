@@ -3,8 +3,10 @@
 A preempted trial stops at once and loses nothing: it goes on where it was when it runs again.
 """
 
+from collections import deque
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from math import inf
 
 import msgspec
 
@@ -52,14 +54,15 @@ class Trace:
                         ),
                     ),
                 )
-        coming = sorted(trials, key=lambda spec: spec.submit_s)
+        coming = deque(sorted(trials, key=lambda spec: spec.submit_s))
         while coming or self._ends:
-            due_s = min([*(spec.submit_s for spec in coming[:1]), *(end[0] for end in self._ends[:1])])
+            due_s = min(coming[0].submit_s if coming else inf, self._ends[0][0] if self._ends else inf)
             self.pool.now_s = due_s
             while self._ends and self._ends[0][0] <= due_s:
                 self._end(*heappop(self._ends))
-            arrived = [spec for spec in coming if spec.submit_s <= due_s]
-            coming = coming[len(arrived) :]
+            arrived = []
+            while coming and coming[0].submit_s <= due_s:
+                arrived.append(coming.popleft())
             self._submit(arrived)
             self._settle()
 
@@ -74,7 +77,7 @@ class Trace:
 
     def _settle(self) -> None:
         for _ in range(MAX_PASSES):
-            plan = self.pool.run_pass()
+            plan = self.pool.run_silent_pass()
             self.num_passes += 1
             if not plan.allocate and not plan.release:
                 break

@@ -5,9 +5,9 @@ from datetime import datetime
 
 from services.scheduler import closures
 from services.scheduler.jobs import Terms
+from services.scheduler.memory import State
 from services.scheduler.pool import Machine, Placement, Pool, Request, WorkspaceUse
 from services.scheduler.records import Agent, Allocation, Experiment, Job, Trial
-from services.scheduler.state import State
 from shared.events import PreemptionReason
 from shared.ids import AgentId, ExperimentId, PoolId
 

@@ -14,7 +14,8 @@ from itertools import count
 from services.scheduler.fidelity import decide_again
 from services.scheduler.gang import ended, interrupted, stopped
 from services.scheduler.measure import Meter
-from services.scheduler.state import State, evolve
+from services.scheduler.memory import State
+from services.scheduler.state import evolve
 from services.scheduler.workload import Demand, Workload
 from shared.events import (
     AgentDrainRequested,

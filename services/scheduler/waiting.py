@@ -105,7 +105,7 @@ class Queue:
             line = self._lines[shape] = Line(job, slots, shape[3], preemptible=preemptible)
             self._of_job.setdefault(job.job_id, {})[shape] = line
         self._place[trial_id] = (shape, number)
-        job.memo = None
+        job.is_changed = True
         job.waiting[slots] = job.waiting.get(slots, 0) + 1
         entry = (number, trial_id)
         if not line.trials or entry > line.trials[-1]:
@@ -118,7 +118,7 @@ class Queue:
         shape, number = self._place.pop(trial_id)
         line = self._lines[shape]
         del line.trials[bisect_left(line.trials, (number, trial_id))]
-        line.job.memo = None
+        line.job.is_changed = True
         line.job.waiting[line.slots] -= 1
         if not line.job.waiting[line.slots]:
             del line.job.waiting[line.slots]

@@ -16,12 +16,14 @@ import msgspec
 from services.scheduler import chart
 from services.scheduler.fidelity import Fidelity, Replay
 from services.scheduler.measure import Figures, Meter, table
+from services.scheduler.memory import State
 from services.scheduler.pool import pool_policy
-from services.scheduler.state import State, evolve
+from services.scheduler.state import evolve
 from services.scheduler.virtual import Override, Virtual
 from services.scheduler.workload import workload_of
 from shared import log
 from shared.codec import Undecodable
+from shared.errors import Rejected
 from shared.events import AgentJoined, Slot, SlotKind
 from shared.ids import AgentId, PoolId
 from shared.log import Message, Recorded
@@ -206,8 +208,10 @@ def main() -> None:
         until=_moment(options.until),
     )
     try:
+        if options.chart is not None:
+            chart.writer_of(options.chart)
         told, waits_s = answer(read(sys.stdin.buffer), question)
-    except ValueError as error:
+    except (ValueError, Rejected) as error:
         sys.stderr.write(f"Error: {error}\n")
         raise SystemExit(2) from error
     if options.chart is not None:

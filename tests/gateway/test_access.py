@@ -108,6 +108,35 @@ async def test_a_workspace_is_closed_to_those_who_have_no_role_there(api: Api) -
     assert [item["actor"] for item in paused["items"]] == ["insider"]
 
 
+async def test_what_all_workspaces_share_is_not_changed_with_a_role_in_one(api: Api) -> None:
+    await story.tell(api.log, story.whole_search())
+    chief = await make_user(api, "chief", "admin", "vision")
+    asked = [
+        ("PUT", "/api/v1/limits?workspace=vision&max_slots=1000"),
+        ("DELETE", "/api/v1/limits?workspace=vision"),
+        ("PUT", "/api/v1/pools/default?type=fifo"),
+        ("POST", "/api/v1/agents/x/drain"),
+    ]
+    async with as_(chief) as http:
+        for method, path in asked:
+            async with http.request(method, f"{api.url}{path}") as response:
+                assert response.status == 403, path
+                assert "everywhere" in (await response.json())["detail"], path
+        for path in ("/api/v1/limits", "/api/v1/pools", "/api/v1/agents"):
+            async with http.get(f"{api.url}{path}") as response:
+                assert response.status == 200
+
+
+async def test_an_experiment_is_moved_only_beside_one_that_the_mover_may_see(api: Api) -> None:
+    config = "{{name: x, entrypoint: python train.py, workspace: {}, searcher: {{name: single, metric: loss}}}}"
+    own, other = [(await api.submit(config.format(name)))["id"] for name in ("vision", "speech")]
+    insider = await make_user(api, "insider", "editor", "vision")
+    async with as_(insider) as http:
+        for beside, found in ((other, 404), ("nosuch", 404)):
+            async with http.post(f"{api.url}/api/v1/experiments/{own}/queue?ahead_of={beside}") as response:
+                assert response.status == found
+
+
 async def ids(http: aiohttp.ClientSession, path: str) -> list[str]:
     async with http.get(path) as response:
         page: dict[str, Any] = await response.json()

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from services.scheduler.memory import State
 from services.scheduler.pool import pool_policy
-from services.scheduler.state import State
 from shared.events import (
     AgentLost,
     Event,

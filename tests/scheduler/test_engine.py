@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.scheduler.state import State
+from services.scheduler.memory import State
 from shared.events import (
     AgentDisabled,
     AgentDrainRequested,

@@ -174,7 +174,7 @@ def test_priority_is_never_inverted(pool: Pool) -> None:
     fleet = Fleet(pool.machines, pool.policy)
     for request in pool.waiting():
         reason = plan.waiting.get(request.trial_id)
-        if reason and reason.kind is not ReasonKind.QUOTA and request.slots and fleet.can_ever_fit(request.slots):
+        if reason and reason.kind is not ReasonKind.QUOTA and request.slots and fleet.could_hold(request.slots):
             started = [requests[other] for other in plan.allocate if requests[other].slots]
             assert all(other.priority <= request.priority for other in started)
 
@@ -250,6 +250,32 @@ def test_with_a_reservation_no_gang_starves_beside_a_stream_of_its_equals(
         left = [request for request in pool.requests if request.trial_id != gone.trial_id]
         free = {m.agent_id: replace(m, free=m.free + (gone.placement or {}).get(m.agent_id, 0)) for m in pool.machines}
         pool = replace(pool, machines=tuple(free.values()), requests=(*left, _small(1000 + number)))
+    raise AssertionError("the gang starves")
+
+
+@pytest.mark.parametrize("policy_type", [PolicyType.PRIORITY, PolicyType.FAIR_SHARE])
+@pytest.mark.parametrize("sizes", [(1, 2, 4), (4, 4), (2, 2, 2, 4)])
+def test_with_a_reservation_no_gang_starves_although_others_end_where_it_does_not_help(
+    policy_type: PolicyType, sizes: tuple[int, ...]
+) -> None:
+    """The worst case of the test above: every other trial that ends is the newest beside the agents kept."""
+    machines = tuple(Machine(agent_id=AgentId(f"a{i}"), slots=s, free=s) for i, s in enumerate(sizes))
+    gang = replace(_small(0), trial_id=TrialId("gang"), slots=max(sizes), waited_s=RESERVE_AFTER_S)
+    policy = PoolPolicy(type=policy_type, reserve_after_s=RESERVE_AFTER_S)
+    stream = tuple(_small(number) for number in range(1, 2 * sum(sizes)))
+    pool = enacted(Pool(policy=policy, machines=machines, requests=stream))
+    pool = replace(pool, requests=(*pool.requests, gang))
+    for number in range(2 * sum(sizes)):
+        reason = schedule(pool).waiting.get(TrialId("gang"))
+        pool = enacted(pool)
+        running = pool.running()
+        if any(request.trial_id == "gang" for request in running):
+            return
+        beside = [r for r in running if not set(r.placement or ()) & set(reason.kept if reason else ())]
+        gone = running[0] if number % 2 else (beside or running)[-1]
+        left = [request for request in pool.requests if request.trial_id != gone.trial_id]
+        free = [replace(m, free=m.free + (gone.placement or {}).get(m.agent_id, 0)) for m in pool.machines]
+        pool = replace(pool, machines=tuple(free), requests=(*left, _small(1000 + number)))
     raise AssertionError("the gang starves")
 
 

@@ -1,12 +1,14 @@
 """Situations as files: what each policy does with them; many are retold from Determined's rules."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from services.scheduler import scenario
 from services.scheduler.simulate import simulate
@@ -417,6 +419,26 @@ def test_a_preempted_trial_goes_on_where_it_was() -> None:
         ("{agents: [], trials: [{id: t, slots: 1}]}", "trials[0].duration_s"),
         ("trials: []", "agents"),
         ("[", "neither JSON nor YAML"),
+        ('{"agents": [], "agents": []}', "'agents' is given twice"),
+        ("agents: [{id: a, slots: 1, slots: 2}]", "line 1, column 10: 'slots' is given twice"),
+        ("[" * 40, "nested more than 32 deep"),
+        ("{agents: [], job: []}", "did you mean jobs?"),
+        ("{agents: [], steps: [{op: set, job: j, prio: 1}]}", "did you mean priority?"),
+        ("{agents: [], steps: [{op: drane, agent: a}]}", "one of schedule, start, "),
+        ("{agents: [{id: 1, slots: 1}]}", "put it in quotes"),
+        ("{agents: [], 2020-01-01: 3}", "Expected `str`"),
+        ("{agents: [], trials: [{id: t, slots: 1}], steps: [{op: set, job: t}]}", "priority, weight or max_slots"),
+        ("{agents: [], jobs: [{id: j, weight: .nan}]}", "jobs[0].weight"),
+        (
+            ("{agents: [{id: a, slots: 1, zero_slot_limit: 0}], trials: [{id: t, slots: 0, running_on: {a: 0}}], "
+            "steps: [{op: start}]}"),
+            "trials[0].running_on.a: it runs as many",
+        ),
+        (
+            ("{agents: [{id: a, slots: 1, slot_type: x}, {id: b, slots: 1}], steps: [{op: start}], "
+            "trials: [{id: t, slots: 2, running_on: {a: 1, b: 1}}]}"),
+            "trials[0].running_on: a gang has slots of one slot_type",
+        ),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_field(text: str, where: str) -> None:
@@ -456,7 +478,13 @@ def test_a_trace_is_compared_and_drawn(tmp_path: Path) -> None:
         "priority preemption": (0, 1),
         "fifo": (90, 0),
     }
-    assert (tmp_path / "chart.svg").read_text().count("<polyline") == 6
+    curves = re.findall("<polyline[^>]*stroke-width=.1.5", (tmp_path / "chart.svg").read_text())
+    assert len(curves) == 6
+    subprocess.run((*command, f"--chart={tmp_path / 'chart.png'}"), stdout=subprocess.PIPE, check=True)
+    with Image.open(tmp_path / "chart.png") as image:
+        assert image.size == (1920, 1120) and len(image.getcolors(1 << 24) or ()) > 50
+    unknown = subprocess.run((*command, "--chart=chart.jpg"), capture_output=True, check=False)
+    assert unknown.returncode == 1 and b"chart.jpg is no name.svg or name.png" in unknown.stderr
     wrong = subprocess.run((*command, "--compare=lottery"), capture_output=True, check=False)
     assert wrong.returncode == 1 and b"'lottery' is not known" in wrong.stderr
 

@@ -197,7 +197,8 @@ def test_the_program_reads_the_log_and_draws(tmp_path: Path) -> None:
     assert told.fidelity.num_decisions == told.fidelity.num_reproduced > 0
     assert told.whatif.makespan_s == 200
     svg = ET.parse(chart).getroot()
-    assert len(svg.findall("{http://www.w3.org/2000/svg}polyline")) == 6 and chart.stat().st_size < 500_000
+    drawn = svg.findall("{http://www.w3.org/2000/svg}polyline")
+    assert len([line for line in drawn if line.get("stroke-width") == "1.5"]) == 6 and chart.stat().st_size < 500_000
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from services.scheduler.decide import decide
-from services.scheduler.state import State, evolve
+from services.scheduler.memory import State
+from services.scheduler.state import evolve
 from shared import codec
 from shared.events import DEFAULT_POLICY, Event, GPUAllocated, PoolPolicy
 from shared.log import Recorded, envelope_of

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from services.scheduler.decide import decide
 from services.scheduler.engine import Engine
-from services.scheduler.state import State, check_invariants
+from services.scheduler.memory import State, check_invariants
 from shared.decisions import Decision
 from shared.events import (
     DEFAULT_POLICY,

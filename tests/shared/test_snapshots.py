@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from services.scheduler.state import State
+from services.scheduler.memory import State
 from services.searcher.snapshot import snapshots as searcher_snapshots
 from services.searcher.state import State as SearcherState
 from shared.decisions import Memory

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from services.scheduler import decide as scheduler_decide
-from services.scheduler import state as scheduler_state
+from services.scheduler import memory as scheduler_memory
 from services.scheduler.engine import Engine
 from services.searcher import decide as searcher_decide
 from services.searcher import state as searcher_state
@@ -370,10 +370,10 @@ class Cluster:
             experiment_id=EXPERIMENT, name="sim", config=self.config, code_sha256="0" * 64, code_bytes=1
         )
 
-    def _scheduler(self, instance: str) -> SimulatedService[scheduler_state.State]:
+    def _scheduler(self, instance: str) -> SimulatedService[scheduler_memory.State]:
         engine = Engine()
 
-        def decide(state: scheduler_state.State, now: datetime) -> list[Decision]:
+        def decide(state: scheduler_memory.State, now: datetime) -> list[Decision]:
             decided = engine.decide(state, self.silent_s, now=now, agent_timeout_s=10)
             whole = scheduler_decide.decide(state, self.silent_s, now=now, agent_timeout_s=10)
             assert decided == whole, "the engine overlooked something"
@@ -383,10 +383,10 @@ class Cluster:
             self.log,
             "scheduler",
             instance,
-            scheduler_state.State,
+            scheduler_memory.State,
             engine.fold,
             decide,
-            scheduler_state.check_invariants,
+            scheduler_memory.check_invariants,
         )
 
     def _searcher(self, instance: str) -> SimulatedService[searcher_state.State]:

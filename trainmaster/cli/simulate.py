@@ -14,7 +14,7 @@ from trainmaster.cli.options import json_option
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--compare", multiple=True, metavar="POLICY", help="Run a trace under this policy, too; may be repeated: "
               "a type, then words, such as 'priority preemption'.")  # fmt: skip
-@click.option("--chart", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg",
+@click.option("--chart", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg|png",
               help="Draw a trace: the slots in use and the waits, one policy beside the other.")  # fmt: skip
 @json_option
 def simulate(file: Path, compare: tuple[str, ...], chart: Path | None, *, as_json: bool) -> None:

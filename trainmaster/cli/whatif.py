@@ -37,7 +37,7 @@ class More(click.ParamType[int]):
 @click.option("--pool", metavar="NAME", help="Of this resource pool; without it the policy is every pool's.")
 @click.option("--since", type=Place(), metavar="TIME|SEQ", help="Begin here, with what waited and ran then.")
 @click.option("--until", type=Place(), metavar="TIME|SEQ", help="End here.")
-@click.option("--chart", type=click.Path(dir_okay=False, path_type=Path, resolve_path=True), metavar="FILE.svg",
+@click.option("--chart", type=click.Path(dir_okay=False, path_type=Path, resolve_path=True), metavar="FILE.svg|png",
               help="Also draw the slots in use and the waits.")  # fmt: skip
 @click.option("--log", "exported", type=_FILE, help="A log that `tm export` wrote (.jsonl), instead of the platform's.")
 @data_option

@@ -38,6 +38,7 @@ class Rule:
     scope: Scope
     look: Role = Role.VIEWER
     change: Role = Role.ADMIN
+    is_shared: bool = False  # what all workspaces share: to change it, the role must be held everywhere
 
 
 OTHERWISE = Rule(scope=Scope.EVERYWHERE)
@@ -47,10 +48,10 @@ RULES = {
     "checkpoints": Rule(scope=Scope.WORKSPACE, change=Role.EDITOR),
     "workspaces": Rule(scope=Scope.WORKSPACE, change=Role.EDITOR),
     "projects": Rule(scope=Scope.WORKSPACE, change=Role.EDITOR),
-    "agents": Rule(scope=Scope.SOMEWHERE, change=Role.OPERATOR),
-    "pools": Rule(scope=Scope.SOMEWHERE, change=Role.OPERATOR),
-    "queue": Rule(scope=Scope.SOMEWHERE, change=Role.OPERATOR),
-    "limits": Rule(scope=Scope.SOMEWHERE, change=Role.ADMIN),
+    "agents": Rule(scope=Scope.SOMEWHERE, change=Role.OPERATOR, is_shared=True),
+    "pools": Rule(scope=Scope.SOMEWHERE, change=Role.OPERATOR, is_shared=True),
+    "queue": Rule(scope=Scope.SOMEWHERE, change=Role.OPERATOR, is_shared=True),
+    "limits": Rule(scope=Scope.SOMEWHERE, change=Role.ADMIN, is_shared=True),
     "status": Rule(scope=Scope.SOMEWHERE),
     "usage": Rule(scope=Scope.SOMEWHERE),
     "schema": Rule(scope=Scope.SOMEWHERE),
@@ -87,10 +88,11 @@ def permitted(route: Route) -> Respond:
         return route.respond
     rule, is_look = rule_of(route), route.method == "GET"
     needed = rule.look if is_look else rule.change
+    scope = Scope.EVERYWHERE if rule.is_shared and not is_look else rule.scope
 
     async def respond(request: web.Request) -> web.StreamResponse:
         if rule.scope is not Scope.SELF:
-            await _check(request, principal.get(), rule.scope, needed, _segment(route.path))
+            await _check(request, principal.get(), scope, needed, _segment(route.path))
         return await route.respond(request)
 
     return respond

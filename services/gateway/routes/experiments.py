@@ -8,6 +8,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from services.gateway import administration, admission, cluster, decide, intents, queries
+from services.gateway.access import permit
 from services.gateway.access.access import principal
 from services.gateway.api import PREFIX, Call, NoQuery, PastQuery, Route, get, json_response, post
 from services.gateway.decide import Intent
@@ -90,6 +91,8 @@ async def change_job(call: Call[JobQuery]) -> web.StreamResponse:
         behind=asked.behind,
         pool=asked.pool,
     )
+    if isinstance(change, JobMoved):
+        await permit.require_for(call.parts, Role.VIEWER, "experiments", change.beside_id)
     await _check(call.parts.database, change)
     seq = await intents.change_job(call.parts.client, change)
     await call.parts.position.wait(seq)

@@ -1,8 +1,8 @@
 """Fair share: a pool's slots divided among jobs by weight, max-min fair; after Determined's, its quirks mended.
 
-1. A job's demand is what its trials ask for, at most its max_slots. Gangs that the agents could never hold do not
-   count. Running trials that cannot be preempted are offered their slots beforehand. Those that were asked to stop
-   count as if they waited again already, lest the shares swing to and fro.
+1. A job's demand is what its trials ask for, at most its max_slots. Gangs that the agents which take new work could
+   never hold do not count. Running trials that cannot be preempted are offered their slots beforehand. Those that were
+   asked to stop count as if they waited again already, lest the shares swing to and fro.
 2. Progressive filling: in rounds, jobs in order of (demand, position), each job that wants more is offered
    min(max(1, floor(S * w / W)), what is left, what it still wants); S is what was left when the round began, w its
    weight, W the weights of all jobs that want more.
@@ -20,24 +20,19 @@ Tasks without slots are served first come, first served. A job without weight (0
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from services.scheduler import reasons
 from services.scheduler.books import Books, Quota
-from services.scheduler.jobs import Job
+from services.scheduler.policies.claims import HeldBack, of_all
 from services.scheduler.policies.shares import Claim, fill
 from services.scheduler.pool import Asked, Plan, Request
 from services.scheduler.waiting import ONE_LANE, Passed
 from shared.ids import ExperimentId
-from shared.queue import Reason
-
-#: By job and size: how many of these trials the workspace's limit lets start, and what it says to the others.
-_HeldBack = dict[tuple[ExperimentId, int], tuple[int, Reason]]
 
 
 def schedule(books: Books, asked: Asked, *, is_plain: bool) -> Plan:
     """Return the plan of one pass."""
-    held_back: _HeldBack = {}
+    held_back: HeldBack = {}
     while True:
         passing = _Pass(books, asked, held_back, is_plain=is_plain)
         if not passing.share():
@@ -48,17 +43,10 @@ def schedule(books: Books, asked: Asked, *, is_plain: bool) -> Plan:
     return passing.plan
 
 
-class _Memo(NamedTuple):
-    """A job's claim, as long as neither the job nor what can ever fit has changed."""
-
-    possible: dict[int, bool]
-    claim: Claim | None
-
-
 class _Pass:
     """One division of the slots among all trials but those who are held back."""
 
-    def __init__(self, books: Books, asked: Asked, held_back: _HeldBack, *, is_plain: bool) -> None:
+    def __init__(self, books: Books, asked: Asked, held_back: HeldBack, *, is_plain: bool) -> None:
         self.books, self.plan, self.quota = books, Plan(asked=asked), Quota(books)
         self._is_plain = is_plain
         self._held_back = held_back
@@ -67,15 +55,13 @@ class _Pass:
 
     def share(self) -> bool:
         """Divide the slots; say whether more turned out to be held back."""
-        claims = {job.job_id: claim for job in self.books.jobs.values() if (claim := self._claim(job))}
-        fill(claims.values(), self.books.capacity())
+        claims = of_all(self.books, self._held_back, self._overdue, is_plain=self._is_plain)
+        fill(claims, self.books.capacity())
         allowed = {key: count for key, (count, _) in self._held_back.items()}
         for claim in sorted(self._active(claims), key=self._turn):
             if not self._stop_excess(claim):
                 self._start(claim)
-        if self.plan.release or self.plan.asked is None or self.plan.asked:
-            self.plan.shares = {job_id: claim.share for job_id, claim in claims.items()}
-            self._tell_order(claims)
+        self._tell_shares(claims)
         return allowed != {key: count for key, (count, _) in self._held_back.items()}
 
     def start_tasks(self) -> None:
@@ -109,39 +95,12 @@ class _Pass:
     def _passed(self) -> Passed:
         return Passed(is_plain=self._is_plain)
 
-    def _claim(self, job: Job) -> Claim | None:
-        """Return what a job wants; None if that is nothing."""
-        is_overdue = self._overdue is not None and self._overdue.job_id == job.job_id
-        if self._held_back or is_overdue or self._is_plain:
-            return self._new_claim(job, self._overdue.slots if self._overdue is not None and is_overdue else 0)
-        possible = self.books.fleet.possible
-        if not (isinstance(job.memo, _Memo) and job.memo.possible is possible):
-            job.memo = _Memo(possible, self._new_claim(job, 0))
-        if job.memo.claim is not None:
-            job.memo.claim.begin()
-        return job.memo.claim
-
-    def _new_claim(self, job: Job, offered_beforehand: int) -> Claim | None:
-        fits = self.books.fleet.can_ever_fit
-        waiting = {
-            size: min(count, self._held_back.get((job.job_id, size), (count,))[0])
-            for size, count in job.waiting.items()
-            if size and fits(size)
-        }
-        if not waiting and not job.held:
-            return None
-        firm = job.firm if self.books.policy.preemption else job.held - job.num_stopping
-        queue, job_id = self.books.queue, job.job_id
-        return Claim(
-            job, waiting, firm + offered_beforehand, lambda passed: queue.walk_job(job_id, passed=passed, asked=())
-        )
-
-    def _active(self, claims: dict[ExperimentId, Claim]) -> list[Claim]:
+    def _active(self, claims: list[Claim]) -> list[Claim]:
         """Return the jobs that may start or must stop trials, and those that somebody asked about."""
         if self.plan.asked is None:
-            return list(claims.values())
+            return claims
         asked = self.books.queue.jobs_of(self.plan.asked)
-        return [claim for job_id, claim in claims.items() if claim.offered != claim.held or job_id in asked]
+        return [claim for claim in claims if claim.offered != claim.held or claim.job.job_id in asked]
 
     def _turn(self, claim: Claim) -> tuple[bool, int, tuple[float, ExperimentId]]:
         is_overdue = self._overdue is not None and self._overdue.job_id == claim.job.job_id
@@ -228,9 +187,18 @@ class _Pass:
             else:
                 passed.sizes.add(request.slots)
 
-    def _tell_order(self, claims: dict[ExperimentId, Claim]) -> None:
+    def _tell_shares(self, claims: list[Claim]) -> None:
+        """Put down the shares that a preemption goes by, and for whoever asks everyone's, and the order of service."""
+        if self.plan.asked is None or self.plan.asked:
+            self.plan.shares = {claim.job.job_id: claim.share for claim in claims}
+            self._tell_order(claims)
+        elif self.plan.release:
+            told = [claim for claim in claims if claim.offered != claim.held]
+            self.plan.shares = {claim.job.job_id: claim.share for claim in told}
+
+    def _tell_order(self, claims: list[Claim]) -> None:
         """List who waits: the jobs in the order served; after them what could never start, then tasks without slots."""
-        place = {claim.job.job_id: number for number, claim in enumerate(sorted(claims.values(), key=self._turn))}
+        place = {claim.job.job_id: number for number, claim in enumerate(sorted(claims, key=self._turn))}
         last = len(place)
         waiting = self.books.queue.in_order(self.plan.asked)
         for request in waiting:

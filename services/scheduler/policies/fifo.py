@@ -1,6 +1,7 @@
 """First in, first out: the trial at the head of the queue waits for its gang and nobody passes it, so that a stream of
-small trials cannot starve a large one. Only those are passed that cannot use slots now: gangs that the pool's agents
-could never hold, and trials of a job that has reached its max_slots. Tasks without slots have a queue of their own.
+small trials cannot starve a large one; also where it waits for an agent that takes no new work now. Only those are
+passed that cannot use slots: gangs that the pool's agents could never hold, not even if all of them were idle and open,
+and trials of a job that has reached its max_slots. Tasks without slots have a queue of their own.
 """
 
 from services.scheduler import reasons
@@ -22,7 +23,7 @@ def schedule(books: Books, asked: Asked, *, is_plain: bool) -> Plan:
 def _serve(books: Books, plan: Plan, quota: Quota, passed: Passed, *, with_slots: bool) -> None:
     head: Request | None = None
     for request in books.queue.walk(ONE_LANE, with_slots=with_slots, passed=passed, asked=plan.asked):
-        if not books.fleet.can_ever_fit(request.slots):
+        if not books.fleet.could_hold(request.slots):
             plan.wait(request, reasons.never_fits, books.fleet)
             passed.sizes.add(request.slots)
         elif refusal := quota.refusal(request):

@@ -13,8 +13,10 @@ Once for trials with slots and once for tasks without, lane by lane:
 5. A gang that has waited longer than `reserve_after_s` goes first in its lane, and agents are kept for it: whoever
    comes later goes elsewhere. One such gang at a time.
 
-Passed over, and in nobody's way: gangs that the pool's agents could never hold (in Determined they block the
-pool), and trials of a job that has reached its max_slots (which Determined's priority scheduler ignores).
+Passed over, and in nobody's way: gangs that the pool's agents could never hold, not even if all of them were idle and
+open (in Determined they block the pool), and trials of a job that has reached its max_slots (which Determined's
+priority scheduler ignores). A gang that waits for an agent which takes no new work now keeps its place, as in
+Determined: whoever less important started in its stead would delay it once the agent is back.
 """
 
 from collections.abc import Iterator
@@ -77,7 +79,8 @@ class _Walk:
             if request.trial_id in self._served or self._is_refused(request) or self._start(request):
                 continue
             waits = waits or request
-            if request.is_overdue and not self._has_reserved and self._reserve(request):
+            may_reserve = request.is_overdue and not self._has_reserved and self.books.fleet.can_ever_fit(request.slots)
+            if may_reserve and self._reserve(request):
                 return waits, True
         return waits, False
 
@@ -96,7 +99,7 @@ class _Walk:
 
     def _is_refused(self, request: Request) -> bool:
         """Say whether a request cannot use slots now, whoever else waits."""
-        if not self.fleet.can_ever_fit(request.slots):
+        if not self.books.fleet.could_hold(request.slots):
             self.plan.wait(request, reasons.never_fits, self.fleet)
             self._crowded.sizes.add(request.slots)
             self._hopeless.sizes.add(request.slots)

@@ -1,8 +1,12 @@
-"""What each job is offered of a pool's slots: progressive filling, in whole gangs. `fair_share.py` has the rules."""
+"""What each job is offered of a pool's slots: progressive filling, in whole gangs. `fair_share.py` has the rules.
+
+Every job has a say in this, so it is done for each of them after each event: loops over all jobs are few and short.
+"""
 
 from bisect import insort
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heapify, heappop, heapreplace
+from operator import attrgetter
 
 from services.scheduler.jobs import Job
 from services.scheduler.pool import Request
@@ -33,6 +37,7 @@ class Claim:
         "is_noted",
         "job",
         "offered",
+        "order",
         "place",
         "size",
         "waiting",
@@ -55,6 +60,7 @@ class Claim:
         sizes = job.going.keys() | waiting.keys()
         self.size = next(iter(sizes)) if len(sizes) == 1 else None  # of all its trials
         self.demand = max(firm, wanted if limit is None else min(wanted, limit))
+        self.order = (self.demand, self.place)
 
     def begin(self) -> None:
         """Forget what was offered; what is offered beforehand is."""
@@ -112,11 +118,16 @@ class Claim:
         return self.offered
 
 
-def fill(claims: Collection[Claim], capacity: int) -> None:
-    """Make the offers."""
-    filling = _Filling(claims, capacity - sum(claim.firm for claim in claims))
-    filling.go_round()
-    filling.close_the_latest()
+#: The order in which offers are made.
+in_order = attrgetter("order")
+
+
+def fill(claims: Sequence[Claim], capacity: int) -> None:
+    """Make the offers to claims that come `in_order`."""
+    for claim in claims:
+        claim.begin()
+    filling = _Filling(claims, capacity - sum([claim.firm for claim in claims]))
+    filling.close_the_latest(filling.go_round())
     filling.cut()
     filling.go_by_gang()
 
@@ -127,46 +138,51 @@ class _Filling:
     def __init__(self, claims: Iterable[Claim], left: int) -> None:
         self._left = left
         self._hungry = [claim for claim in claims if claim.demand > claim.firm]
-        self._hungry.sort(key=lambda claim: (claim.demand, claim.place))
-        self._wanting = list(self._hungry)  # and perhaps some who want no more
-        self._weight = sum(claim.weight for claim in self._wanting)  # of those who do
-        self._heaviest = max((claim.weight for claim in self._wanting), default=0)
-        self._num_wanting = len(self._wanting)
+        self._wanting = self._hungry.copy()  # and perhaps some who were closed
+        weights = [claim.weight for claim in self._hungry]
+        self._weight = sum(weights)  # of those who want more
+        self._heaviest = max(weights, default=0)
+        self._num_wanting = len(self._hungry)
         self._useless: list[tuple[tuple[float, ExperimentId], Claim]] = []
 
     def go_round(self) -> list[Claim]:
         """Offer slots in rounds until none are left or nobody wants more; return whose offer may now be useless."""
         too_small: list[Claim] = []
         while self._left > 0 and self._num_wanting:
-            weight, at_start, num_full = self._weight, self._left, 0
+            weight, left, num_met, num_full = self._weight, self._left, 0, 0
+            at_start = left
             is_one_each = at_start * self._heaviest < 2 * weight  # as floor(at_start * w / weight) is 1 at most
             for claim in self._wanting:
-                if claim.is_closed or claim.offered >= claim.demand:
+                num_met += 1
+                if claim.is_closed:
                     num_full += 1
                     continue
                 offer = 1
                 if not is_one_each:
                     part = at_start * claim.weight // weight if weight else 0
-                    offer = min(max(1, part), self._left, claim.demand - claim.offered)
-                claim.offered += offer
-                self._left -= offer
-                if not claim.is_noted and (claim.size is None or claim.offered < claim.size):
+                    offer = min(max(1, part), left, claim.demand - claim.offered)
+                offered = claim.offered = claim.offered + offer
+                left -= offer
+                if not claim.is_noted and (claim.size is None or offered < claim.size):
                     too_small.append(claim)
-                if claim.offered >= claim.demand:
+                if offered >= claim.demand:
+                    num_full += 1
                     self._leave(claim)
-                if self._left == 0:
+                if left == 0:
                     break
-            if num_full * 2 > self._num_wanting:
-                self._wanting = [c for c in self._wanting if c.offered < c.demand and not c.is_closed]
+            self._left = left
+            if num_full:
+                met = self._wanting[:num_met]
+                self._wanting[:num_met] = [c for c in met if c.offered < c.demand and not c.is_closed]
         return too_small
 
     def _leave(self, claim: Claim) -> None:
         self._weight -= claim.weight
         self._num_wanting -= 1
 
-    def close_the_latest(self) -> None:
+    def close_the_latest(self, too_small: list[Claim]) -> None:
         """Take back offers that are too small for any gang, the latest first, and go on filling."""
-        self._note_useless(self._hungry)
+        self._note_useless(too_small)
         while self._useless:
             _, latest = self._useless.pop()
             latest.is_noted = False
@@ -178,9 +194,11 @@ class _Filling:
                 self._note_useless(self.go_round())
 
     def _note_useless(self, claims: list[Claim]) -> None:
-        found = [(claim.place, claim) for claim in claims if not claim.is_noted and _is_useless(claim)]
-        for _, claim in found:
-            claim.is_noted = True
+        found = []
+        for claim in claims:
+            if not claim.is_noted and _is_useless(claim):
+                claim.is_noted = True
+                found.append((claim.place, claim))
         if len(found) > MANY:
             self._useless = sorted([*self._useless, *found], key=_place)
         else:
@@ -190,15 +208,20 @@ class _Filling:
     def cut(self) -> None:
         """Take back what no whole gang can use of an offer."""
         for claim in self._hungry:
-            usable = claim.usable(claim.offered)
-            self._left += claim.offered - usable
-            claim.offered = usable
+            if claim.size is None or claim.offered % claim.size:
+                usable = claim.usable(claim.offered)
+                self._left += claim.offered - usable
+                claim.offered = usable
 
     def go_by_gang(self) -> None:
         """Offer what is left, gang by gang, to the one that has least for its weight."""
         if self._left <= 0:
             return
-        poorest = [(_wealth(claim), claim.place, claim) for claim in self._hungry if claim.offered < claim.demand]
+        poorest = [
+            (_wealth(claim), claim.place, claim)
+            for claim in self._hungry
+            if claim.offered < claim.demand and (claim.size is None or claim.size <= self._left)
+        ]
         heapify(poorest)
         while self._left > 0 and poorest:
             claim = poorest[0][2]
