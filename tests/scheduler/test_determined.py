@@ -234,8 +234,9 @@ def test_without_preemption_the_plan_is_that_of_the_rule_word_by_word(pool: Pool
 
 def _word_by_word(pool: Pool) -> dict[TrialId, Placement]:
     """Determined's priority scheduler without preemption (its rules 1 to 4), with nobody who could never run."""
-    fleet, start = Fleet(pool.machines, pool.policy), dict[TrialId, Placement]()
-    for with_slots in (True, False):
+    start = dict[TrialId, Placement]()
+    for with_slots in (True, False):  # independently: each on a copy of its own
+        fleet = Fleet(pool.machines, pool.policy)
         kind = [request for request in pool.waiting() if bool(request.slots) == with_slots]
         is_blocked = False
         for lane in sorted({request.priority for request in kind}):
