@@ -1,5 +1,6 @@
 """What the API answers with, as types: handlers return them, openapi.py describes them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
@@ -347,6 +348,36 @@ class TrialPage(View, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
+class TrialColumns(View, frozen=True, kw_only=True):
+    """Trials by index, a list for each property; `hyperparameters` by dotted name, null where a trial has none."""
+
+    index: list[int]
+    state: list[TrialState]
+    metric: list[float | None]
+    best_step: list[int | None]
+    step: list[int | None]
+    slots: list[int]
+    restarts: list[int]
+    started_at: list[datetime | None]
+    ended_at: list[datetime | None]
+    hyperparameters: dict[str, list[msgspec.Raw]]
+    next_cursor: str | None
+
+
+class CodeFile(View, frozen=True, kw_only=True):
+    """One file of an experiment's code directory."""
+
+    path: str
+    size_bytes: int
+
+
+class CodeFiles(View, frozen=True, kw_only=True):
+    """The files of an experiment's code directory by path; `sha256` is the archive's."""
+
+    sha256: str
+    items: list[CodeFile]
+
+
 class Series(View, frozen=True, kw_only=True):
     """One metric of one trial: [step, value] pairs by step."""
 
@@ -373,6 +404,19 @@ class MetricNames(View, frozen=True, kw_only=True):
     """The metrics that there are, by group and name."""
 
     items: list[MetricName]
+
+
+class StepTimes(View, frozen=True, kw_only=True):
+    """When a trial validated: [step, seconds since its first start] pairs by step."""
+
+    trial_id: str
+    points: list[tuple[int, float]]
+
+
+class StepTimesList(View, frozen=True, kw_only=True):
+    """Trials with their times."""
+
+    items: list[StepTimes]
 
 
 class File(View, frozen=True, kw_only=True):
@@ -449,6 +493,44 @@ class AgentList(View, frozen=True, kw_only=True):
     """All agents ever seen, by name."""
 
     items: list[Agent]
+
+
+class Usage(View, frozen=True, kw_only=True):
+    """What an experiment has had up to `at`: slots times seconds, in so many allocations; what it holds then."""
+
+    slot_seconds: float
+    allocations: int
+    slots_held: int
+    at: datetime
+
+
+class Occupancy(View, frozen=True, kw_only=True):
+    """Slots held, by pool: the mean over each stretch of `stretch_s` seconds from `start` on."""
+
+    start: datetime
+    stretch_s: float
+    held: dict[str, Sequence[float]]
+
+
+class AuditFinding(View, frozen=True, kw_only=True):
+    """Something that is not as it was sealed."""
+
+    kind: str
+    text: str
+
+
+class AuditReport(View, frozen=True, kw_only=True):
+    """The log compared with its seals: `sealed` is the last event that one covers, `unsealed` how many came since."""
+
+    ok: bool
+    events: int
+    seals: int
+    sealed: int
+    unsealed: int
+    root: str
+    public_keys: list[str]
+    findings: list[AuditFinding]
+    num_findings: int
 
 
 class Policy(View, frozen=True, kw_only=True):
@@ -615,6 +697,21 @@ class MetricItem(View, frozen=True, kw_only=True):
     step: int
     time: datetime
     values: dict[str, float]
+
+
+class LogLine(LogItem, frozen=True, kw_only=True):
+    """One line, and the sequence of the message that brought it."""
+
+    seq: int
+
+
+class LogPage(View, frozen=True, kw_only=True):
+    """Lines, oldest first. `before` is what to ask for to read further back (null: this is the beginning), `after` to
+    read on."""
+
+    items: list[LogLine]
+    before: int | None
+    after: int
 
 
 class ServiceStatus(View, frozen=True, kw_only=True):

@@ -1,5 +1,7 @@
 /** Calls of the HTTP API: JSON in and out, mistakes as ApiError with the server's own explanation. */
 
+import { momentOf } from "./moment.js";
+
 const ROOT = "/api/v1";
 const LARGEST_PAGE = 500;
 
@@ -48,7 +50,8 @@ async function call(url, options) {
 
 /** Read a resource as of at least stream sequence `minSeq`. */
 export async function get(path, { parameters = {}, minSeq = 0, signal } = {}) {
-  const url = urlOf(path, { ...parameters, min_seq: minSeq || null });
+  const past = momentOf(path);
+  const url = urlOf(path, { ...parameters, ...past, min_seq: past.as_of ? null : minSeq || null });
   const response = await call(url, { signal, headers: { accept: "application/json" } });
   return response.json();
 }
@@ -70,9 +73,23 @@ export async function logOut() {
   await call(urlOf("/session"), { method: "DELETE", headers: { accept: "application/json" } });
 }
 
-/** Ask for a change. Returns the stream sequence at which it is on the log (0 if the server does not say). */
-export async function post(path, body) {
-  const headers = { accept: "application/json", ...(body && { "content-type": "application/json" }) };
-  const response = await call(urlOf(path), { method: "POST", headers, body: body && JSON.stringify(body) });
-  return Number(response.headers.get("TM-Seq") ?? 0);
+/** The sequence up to which an answer of the past shows the log. */
+export async function seqOfMoment() {
+  const response = await call(urlOf("/agents", momentOf("/agents")), { headers: { accept: "application/json" } });
+  return Number(response.headers.get("TM-Seq"));
 }
+
+/** Read a text, such as a file. */
+export async function getText(path, { signal } = {}) {
+  return (await call(urlOf(path, momentOf(path)), { signal })).text();
+}
+
+/** Ask for a change: {seq, answer}; `seq` is where it is on the log (0 if the server does not say). */
+export async function send(method, path, body) {
+  const headers = { accept: "application/json", ...(body && { "content-type": "application/json" }) };
+  const response = await call(urlOf(path), { method, headers, body: body && JSON.stringify(body) });
+  return { seq: Number(response.headers.get("TM-Seq") ?? 0), answer: await response.json().catch(() => null) };
+}
+
+/** Post a change. Returns the stream sequence at which it is on the log. */
+export const post = async (path, body) => (await send("POST", path, body)).seq;

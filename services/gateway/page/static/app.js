@@ -1,7 +1,12 @@
 /** The page: a frame with the ways to go, and the page that the address names. */
-import { get, logOut, post } from "./api.js";
+import { get, logOut, post, seqOfMoment } from "./api.js";
+import { AsOf, PastBanner } from "./components/as_of.js";
+import { Help } from "./components/help.js";
 import { connect, watchConnection } from "./live.js";
+import { goTo, moment, settleMoment } from "./moment.js";
+import { Admin } from "./pages/admin.js";
 import { Agent } from "./pages/agent.js";
+import { Compare } from "./pages/compare.js";
 import { Cluster } from "./pages/cluster.js";
 import { Events } from "./pages/events.js";
 import { Experiment } from "./pages/experiment.js";
@@ -9,24 +14,28 @@ import { Experiments } from "./pages/experiments.js";
 import { Login } from "./pages/login.js";
 import { Trial } from "./pages/trial.js";
 import { link, place, usePlace } from "./router.js";
+import { setSession } from "./session.js";
 import { Component, html, render, useEffect, useState } from "./view.js";
 
-const TITLES = { experiments: "Experiments", cluster: "Cluster", events: "Events" };
-const ROOMS = { trials: "experiments", agents: "cluster" }; // where one of them is found
+const TITLES = { experiments: "Experiments", cluster: "Cluster", events: "Events", admin: "Admin" };
+const ROOMS = { trials: "experiments", compare: "experiments", agents: "cluster" }; // where one of them is found
 const PATIENCE_MS = 700; // a break shorter than this is nobody's business
 
 const WAYS = [
   { name: "experiments", href: "#/", title: "Experiments" },
   { name: "cluster", href: "#/cluster", title: "Cluster" },
   { name: "events", href: "#/events", title: "Events" },
+  { name: "admin", href: "#/admin", title: "Admin" },
 ];
 
 /** The component for a place; `key` makes another experiment another page. */
-function pageAt({ parts: [room = "experiments", id], query }) {
-  if (room === "experiments") return id ? html`<${Experiment} key=${id} id=${id} />` : html`<${Experiments} />`;
+function pageAt({ parts: [room = "experiments", id, tab = ""], query }) {
+  if (room === "experiments") return id ? html`<${Experiment} key=${id} id=${id} tab=${tab} />` : html`<${Experiments} query=${query} />`;
   if (room === "trials" && id) return html`<${Trial} key=${id} id=${id} />`;
   if (room === "agents" && id) return html`<${Agent} key=${id} id=${id} />`;
+  if (room === "compare") return html`<${Compare} key=${`${id} ${query.ids}`} kind=${id} ids=${query.ids} />`;
   if (room === "cluster") return html`<${Cluster} />`;
+  if (room === "admin") return html`<${Admin} />`;
   if (room === "events") return html`<${Events} key="events" query=${query} />`;
   return html`<div class="notice"><h2>There is nothing at this address</h2><p><a href="#/">All experiments</a></p></div>`;
 }
@@ -84,7 +93,9 @@ function Top({ room, state, session }) {
     <nav aria-label="Pages">
       ${WAYS.map(({ name, href, title }) => html`<a key=${name} href=${href} aria-current=${name === room ? "page" : null}>${title}</a>`)}
     </nav>
-    <span class="connection ${state}" role="status" data-connection=${state}>${SAID[state]}</span>
+    ${moment === null && html`<span class="connection ${state}" role="status" data-connection=${state}>${SAID[state]}</span>`}
+    <${AsOf} />
+    <${Help} />
     <${Who} session=${session} />
   </header>`;
 }
@@ -100,7 +111,8 @@ function App({ session }) {
   return html`
     <${Top} room=${ROOMS[room] ?? room} state=${state} session=${session} />
     ${state === "lost" && html`<div class="banner" role="alert">The server does not answer; reconnecting. What you see may be old.</div>`}
-    <main id="main" tabindex="-1"><${Guard} key=${current.parts.join("/")}>${pageAt(current)}<//></main>
+    <${PastBanner} />
+    <main id="main" tabindex="-1"><${Guard} key=${current.parts.slice(0, 2).join("/")}>${pageAt(current)}<//></main>
   `;
 }
 
@@ -124,9 +136,15 @@ async function enter() {
   const reason = await useCode();
   try {
     const session = await get("/session");
+    setSession(session);
+    await settleMoment(seqOfMoment);
     show(html`<${App} session=${session} />`);
-    connect();
+    if (moment === null) connect();
   } catch (error) {
+    if (error.status === 400 && moment !== null) {
+      show(html`<main class="login"><h1>No such moment</h1><p>${error.message}</p><button type="button" onClick=${() => goTo(null)}>Back to now</button></main>`);
+      return;
+    }
     if (error.status === 401) show(html`<${Login} reason=${reason} onDone=${() => location.reload()} />`);
     else setTimeout(enter, PATIENCE_MS);
   }

@@ -8,8 +8,9 @@ const MOST_WINDOWS = 6; // each twice the one before: at most 12,600 events are 
 const PAGE_EVENTS = 500;
 
 /** Say whether an event passes the filters, as the server would. */
-export function matches(event, { experiment, trial, name, writer }) {
+export function matches(event, { experiment, trial, name, writer, since }) {
   const fields = event.event ?? {};
+  if (since && event.time < since) return false;
   if (name && event.name !== name) return false;
   if (writer && event.writer !== writer) return false;
   if (trial) return fields.trial_id === trial;

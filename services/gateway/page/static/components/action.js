@@ -1,43 +1,47 @@
 /** Buttons that change something: asked back first, with the same thing as a command. */
-import { post } from "../api.js";
 import { advance } from "../live.js";
+import { moment } from "../moment.js";
 import { html, useEffect, useRef, useState } from "../view.js";
 import { Command } from "./command.js";
 
 /** The dialog that asks back, does it, and stays open with the reason when it is refused. */
-function Confirmation({ title, explanation, command, verb, path, onClose, onDone }) {
+export function Confirmation({ title, explanation, command, verb, run, children, onClose, onDone }) {
   const dialog = useRef(null);
   const [refusal, setRefusal] = useState(null);
   const [isBusy, setBusy] = useState(false);
   useEffect(() => dialog.current.showModal(), []);
-  const act = async () => {
+  const act = async (submit) => {
+    submit.preventDefault();
     setBusy(true);
     try {
-      advance(await post(path));
-      onDone();
+      const seq = await run(new FormData(submit.target));
+      advance(seq);
       dialog.current.close();
+      onDone?.(seq);
     } catch (error) {
       setRefusal(error.message);
       setBusy(false);
     }
   };
-  return html`<dialog ref=${dialog} onClose=${onClose} aria-labelledby="confirmation-title">
+  return html`<dialog ref=${dialog} onClose=${onClose} aria-labelledby="confirmation-title"><form onSubmit=${act}>
     <h2 id="confirmation-title">${title}</h2>
     <p>${explanation}</p>
-    <p class="same">The same on the command line: <${Command} text=${command} /></p>
+    ${children}
+    ${command && html`<p class="same">The same on the command line: <${Command} text=${command} /></p>`}
     ${refusal && html`<p class="failure" role="alert">${refusal}</p>`}
     <div class="buttons">
       <button type="button" onClick=${() => dialog.current.close()}>Leave it</button>
-      <button type="button" class="strong" disabled=${isBusy} onClick=${act}>${verb}</button>
+      <button type="submit" class="strong" disabled=${isBusy}>${verb}</button>
     </div>
-  </dialog>`;
+  </form></dialog>`;
 }
 
-/** A button that opens the confirmation of `action`: {verb, title, explanation, command, path}. */
-export function Action({ action, onDone }) {
+/** A button that opens the confirmation of `action`: {verb, title, explanation, command, run(form) -> sequence, fields}. */
+export function Action({ action, onDone, className = "" }) {
   const [isAsking, setAsking] = useState(false);
+  if (moment !== null) return null; // the past cannot be changed
   return html`
-    <button type="button" onClick=${() => setAsking(true)}>${action.verb}…</button>
-    ${isAsking && html`<${Confirmation} ...${action} onDone=${onDone} onClose=${() => setAsking(false)} />`}
+    <button type="button" class=${className} onClick=${() => setAsking(true)}>${action.verb}…</button>
+    ${isAsking && html`<${Confirmation} ...${action} onDone=${onDone} onClose=${() => setAsking(false)}>${action.fields}<//>`}
   `;
 }

@@ -1,5 +1,5 @@
 /** Line charts, drawn by uPlot on a canvas: colours from the style sheet, size from the page, new points without a flicker. */
-import { formatValue } from "../format.js";
+import { formatBytes, formatDuration, formatTime, formatValue } from "../format.js";
 import uPlot from "../vendor/uplot.js";
 import { html, useEffect, useRef } from "../view.js";
 
@@ -37,27 +37,39 @@ function seriesOf(line) {
     width: line.isStrong ? 3 : 1.5,
     dash: line.isDashed ? [5, 4] : undefined,
     alpha: line.isFaint ? 0.6 : 1,
-    spanGaps: false,
+    spanGaps: true, // the lines share a column of steps; a trial's own points are next to each other
     points: { show: line.points.length <= FEW_POINTS, size: line.isStrong ? 7 : 5 },
   };
 }
 
-function optionsOf({ lines, isLog, width, height, onFocus }) {
+/** How the x axis is written: steps as whole numbers, times as spans. */
+const MARKS = {
+  step: (mark) => (Number.isInteger(mark) ? mark.toLocaleString("en-US") : ""),
+  time: (mark) => formatDuration(mark),
+  clock: (mark) => formatTime(mark * 1000).slice(0, -3),
+};
+const SPOKEN = {
+  step: (x) => `step ${Math.round(x).toLocaleString("en-US")}`,
+  time: (x) => `after ${formatDuration(x)}`,
+  clock: (x) => formatTime(x * 1000),
+};
+
+function optionsOf({ lines, isLog, axisOf = "step", isBytes, width, height, onFocus }) {
   return {
     width,
     height,
     legend: { show: false },
     focus: { alpha: lines.length > 1 ? 0.3 : 1 },
     cursor: { focus: { prox: REACH_PX }, points: { size: 8 }, drag: { x: true, y: false } },
-    scales: { x: { time: false }, y: { distr: isLog ? 3 : 1 } },
+    scales: { x: { time: axisOf === "clock" }, y: { distr: isLog ? 3 : 1 } },
     axes: [
       axis({
         size: 36,
-        values: (_, marks) => marks.map((mark) => (Number.isInteger(mark) ? mark.toLocaleString("en-US") : "")),
+        values: (_, marks) => marks.map(MARKS[axisOf]),
       }),
       axis({
         size: 58,
-        values: (_, marks) => marks.map((mark) => (mark === null ? "" : formatValue(Number(mark.toPrecision(6))))),
+        values: (_, marks) => marks.map((mark) => (mark === null ? "" : isBytes ? formatBytes(mark) : formatValue(Number(mark.toPrecision(6))))),
       }),
     ],
     series: [{}, ...(lines.length ? lines.map(seriesOf) : [{}])],
@@ -66,10 +78,11 @@ function optionsOf({ lines, isLog, width, height, onFocus }) {
 }
 
 /** What uPlot must be built anew for; anything else is only new data. */
-const shapeOf = ({ lines, isLog, height }) =>
+const shapeOf = ({ lines, isLog, height, axisOf }) =>
   JSON.stringify([
     isLog,
     height,
+    axisOf,
     ...lines.map((l) => [l.key, l.colour, l.isStrong, l.isFaint, l.points.length <= FEW_POINTS]),
   ]);
 
@@ -112,8 +125,8 @@ class Plot {
 
   build() {
     this.plot?.destroy();
-    const { lines, isLog } = this.properties;
-    const options = optionsOf({ lines, isLog, ...this.size(), onFocus: () => this.tell() });
+    const { lines, isLog, axisOf, isBytes } = this.properties;
+    const options = optionsOf({ lines, isLog, axisOf, isBytes, ...this.size(), onFocus: () => this.tell() });
     this.plot = new uPlot(options, tabulate(lines), this.host);
   }
 
@@ -128,8 +141,8 @@ class Plot {
 
   describe({ number, index }) {
     const { data } = this.plot;
-    const step = data[0][index].toLocaleString("en-US");
-    return `${this.properties.lines[number - 1].label} · step ${step} · ${formatValue(data[number][index])}`;
+    const place = SPOKEN[this.properties.axisOf ?? "step"](data[0][index]);
+    return `${this.properties.lines[number - 1].label} · ${place} · ${(this.properties.isBytes ? formatBytes : formatValue)(data[number][index])}`;
   }
 
   pick() {
@@ -146,7 +159,7 @@ class Plot {
 }
 
 /** lines: [{key, label, points: [[step, value]], colour, isStrong, isFaint, isDashed}], later ones on top. */
-export function Chart({ label, lines, height = 280, isLog = false, idle = "", onPick = null }) {
+export function Chart({ label, lines, height = 280, isLog = false, axisOf = "step", isBytes = false, idle = "", onPick = null }) {
   const host = useRef(null);
   const readout = useRef(null);
   const plot = useRef(null);
@@ -154,7 +167,7 @@ export function Chart({ label, lines, height = 280, isLog = false, idle = "", on
     plot.current = new Plot(host.current, readout.current);
     return () => plot.current.destroy();
   }, []);
-  useEffect(() => plot.current.show({ lines, height, isLog, idle, onPick }), [lines, height, isLog, idle, onPick]);
+  useEffect(() => plot.current.show({ lines, height, isLog, axisOf, isBytes, idle, onPick }), [lines, height, isLog, axisOf, isBytes, idle, onPick]);
   return html`<figure class="chart">
     <div ref=${host} class="plot" role="img" aria-label=${label}></div>
     <figcaption ref=${readout} class="readout">${idle}</figcaption>

@@ -1,6 +1,7 @@
 /** Why something is as it is: the answer in a sentence, then each decision with what it went by, then the events. */
 import { linkToEvents } from "../router.js";
 import { html } from "../view.js";
+import { CausalGraph } from "./causal_graph.js";
 import { Command } from "./command.js";
 import { Shown } from "./notice.js";
 import { Time } from "./time.js";
@@ -25,10 +26,11 @@ function Answer({ answer: { question, text, seq, time, detail } }) {
 export function Explained({ why, command }) {
   return html`<section aria-labelledby="why-title">
     <header class="bar"><h2 id="why-title">Why</h2><${Command} text=${command} /></header>
-    <${Shown} resource=${why} what="explanation">${({ head, explanations, chain }) => html`
+    <${Shown} resource=${why} what="explanation">${({ kind, head, explanations, chain }) => html`
       <p class="reason">${head}</p>
       <dl class="answers">${explanations.map((answer, index) => html`<${Answer} key=${index} answer=${answer} />`)}</dl>
-      <h3>How it came there <span class="soft small">each event and what caused it, oldest first</span></h3>
+      <h3>How it came there <span class="soft small">each event and what caused it, oldest first; click one to see the way that led to it</span></h3>
+      ${kind !== "agent" && html`<${CausalGraph} chain=${chain} />`}
       <${Timeline} chain=${chain} />
     `}<//>
   </section>`;

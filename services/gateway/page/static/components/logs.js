@@ -1,136 +1,70 @@
-/** The output of a trial, as it is written: kept to the newest lines, scrolled along until the reader scrolls up. */
+/** The output of a trial: the newest lines and what comes, further back as one scrolls, searched on the server. */
 import { to, urlOf } from "../api.js";
-import { formatTime, formatUtc } from "../format.js";
-import { keepOpen } from "../stream.js";
+import { formatCount } from "../format.js";
+import { useKeys } from "../keyboard.js";
+import { LogWindow } from "../log_window.js";
 import { html, useEffect, useRef, useState } from "../view.js";
 import { Command } from "./command.js";
+import { LogLines } from "./log_lines.js";
 
-const MOST_LINES = 5000;
-const NEAR_END_PX = 40;
-const CONTROLS = /\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f]/g; // colours, cursor moves and other control characters
+const TYPING_MS = 250;
+const SAID = { open: "following", lost: "reconnecting…", asleep: "paused", ended: "complete", connecting: "reading…", failed: "could not be read" };
 
-/** Lets each message through once, also when a reopened stream starts from its beginning again. */
-class Once {
-  constructor() {
-    Object.assign(this, { id: 0, ordinal: 0, newestId: 0, newestOrdinal: 0 });
-  }
-
-  rewind() {
-    Object.assign(this, { id: 0, ordinal: 0 });
-  }
-
-  isNew(id) {
-    this.ordinal = id === this.id ? this.ordinal + 1 : 1;
-    this.id = id;
-    if (id < this.newestId || (id === this.newestId && this.ordinal <= this.newestOrdinal)) return false;
-    Object.assign(this, { newestId: id, newestOrdinal: this.ordinal });
-    return true;
-  }
+function describe(output, state, wanted) {
+  const { lines, before } = output;
+  const what = wanted.search ? "matching lines" : lines.length === 1 ? "line" : "lines";
+  const more = before !== null || (wanted.fromStart && !output.isAtEnd) ? "+" : "";
+  return `${formatCount(lines.length)}${more} ${what} · ${SAID[state]}`;
 }
 
-function lineElement({ time, rank, stream, text }, isGang) {
-  const line = document.createElement("div");
-  line.className = `line from-${stream}`;
-  line.title = `${formatUtc(time)} · rank ${rank} · ${stream}`;
-  const clock = document.createElement("span");
-  clock.className = "clock";
-  clock.textContent = isGang ? `${formatTime(time)} [${rank}] ` : `${formatTime(time)} `;
-  line.append(clock, text.replace(CONTROLS, ""));
-  return line;
+function useOutput(trialId, wanted) {
+  const [shown, setShown] = useState({ version: 0, added: 0 });
+  const [state, setState] = useState("connecting");
+  const output = useRef(null);
+  useEffect(() => {
+    setState("connecting");
+    const onChange = ({ added }) => setShown((old) => ({ version: old.version + 1, added }));
+    output.current = new LogWindow({ trialId, ...wanted, onChange, onState: setState });
+    onChange({ added: 0 });
+    output.current.open();
+    return () => output.current.close();
+  }, [trialId, wanted]);
+  return { output: output.current, state, ...shown };
 }
 
-/** Collects lines and appends them once a frame. */
-class Screen {
-  constructor(element, isGang, onCount) {
-    Object.assign(this, { element, isGang, onCount, waiting: [], frame: null, numLines: 0 });
-  }
-
-  add(item) {
-    this.waiting.push(item);
-    this.frame ??= requestAnimationFrame(() => this.draw());
-  }
-
-  draw() {
-    const { element } = this;
-    const isAtEnd = element.scrollHeight - element.scrollTop - element.clientHeight < NEAR_END_PX;
-    const lines = document.createDocumentFragment();
-    for (const item of this.waiting.slice(-MOST_LINES)) lines.append(lineElement(item, this.isGang));
-    element.append(lines);
-    while (element.childElementCount > MOST_LINES) element.firstElementChild.remove();
-    if (isAtEnd) element.scrollTop = element.scrollHeight;
-    this.numLines += this.waiting.length;
-    Object.assign(this, { waiting: [], frame: null });
-    this.onCount(this.numLines);
-  }
-
-  close() {
-    cancelAnimationFrame(this.frame);
-    this.element.replaceChildren();
-  }
-}
-
-function follow(trialId, rank, screen, onState) {
-  const once = new Once();
-  return keepOpen({
-    url: () => {
-      once.rewind();
-      return urlOf(to`/trials/${trialId}/logs`, { follow: true, rank });
-    },
-    onMessage: (message) => {
-      if (once.isNew(Number(message.lastEventId))) screen.add(JSON.parse(message.data));
-    },
-    onState,
-    onEnd: () => onState("ended"),
-  });
-}
-
-const SAID = {
-  open: "following",
-  lost: "reconnecting…",
-  asleep: "paused",
-  ended: "complete",
-  connecting: "connecting…",
-};
-
-function describe(numLines, state) {
-  const kept =
-    numLines > MOST_LINES
-      ? `newest ${MOST_LINES.toLocaleString("en-US")} of ${numLines.toLocaleString("en-US")} lines`
-      : `${numLines} lines`;
-  return `${kept} · ${SAID[state]}`;
-}
+const EVERYTHING = { rank: "", search: "", fromStart: false };
 
 export function Logs({ trial }) {
-  const element = useRef(null);
-  const [rank, setRank] = useState("");
-  const [state, setState] = useState("connecting");
-  const [numLines, setNumLines] = useState(0);
+  const [wanted, setWanted] = useState(EVERYTHING);
+  const [search, setSearch] = useState("");
+  const field = useRef(null);
+  const { output, state, version, added } = useOutput(trial.id, wanted);
   useEffect(() => {
-    setNumLines(0);
-    const screen = new Screen(element.current, trial.slots > 1, setNumLines);
-    const stop = follow(trial.id, rank, screen, setState);
-    return () => {
-      stop();
-      screen.close();
-    };
-  }, [trial.id, rank]);
+    const timer = setTimeout(() => setWanted((old) => (old.search === search ? old : { ...old, search })), TYPING_MS);
+    return () => clearTimeout(timer);
+  }, [search]);
+  useKeys([{ key: "/", does: "search the output", run: () => field.current.focus() }]);
+  const lines = output?.lines ?? [];
   const ranks = Array.from({ length: trial.slots }, (_, index) => String(index));
+  const isEmpty = lines.length === 0 && state !== "connecting";
   return html`<section aria-labelledby="logs-title">
     <header class="bar">
       <h2 id="logs-title">Logs</h2>
-      ${
-        ranks.length > 1 &&
-        html`<label>Rank <select value=${rank} onChange=${(change) => setRank(change.target.value)}>
+      <input ref=${field} type="search" aria-label="Search the output" placeholder="Search  /" value=${search} spellcheck="false" onInput=${(input) => setSearch(input.target.value)} />
+      ${ranks.length > 1 && html`<label>Rank <select value=${wanted.rank} onChange=${(change) => setWanted({ ...wanted, rank: change.target.value })}>
         <option value="">all</option>
         ${ranks.map((each) => html`<option key=${each} value=${each}>${each}</option>`)}
-      </select></label>`
-      }
-      <span class="soft" data-lines=${numLines}>${describe(numLines, state)}</span>
+      </select></label>`}
+      <label>from <select value=${wanted.fromStart ? "start" : "end"} onChange=${(change) => setWanted({ ...wanted, fromStart: change.target.value === "start" })}>
+        <option value="end">the end, following</option><option value="start">the start</option></select></label>
+      <span class="soft" data-lines=${lines.length} data-state=${state}>${output && describe(output, state, wanted)}</span>
+      <a href=${urlOf(to`/trials/${trial.id}/logs`, { rank: wanted.rank })} download=${`${trial.id}.ndjson`}>Download</a>
       <${Command} text=${`tm logs -f ${trial.id}`} />
     </header>
     <div class="logs-frame">
-      <div ref=${element} class="logs" role="log" aria-label="Trial output" tabindex="0"></div>
-      ${numLines === 0 && html`<p class="soft overlay">${state === "ended" ? "This trial wrote nothing." : "Nothing written yet."}</p>`}
+      <${LogLines} lines=${lines} version=${version} added=${added} isFollowing=${!wanted.fromStart} isGang=${trial.slots > 1} search=${wanted.search.toLowerCase()}
+        onTop=${() => output?.older()} onEnd=${() => output?.newer()} />
+      ${isEmpty && html`<p class="soft overlay">${wanted.search ? "No line has that in it." : state === "ended" ? "This trial wrote nothing." : "Nothing written yet."}</p>`}
     </div>
   </section>`;
 }

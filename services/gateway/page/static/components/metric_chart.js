@@ -1,37 +1,76 @@
-/** The live chart of an experiment: one metric of all its trials against the step, the best one on top. */
-import { to } from "../api.js";
-import { formatValue } from "../format.js";
+/** The live chart of an experiment: one metric of its trials against step or time, the best trial on top. */
+import { get, to } from "../api.js";
+import { againstTime, smooth } from "../curves.js";
+import { formatCount, formatValue } from "../format.js";
 import { touchesExperiment } from "../live.js";
-import { usePath } from "../resource.js";
+import { useResource } from "../resource.js";
 import { link } from "../router.js";
 import { html, useMemo, useState } from "../view.js";
 import { Chart, colourOf } from "./chart.js";
+import { ChartSettings, SETTINGS } from "./chart_settings.js";
 import { useTrialMetrics } from "./trial_charts.js";
 
 const MOST_LINES = 200;
+const FEW_LINES = 12; // of an experiment with more trials than can be read at once
 const FEWEST_POINTS = 2; // only the names are wanted
+const POINTS = 400;
 const CHANGING = new Set(["MetricReported", "TrialClosed", "TrialExited", "ExperimentCompleted"]);
 
-const indexOf = (trialId) => Number(trialId.split("-").at(-1));
+export const indexOf = (trialId) => Number(trialId.split("-").at(-1));
 
 /** The metrics there are to choose from: those of one trial that has reported, plus the search's own. */
 function useChoices(experiment, trials) {
-  const witness = experiment.best?.trial_id ?? trials.find((trial) => trial.step !== null)?.id ?? null;
+  const row = trials?.step.findIndex((step) => step !== null) ?? -1;
+  const witness = experiment.best?.trial_id ?? (row >= 0 ? trials.id(row) : null);
   const { data } = useTrialMetrics(witness, FEWEST_POINTS, CHANGING);
   const own = `validation ${experiment.searcher.metric}`;
   const names = (data ?? []).filter(({ points }) => points.length > 0).map(({ group, name }) => `${group} ${name}`);
-  return [
-    own,
-    ...[...new Set(names)]
-      .filter((name) => name !== own)
-      .sort()
-      .reverse(),
-  ];
+  return [own, ...[...new Set(names)].filter((name) => name !== own).sort().reverse()];
+}
+
+/** The best of the trials and those that run, best first; at most `count`. */
+export function leading(experiment, trials, count) {
+  const sign = experiment.searcher.smaller_is_better ? 1 : -1;
+  const rows = Array.from({ length: trials.count }, (_, row) => row);
+  const known = rows.filter((row) => trials.metric[row] !== null && trials.state[row] !== "FAILED");
+  const best = known.sort((a, b) => sign * (trials.metric[a] - trials.metric[b]));
+  return best.slice(0, count).map((row) => trials.id(row));
+}
+
+/** Which trials are drawn: those chosen in the table; else all, or of very many the leading ones. null: all. */
+function drawn(experiment, trials, chosen, which) {
+  if (which === "chosen" && chosen.size > 0) return [...chosen];
+  if (which === "leading" || trials.count > MOST_LINES) return leading(experiment, trials, FEW_LINES);
+  return null;
+}
+
+/** The series of all trials in one read, or of some in one read each. */
+function useSeries(experiment, ids, group, name, isTimed) {
+  const path = to`/experiments/${experiment.id}/metrics`;
+  const one = (id) => to`/trials/${id}/`;
+  const parameters = { group, name, max_points: POINTS };
+  return useResource(
+    `${experiment.id} ${group} ${name} ${ids?.join() ?? "all"} ${isTimed}`,
+    async (options) => {
+      const read = (place) => get(place, { ...options, parameters }).then(({ series }) => series);
+      const when = (place) => (isTimed ? get(place, options).then(({ items }) => items) : []);
+      const [series, times] = await Promise.all([
+        ids ? Promise.all(ids.map((id) => read(`${one(id)}metrics`))) : read(path),
+        ids ? Promise.all(ids.map((id) => when(`${one(id)}times`))) : when(to`/experiments/${experiment.id}/times`),
+      ]);
+      return { series: series.flat(), times: new Map(times.flat().map(({ trial_id: id, points }) => [id, points])) };
+    },
+    (event) => CHANGING.has(event.name) && touchesExperiment(event, experiment.id),
+  );
 }
 
 /** Lines for the chart: at most MOST_LINES, the newest trials and always the best, which comes last. */
-function linesOf(series, bestId) {
-  const withPoints = series.filter(({ points }) => points.length > 0);
+function linesOf({ series, times }, bestId, { weight, isTimed }) {
+  const shaped = series.map((each) => ({
+    ...each,
+    points: smooth(isTimed ? againstTime(each.points, times.get(each.trial_id)) : each.points, weight),
+  }));
+  const withPoints = shaped.filter(({ points }) => points.length > 0);
   const others = withPoints.filter(({ trial_id: id }) => id !== bestId).slice(-MOST_LINES);
   const best = withPoints.filter(({ trial_id: id }) => id === bestId);
   return [...others, ...best].map(({ trial_id: id, points }) => ({
@@ -44,42 +83,51 @@ function linesOf(series, bestId) {
   }));
 }
 
-function describe(lines, metric, best) {
+function describe(lines, metric, best, isTimed) {
   const top = best ? `; best ${formatValue(best.metric)} by trial ${indexOf(best.trial_id)}` : "";
-  return `${metric} against the step, ${lines.length} trials${top}. The same figures are in the table of trials.`;
+  return `${metric} against the ${isTimed ? "time" : "step"}, ${lines.length} trials${top}. The same figures are in the table of trials.`;
 }
 
-export function MetricChart({ experiment, trials }) {
+const NOTHING = { series: [], times: new Map() };
+
+export function MetricChart({ experiment, trials, chosen }) {
   const choices = useChoices(experiment, trials);
-  const [chosen, setChosen] = useState(null);
-  const [isLog, setLog] = useState(false);
-  const choice = choices.includes(chosen) ? chosen : choices[0];
+  const [metric, setMetric] = useState(null);
+  const [which, setWhich] = useState("all");
+  const [settings, setSettings] = useState(SETTINGS);
+  const choice = choices.includes(metric) ? metric : choices[0];
   const group = choice.slice(0, choice.indexOf(" "));
-  const name = choice.slice(group.length + 1);
-  const path = to`/experiments/${experiment.id}/metrics?name=${name}&group=${group}`;
-  const { data, error } = usePath(path, (event) => CHANGING.has(event.name) && touchesExperiment(event, experiment.id));
+  const isTimed = settings.axis === "time";
+  const ids = trials ? drawn(experiment, trials, chosen, which === "all" && chosen.size > 0 ? "chosen" : which) : null;
+  const { data, error } = useSeries(experiment, ids, group, choice.slice(group.length + 1), isTimed);
   const bestId = experiment.best?.trial_id;
-  const lines = useMemo(() => linesOf(data?.series ?? [], bestId), [data, bestId]);
-  const numDrawable = (data?.series ?? []).filter(({ points }) => points.length > 0).length;
+  const weight = Number(settings.weight);
+  const lines = useMemo(() => linesOf(data ?? NOTHING, bestId, { weight, isTimed }), [data, bestId, weight, isTimed]);
   const canLog = lines.every(({ points }) => points.every(([, value]) => value > 0));
   const isSilent = data !== null && lines.length === 0 && experiment.ended_at !== null;
   const onPick = useMemo(() => (line) => location.assign(link("trials", line.key)), []);
+  const total = trials?.count ?? 0;
   return html`<section aria-labelledby="chart-title">
     <header class="bar">
       <h2 id="chart-title">Metric</h2>
-      <label><span class="unseen">Metric to draw</span><select value=${choice} onChange=${(change) => setChosen(change.target.value)}>
+      <label><span class="unseen">Metric to draw</span><select value=${choice} onChange=${(change) => setMetric(change.target.value)}>
         ${choices.map((each) => html`<option key=${each} value=${each}>${each}</option>`)}
       </select></label>
-      <label><input type="checkbox" checked=${isLog} disabled=${!canLog} onChange=${() => setLog(!isLog)} /> log scale</label>
-      ${numDrawable > lines.length && html`<span class="soft">${lines.length} of ${numDrawable} trials are drawn: the newest and the best</span>`}
+      <label>of <select value=${which} onChange=${(change) => setWhich(change.target.value)}>
+        <option value="all">${chosen.size > 0 ? `the ${chosen.size} chosen trials` : total > MOST_LINES ? `the best ${FEW_LINES} trials` : "all trials"}</option>
+        ${total > FEW_LINES && (chosen.size > 0 || total <= MOST_LINES) && html`<option value="leading">the best ${FEW_LINES} trials</option>`}
+      </select></label>
+      <${ChartSettings} value=${settings} canLog=${canLog} onChange=${setSettings} />
+      ${total > MOST_LINES && chosen.size === 0 && html`<span class="soft">of ${formatCount(total)}; choose others in the table</span>`}
     </header>
     ${error && html`<p class="soft" role="note">The chart could not be read: ${error.message}</p>`}
     <div class="plot-frame">
-      <${Chart} label=${describe(lines, choice, experiment.best)} lines=${lines} height=${isSilent ? 90 : 320} isLog=${isLog && canLog} onPick=${onPick}
+      <${Chart} label=${describe(lines, choice, experiment.best, isTimed)} lines=${lines} height=${isSilent ? 90 : 320} isLog=${settings.isLog && canLog} axisOf=${settings.axis} onPick=${onPick}
         idle=${lines.length ? "Point at a line to read it, click to open its trial, drag to zoom, double-click to zoom out." : " "} />
       ${data && lines.length === 0 && html`<p class="soft overlay">
         ${isSilent ? `No trial reported ${choice}.` : `No ${choice} yet: it appears with the first report.`}
       </p>`}
     </div>
+    ${isTimed && group !== "validation" && html`<p class="soft small">Times between two validations are interpolated.</p>`}
   </section>`;
 }

@@ -2,7 +2,7 @@
 import { to, urlOf } from "../api.js";
 import { formatBytes, formatCount } from "../format.js";
 import { usePath } from "../resource.js";
-import { html } from "../view.js";
+import { html, useState } from "../view.js";
 import { Command } from "./command.js";
 import { Shown } from "./notice.js";
 import { Table } from "./table.js";
@@ -123,8 +123,9 @@ function checkpointColumns(trial) {
 
 /** The checkpoints, newest first, each with its files. */
 export function Checkpoints({ trial }) {
+  const [isWhole, setWhole] = useState(false);
   const resource = usePath(
-    to`/trials/${trial.id}/checkpoints`,
+    `${to`/trials/${trial.id}/checkpoints`}?limit=500`,
     (event) => CHECKPOINT_EVENTS.test(event.name) && event.event.trial_id === trial.id,
   );
   const chosen = trial.best_checkpoint_id ?? trial.latest_checkpoint_id;
@@ -133,7 +134,8 @@ export function Checkpoints({ trial }) {
     <${Shown} resource=${resource} what="checkpoints">${({ items }) =>
       items.length === 0
         ? html`<p class="soft">None saved. In the training script: <code>trial.checkpoint(engine, step)</code>.</p>`
-        : html`<${Table} label="Checkpoints" columns=${checkpointColumns(trial)} rows=${items} rowKey=${(row) => row.id}
-            first=${{ name: "saved", isDescending: true }} />`}<//>
+        : html`<${Table} label="Checkpoints" columns=${checkpointColumns(trial)} rows=${items.filter(({ state }) => isWhole || state !== "DELETED")} rowKey=${(row) => row.id}
+            first=${{ name: "saved", isDescending: true }} />
+          ${items.some(({ state }) => state === "DELETED") && html`<p><button type="button" class="quiet" onClick=${() => setWhole(!isWhole)}>${isWhole ? "Hide" : "Show"} the ${items.filter(({ state }) => state === "DELETED").length} deleted ones</button></p>`}`}<//>
   </section>`;
 }

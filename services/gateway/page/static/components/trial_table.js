@@ -1,117 +1,97 @@
-/** The trials of an experiment as a table that sorts by every column, hyperparameters included. */
-import { flatten, formatCount, formatValue } from "../format.js";
+/** The trials of an experiment: any number, sorted by any column, hyperparameters included; chosen ones are compared. */
+import { formatCount, formatDuration, formatValue } from "../format.js";
 import { link } from "../router.js";
-import { html } from "../view.js";
+import { html, useMemo, useState } from "../view.js";
 import { colourOf } from "./chart.js";
+import { LongTable, sortRows } from "./long_table.js";
 import { State } from "./state.js";
-import { Table } from "./table.js";
 import { Duration } from "./time.js";
 
-/** Names of the hyperparameters that the experiment file fixes: the same in every trial, so no column each. */
-function fixedNames(tree, prefix = "") {
-  return Object.entries(tree ?? {}).flatMap(([name, spec]) => {
-    if (spec === null || typeof spec !== "object" || Array.isArray(spec)) return [prefix + name];
-    if (spec.type === "const")
-      return [prefix + name, ...flatten(spec.val, `${prefix}${name}.`).map(([inner]) => inner)];
-    return typeof spec.type === "string" ? [] : fixedNames(spec, `${prefix}${name}.`);
-  });
-}
+const MOST_COMPARED = 50;
+const STATES = ["RUNNING", "WAITING", "PARKED", "STOPPING", "COMPLETED", "FAILED", "CANCELED"];
 
-function hyperparameterColumns(trials, fixed) {
-  const names = new Set(trials.flatMap((trial) => flatten(trial.hyperparameters).map(([name]) => name)));
-  const value = (trial, name) => Object.fromEntries(flatten(trial.hyperparameters))[name];
-  return [...names]
-    .filter((name) => !fixed.has(name))
-    .map((name) => ({
-      name: `hyperparameter ${name}`,
-      title: name,
-      class: "number hyperparameter",
-      value: (trial) => value(trial, name),
-      cell: (trial) => formatValue(value(trial, name)),
-    }));
-}
+const hyperparameterColumn = ({ name, values }) => ({
+  name: `hyperparameter ${name}`,
+  title: name,
+  class: "number hyperparameter",
+  value: (row) => values[row],
+  cell: (row) => formatValue(values[row]),
+});
 
-const seconds = ({ started_at: from, ended_at: to }) =>
-  from ? (to ? new Date(to) : Date.now()) - new Date(from) : null;
-
-function columnsOf(experiment, trials, fixed) {
-  const { metric } = experiment.searcher;
-  const isBest = (trial) => trial.id === experiment.best?.trial_id;
+function columnsOf(experiment, trials, dimensions) {
+  const { metric, smaller_is_better: isSmaller } = experiment.searcher;
+  const best = experiment.best?.trial_id;
+  const figure = (name, title) => ({ name, title, class: "number", value: (row) => trials[name][row], cell: (row) => trials[name][row] });
+  const duration = (row) => {
+    if (trials.isOpen(row) && trials.started_at[row] !== null) return html`<${Duration} from=${trials.started_at[row]} to=${trials.ended_at[row]} />`;
+    const seconds = trials.seconds(row, null);
+    return seconds === null ? "–" : formatDuration(seconds);
+  };
   return [
     {
       name: "index",
       title: "Trial",
-      value: (trial) => trial.index,
-      cell: (
-        trial,
-      ) => html`<a href=${link("trials", trial.id)}><span class="swatch ${isBest(trial) ? "best" : colourOf(trial.index).slice(2)}"></span>${trial.index}</a>
-        ${isBest(trial) && html` <span class="label good">best</span>`}`,
+      value: (row) => trials.index[row],
+      cell: (row) => html`<a href=${link("trials", trials.id(row))}><span class="swatch ${trials.id(row) === best ? "best" : colourOf(trials.index[row]).slice(2)}"></span>${trials.index[row]}</a>
+        ${trials.id(row) === best && html` <span class="label good">best</span>`}`,
     },
-    {
-      name: "state",
-      title: "State",
-      value: (trial) => trial.state,
-      cell: (trial) => html`<span title=${trial.reason ?? ""}><${State} state=${trial.state} /></span>`,
-    },
+    { name: "state", title: "State", value: (row) => trials.state[row], cell: (row) => html`<${State} state=${trials.state[row]} />` },
     {
       name: "metric",
       title: metric,
       class: "number",
-      value: (trial) => trial.metric,
-      cell: (trial) =>
-        html`<span title=${trial.best_step === null ? "" : `at step ${trial.best_step}`}>${formatValue(trial.metric)}</span>`,
+      isDescendingFirst: !isSmaller,
+      value: (row) => trials.metric[row],
+      cell: (row) => html`<span title=${trials.best_step[row] === null ? "" : `at step ${trials.best_step[row]}`}>${formatValue(trials.metric[row])}</span>`,
     },
-    {
-      name: "step",
-      title: "Step",
-      class: "number",
-      value: (trial) => trial.step,
-      cell: (trial) => (trial.step === null ? "–" : formatCount(trial.step)),
-    },
-    ...hyperparameterColumns(trials, fixed),
-    {
-      name: "duration",
-      title: "Duration",
-      class: "number",
-      value: seconds,
-      cell: (trial) => html`<${Duration} from=${trial.started_at} to=${trial.ended_at} />`,
-    },
-    {
-      name: "restarts",
-      title: "Restarts",
-      class: "number",
-      value: (trial) => trial.restarts,
-      cell: (trial) => trial.restarts,
-    },
-    {
-      name: "slots",
-      title: "Slots",
-      class: "number",
-      value: (trial) => trial.slots,
-      cell: (trial) =>
-        html`<span title=${trial.agents?.map(({ agent_id: id, slots }) => `${id}: ${slots.join(", ")}`).join("; ")}>${trial.slots}</span>`,
-    },
+    { ...figure("step", "Step"), cell: (row) => (trials.step[row] === null ? "–" : formatCount(trials.step[row])) },
+    ...dimensions.map(hyperparameterColumn),
+    { name: "duration", title: "Duration", class: "number", value: (row) => trials.seconds(row, Date.now()), cell: duration },
+    figure("restarts", "Restarts"),
+    figure("slots", "Slots"),
   ];
 }
 
-function Fixed({ trials, fixed }) {
-  const pairs = flatten(trials[0].hyperparameters).filter(([name]) => fixed.has(name));
+function Fixed({ trials, names }) {
+  const pairs = names.filter((name) => trials.hyperparameters.has(name)).map((name) => [name, trials.value(name, 0)]);
   if (pairs.length === 0) return null;
   return html`<p class="soft">Fixed in all trials: ${pairs.map(([name, value]) => html`<code key=${name}>${name} = ${formatValue(value)}</code> `)}</p>`;
 }
 
-export function TrialTable({ experiment, items, complete }) {
-  const fixed = new Set(fixedNames(experiment.config?.hyperparameters));
-  const isBest = (trial) => trial.id === experiment.best?.trial_id;
+/** `within`: a Set of rows to show, or null for all; `chosen`: the ids of those that are drawn and compared. */
+export function TrialTable({ experiment, trials, version, dimensions, fixed, within = null, chosen, onChoose }) {
+  const [order, setOrder] = useState({ name: null, isDescending: false });
+  const [state, setState] = useState("");
+  const columns = useMemo(() => columnsOf(experiment, trials, dimensions), [experiment, trials, dimensions]);
+  const rows = useMemo(() => {
+    const all = Array.from({ length: trials.count }, (_, row) => row);
+    const kept = all.filter((row) => (!within || within.has(row)) && (!state || trials.state[row] === state));
+    const column = columns.find(({ name }) => name === order.name);
+    return column ? sortRows(kept, column.value, order.isDescending) : kept;
+  }, [version, columns, order, state, within]);
+  const toggle = (row) => {
+    const next = new Set(chosen);
+    if (!next.delete(trials.id(row))) next.add(trials.id(row));
+    onChoose(next);
+  };
+  const toggleAll = () => onChoose(new Set(chosen.size >= rows.length ? [] : rows.map((row) => trials.id(row))));
+  const present = STATES.filter((each) => trials.state.includes(each));
+  const compared = [...chosen].slice(0, MOST_COMPARED);
   return html`<section aria-labelledby="trials-title">
     <header class="bar"><h2 id="trials-title">Trials</h2>
-      ${!complete && html`<span class="soft">the first ${formatCount(items.length)} of ${formatCount(experiment.trials.total)}</span>`}</header>
+      ${present.length > 1 && html`<label><span class="unseen">State</span><select value=${state} onChange=${(change) => setState(change.target.value)}>
+        <option value="">all states</option>${present.map((each) => html`<option key=${each} value=${each}>${each.toLowerCase()}</option>`)}</select></label>`}
+      <span class="soft">${formatCount(rows.length)}${rows.length < trials.count ? ` of ${formatCount(trials.count)}` : ""}</span>
+      ${chosen.size > 0 && html`<span>${formatCount(chosen.size)} chosen</span>
+        ${chosen.size > 1 && html`<a class="button" href=${`#/compare/trials?ids=${compared.join()}`}>Compare${chosen.size > MOST_COMPARED ? ` the first ${MOST_COMPARED}` : ""}</a>`}
+        <button type="button" class="quiet" onClick=${() => onChoose(new Set())}>Choose none</button>`}</header>
     ${
-      items.length === 0
+      trials.count === 0
         ? html`<p class="soft">None requested yet; the searcher asks for the first ones within a moment.</p>`
-        : html`<${Fixed} trials=${items} fixed=${fixed} />
-          <${Table} label="Trials" columns=${columnsOf(experiment, items, fixed)} rows=${items} rowKey=${(trial) => trial.id}
-            rowClass=${(trial) => (isBest(trial) ? "best-row" : "")} />`
+        : html`<${Fixed} trials=${trials} names=${fixed} />
+          <${LongTable} label="Trials" columns=${columns} rows=${rows} rowKey=${(row) => trials.id(row)} rowName=${(row) => `trial ${trials.index[row]}`}
+            rowClass=${(row) => (trials.id(row) === experiment.best?.trial_id ? "best-row" : "")} order=${order} onSort=${setOrder}
+            onOpen=${(row) => location.assign(link("trials", trials.id(row)))} chosen=${chosen} onToggle=${toggle} onToggleAll=${toggleAll} />`
     }
   </section>`;
 }

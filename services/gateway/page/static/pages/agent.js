@@ -1,10 +1,17 @@
 /** One agent: how it is and why, what it runs and for whom, what it ran last, who closed it. */
 import { to } from "../api.js";
+import { Action } from "../components/action.js";
+import { agentActions } from "../components/agent_actions.js";
 import { Explained } from "../components/explained.js";
 import { Shown } from "../components/notice.js";
 import { State } from "../components/state.js";
+import { Table } from "../components/table.js";
+import { formatBytes } from "../format.js";
 import { usePath } from "../resource.js";
+import { link } from "../router.js";
 import { html, useEffect } from "../view.js";
+
+const SLOT_EVENTS = new Set(["AgentDrainRequested", "AgentDisabled", "AgentEnabled"]);
 
 /** Say whether an event is about this agent, or gives it work or takes work from it. */
 function touchesAgent(event, id) {
@@ -12,7 +19,22 @@ function touchesAgent(event, id) {
   return agent === id || event.aggregate_id === id || event.name === "GPUReleased" || members?.some((m) => m.agent_id === id);
 }
 
+const SLOT_COLUMNS = (agent) => [
+  { name: "number", title: "Slot", class: "number", value: (row) => row.number, cell: (row) => row.number },
+  { name: "device", title: "Device", cell: (row) => html`${row.name || row.kind}${row.memory_bytes && html` <span class="soft">${formatBytes(row.memory_bytes)}</span>`}` },
+  { name: "holder", title: "Held by", cell: (row) => (row.trial_id ? html`<a href=${link("trials", row.trial_id)}>${row.trial_id}</a>` : html`<span class="soft">nobody</span>`) },
+  { name: "availability", title: "Takes work", cell: (row) => (row.availability === "ENABLED" && agent.availability === "ENABLED" ? "yes" : (row.availability === "ENABLED" ? agent : row).availability.toLowerCase()) },
+  { name: "actions", title: html`<span class="unseen">Change</span>`, cell: (row) => agentActions(agent, row.number).map((action) => html`<${Action} key=${action.verb} action=${action} className="quiet" />`) },
+];
+
+function Slots({ agent }) {
+  return html`<section aria-labelledby="slots-title"><h2 id="slots-title">Slots</h2>
+    <${Table} label="Slots" columns=${SLOT_COLUMNS(agent)} rows=${agent.slots} rowKey=${(row) => row.number} /></section>`;
+}
+
 export function Agent({ id }) {
+  const agents = usePath("/agents", (event) => touchesAgent(event, id) || SLOT_EVENTS.has(event.name));
+  const agent = agents.data?.items.find((each) => each.id === id);
   const why = usePath(to`/agents/${id}/why`, (event) => touchesAgent(event, id));
   useEffect(() => {
     document.title = `agent ${id} · Trainmaster`;
@@ -20,7 +42,9 @@ export function Agent({ id }) {
   return html`
     <p class="crumbs"><a href="#/cluster">Cluster</a></p>
     <${Shown} resource=${why} what="agent">${({ state }) => html`
-      <header class="head"><h1>Agent ${id} <${State} state=${state} /></h1></header>
+      <header class="head"><h1>Agent ${id} <${State} state=${state} /></h1>
+        <div class="buttons">${agent && state === "UP" && agentActions(agent).map((action) => html`<${Action} key=${action.verb} action=${action} />`)}</div></header>
+      ${agent && html`<${Slots} agent=${agent} />`}
       <${Explained} why=${why} command=${`tm why ${id}`} />
     `}<//>
   `;

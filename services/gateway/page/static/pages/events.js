@@ -1,10 +1,12 @@
 /** The event stream: the log as it grows, filtered; each event opens to its fields and its causes. */
 import { get } from "../api.js";
 import { Command } from "../components/command.js";
+import { Seals } from "../components/seals.js";
 import { EventCard, EventTable } from "../components/event_table.js";
 import { Failure, Loading } from "../components/notice.js";
 import { formatCount } from "../format.js";
 import { connected, listen } from "../live.js";
+import { moment, momentSeq } from "../moment.js";
 import { linkToEvents } from "../router.js";
 import { MOST_ROWS, matches, merge, readBack } from "../tape.js";
 import { html, useEffect, useMemo, useRef, useState } from "../view.js";
@@ -14,6 +16,7 @@ const FILTERS = [
   { name: "trial", title: "Trial", example: "k3f9x2ab-7" },
   { name: "name", title: "Event", example: "GPUAllocated" },
   { name: "writer", title: "Writer", example: "scheduler" },
+  { name: "since", title: "Since", example: "2026-01-31T12:00:00Z" },
 ];
 
 const tapCommand = (filters) =>
@@ -66,9 +69,8 @@ function useTape(filters, isPaused) {
       if (fresh.length > 0) setTape((old) => take(old, fresh, paused.current));
     });
     const fail = (error) => controller.signal.aborted || setTape((old) => ({ ...old, error, isReading: false }));
-    connected
-      .then(() => get("/status", { signal: controller.signal }))
-      .then(({ log }) => look(log.last_seq, controller.signal), fail);
+    const head = () => get("/status", { signal: controller.signal }).then(({ log }) => log.last_seq);
+    (moment === null ? connected.then(head) : Promise.resolve(momentSeq)).then((seq) => look(seq, controller.signal), fail);
     return () => {
       unlisten();
       controller.abort();
@@ -127,11 +129,12 @@ export function Events({ query }) {
   const isEmpty = tape.rows.length === 0 && !tape.isReading && !tape.error;
   return html`
     <h1>Events</h1>
+    ${moment === null && html`<${Seals} />`}
     <p class="soft">Everything that happens is a fact on the log: who wrote it, and because of which earlier facts. Newest first.</p>
     <${Filters} filters=${filters} rows=${tape.rows} onChange=${(next) => location.assign(linkToEvents(next))} />
-    <div class="bar">
+    <div class="bar">${moment === null && html`
       <button type="button" aria-pressed=${isPaused} onClick=${() => setPaused(!isPaused)}>${isPaused ? "Go on" : "Pause"}</button>
-      <span class="soft" role="status">${isPaused ? `paused, ${tape.held.length} new` : "live"}</span>
+      <span class="soft" role="status">${isPaused ? `paused, ${tape.held.length} new` : "live"}</span>`}
       <${Command} text=${tapCommand(filters)} />
     </div>
     ${named && html`<${EventCard} event=${named} onClose=${() => onOpen(null)} />`}

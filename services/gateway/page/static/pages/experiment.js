@@ -1,44 +1,29 @@
 /** One experiment: how far it is, its best trial, a line per trial, and the table of all of them. */
-import { getAll, to } from "../api.js";
+import { to } from "../api.js";
 import { Action } from "../components/action.js";
+import { CodeFiles } from "../components/code_files.js";
 import { Command } from "../components/command.js";
+import { Configuration } from "../components/configuration.js";
 import { Explained, movesTheQueue } from "../components/explained.js";
+import { Hyperparameters } from "../components/hyperparameters.js";
 import { MetricChart } from "../components/metric_chart.js";
+import { Notes } from "../components/notes.js";
 import { Shown } from "../components/notice.js";
+import { Rungs } from "../components/rungs.js";
 import { Fact, Progress, State } from "../components/state.js";
-import { Age, Duration, Time } from "../components/time.js";
+import { Tabs } from "../components/tabs.js";
+import { Age, Duration } from "../components/time.js";
 import { TrialTable } from "../components/trial_table.js";
+import { actionOn, forkOf, offered } from "../experiment_actions.js";
 import { formatValue } from "../format.js";
 import { touchesExperiment } from "../live.js";
-import { usePath, useResource } from "../resource.js";
+import { usePath } from "../resource.js";
 import { link, linkToEvents } from "../router.js";
-import { html, useEffect } from "../view.js";
+import { dimensionsOf, fixedNames, isLadder } from "../spaces.js";
+import { useTrials } from "../trial_columns.js";
+import { html, useEffect, useMemo, useState } from "../view.js";
 
-const MOST_TRIALS = 2000;
-
-function actionsOf({ id, name, state, trials }) {
-  const running = trials.running === 1 ? "1 running trial" : `${trials.running} running trials`;
-  const pause = {
-    verb: "Pause",
-    title: `Pause ${name}?`,
-    explanation: `Its ${running} will save a checkpoint, stop and give back their slots. Resume goes on from there.`,
-  };
-  const resume = {
-    verb: "Resume",
-    title: `Resume ${name}?`,
-    explanation: "Its trials queue for slots again and go on from their newest checkpoints.",
-  };
-  const cancel = {
-    verb: "Cancel",
-    title: `Cancel ${name}?`,
-    explanation: `Its ${running} will save a checkpoint and stop for good; no more are started. This cannot be undone.`,
-  };
-  const offered = { ACTIVE: [pause, cancel], PAUSED: [resume, cancel] }[state] ?? [];
-  return offered.map((action) => {
-    const word = action.verb.toLowerCase();
-    return { ...action, command: `tm ${word} ${id}`, path: `${to`/experiments/${id}`}/${word}` };
-  });
-}
+const CHANGES_USAGE = new Set(["GPUAllocated", "GPUReleased"]);
 
 function Best({ experiment }) {
   const { best, searcher } = experiment;
@@ -54,6 +39,7 @@ function Best({ experiment }) {
 }
 
 function Facts({ experiment }) {
+  const usage = usePath(to`/experiments/${experiment.id}/usage`, (event) => CHANGES_USAGE.has(event.name) && touchesExperiment(event, experiment.id)).data;
   const { trials, searcher } = experiment;
   const most = Math.max(searcher.max_trials ?? 0, trials.total);
   const parts = ["running", "waiting", "failed", "canceled"]
@@ -64,20 +50,28 @@ function Facts({ experiment }) {
     <${Fact} name="Trials"><span class="figure">${trials.completed}</span> of ${most} completed <span class="soft">${parts.join(", ")}</span><//>
     <${Fact} name="Search">${searcher.name} <span class="soft">${searcher.metric} ${searcher.smaller_is_better ? "↓" : "↑"}</span><//>
     <${Fact} name="Slots per trial">${experiment.slots_per_trial}<//>
-    <${Fact} name="Submitted"><${Age} at=${experiment.submitted_at} /><//>
+    ${usage && html`<${Fact} name="Cost"><span title=${`${Math.round(usage.slot_seconds)} slot seconds in ${usage.allocations} allocations`}>${formatValue(usage.slot_seconds / 3600)}</span> <span class="soft">slot hours</span><//>`}
+    <${Fact} name="Submitted"><${Age} at=${experiment.submitted_at} /> <span class="soft">by ${experiment.owner}</span><//>
     <${Fact} name=${experiment.ended_at ? "Took" : "Elapsed"}><${Duration} from=${experiment.submitted_at} to=${experiment.ended_at} /><//>
   </dl>`;
 }
 
-function Header({ experiment, refresh }) {
+function Header({ experiment, tab, refresh }) {
   const { id, name, state, labels, description } = experiment;
+  const tabs = [
+    { name: "", title: "Trials" },
+    { name: "hyperparameters", title: "Hyperparameters" },
+    ...(isLadder(experiment) ? [{ name: "rungs", title: "Rungs" }] : []),
+    { name: "files", title: "Configuration and code" },
+    { name: "why", title: "Why" },
+  ];
   return html`
     <p class="crumbs"><a href="#/">Experiments</a></p>
     <header class="head">
       <h1>${name} <${State} state=${state} /></h1>
-      <div class="buttons">${actionsOf(experiment).map((action) => html`<${Action} key=${action.verb} action=${action} onDone=${refresh} />`)}</div>
+      <div class="buttons"><${Action} action=${forkOf(experiment)} />${offered(experiment).map((word) => html`<${Action} key=${word} action=${actionOn(experiment, word)} onDone=${refresh} />`)}</div>
     </header>
-    <p class="soft"><span class="mono">${id}</span>${labels?.map((label) => html`<span key=${label} class="label">${label}</span>`)} ${description}</p>
+    <p class="soft"><span class="mono">${id}</span>${experiment.archived && html`<span class="label">archived</span>`}${experiment.deletion && html`<span class="label bad">deleted</span>`}${labels?.map((label) => html`<span key=${label} class="label">${label}</span>`)} ${description}</p>
     <${Progress} value=${experiment.progress} state=${state} label="Progress of the search" />
     ${
       experiment.reason &&
@@ -85,11 +79,13 @@ function Header({ experiment, refresh }) {
       <strong>${state === "FAILED" ? "Failed" : "Note"}:</strong> ${experiment.reason}
     </p>`
     }
+    <${Facts} experiment=${experiment} />
+    <${Tabs} label="Parts of this experiment" tabs=${tabs} base=${["experiments", id]} current=${tab} />
   `;
 }
 
-function Footer({ experiment }) {
-  const { id, best, config } = experiment;
+function Commands({ experiment }) {
+  const { id, best } = experiment;
   return html`
     <section aria-labelledby="commands-title">
       <h2 id="commands-title">On the command line</h2>
@@ -105,39 +101,49 @@ function Footer({ experiment }) {
         </li>`}
       </ul>
     </section>
-    <details><summary>Configuration, every default filled in</summary><pre tabindex="0">${JSON.stringify(config, null, 2)}</pre></details>
   `;
 }
 
-function Whole({ experiment, trials, why, refresh }) {
+function Why({ experiment }) {
+  const { id } = experiment;
+  const isOpen = experiment.ended_at === null;
+  const why = usePath(to`/experiments/${id}/why`, (event) => touchesExperiment(event, id) || (isOpen && movesTheQueue(event)));
+  return html`<${Explained} why=${why} command=${`tm why ${id}`} />`;
+}
+
+/** What the tab shows; the trials are read by all that need them once. */
+function Part({ experiment, trials, tab, refresh }) {
+  const [chosen, setChosen] = useState(new Set());
+  const { data } = trials;
+  const fixed = useMemo(() => fixedNames(experiment.config?.hyperparameters), [experiment.id]);
+  const dimensions = useMemo(() => (data ? dimensionsOf(experiment, data.trials) : []), [experiment.id, data]);
+  const shared = { experiment, dimensions, fixed, chosen, onChoose: setChosen };
+  if (tab === "files") return html`<${Configuration} config=${experiment.config} /><${CodeFiles} experiment=${experiment} />`;
+  if (tab === "why") return html`<${Why} experiment=${experiment} />`;
+  if (tab === "rungs") return html`<${Rungs} experiment=${experiment} />`;
+  if (tab === "hyperparameters") return html`<${Shown} resource=${trials} what="trials">${(each) => html`<${Hyperparameters} ...${shared} ...${each} />`}<//>`;
+  return html`
+    <${MetricChart} experiment=${experiment} trials=${data?.trials} chosen=${chosen} />
+    <${Shown} resource=${trials} what="trials">${(each) => html`<${TrialTable} ...${shared} ...${each} />`}<//>
+    <${Notes} experiment=${experiment} onDone=${refresh} />
+    <${Commands} experiment=${experiment} />
+  `;
+}
+
+function Whole({ experiment, trials, tab, refresh }) {
   useEffect(() => {
     document.title = `${experiment.name} · Trainmaster`;
   }, [experiment.name]);
-  return html`
-    <${Header} experiment=${experiment} refresh=${refresh} />
-    <${Facts} experiment=${experiment} />
-    <${MetricChart} experiment=${experiment} trials=${trials.data?.items ?? []} />
-    <${Shown} resource=${trials} what="trials">${(data) => html`<${TrialTable} experiment=${experiment} ...${data} />`}<//>
-    <${Explained} why=${why} command=${`tm why ${experiment.id}`} />
-    <${Footer} experiment=${experiment} />
-  `;
+  return html`<${Header} experiment=${experiment} tab=${tab} refresh=${refresh} /><${Part} experiment=${experiment} trials=${trials} tab=${tab} refresh=${refresh} />`;
 }
 
-export function Experiment({ id }) {
-  const isOurs = (event) => touchesExperiment(event, id);
-  const resource = usePath(to`/experiments/${id}`, isOurs);
-  const trials = useResource(
-    to`/experiments/${id}/trials`,
-    (options) => getAll(to`/experiments/${id}/trials`, { ...options, cap: MOST_TRIALS }),
-    isOurs,
-  );
-  const isOpen = resource.data !== null && resource.data.ended_at === null;
-  const why = usePath(to`/experiments/${id}/why`, (event) => isOurs(event) || (isOpen && movesTheQueue(event)));
+export function Experiment({ id, tab }) {
+  const resource = usePath(to`/experiments/${id}`, (event) => touchesExperiment(event, id));
+  const trials = useTrials(resource.data && id);
   const refresh = () => {
-    why.refresh();
     resource.refresh();
     trials.refresh();
   };
   return html`<${Shown} resource=${resource} what="experiment">${(experiment) =>
-    html`<${Whole} experiment=${experiment} trials=${trials} why=${why} refresh=${refresh} />`}<//>`;
+    html`<${Whole} experiment=${experiment} trials=${trials} tab=${tab} refresh=${refresh} />`}<//>`;
 }

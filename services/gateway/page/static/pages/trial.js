@@ -1,18 +1,27 @@
 /** One trial: what it was given, how it went, its charts, checkpoints, output and the chain of causes behind it. */
-import { to } from "../api.js";
+import { post, to } from "../api.js";
+import { Action } from "../components/action.js";
 import { Attempts, Checkpoints } from "../components/trial_parts.js";
 import { Explained, movesTheQueue } from "../components/explained.js";
 import { Logs } from "../components/logs.js";
 import { Shown } from "../components/notice.js";
 import { Fact, State } from "../components/state.js";
 import { Age, Duration } from "../components/time.js";
-import { TrialCharts } from "../components/trial_charts.js";
+import { Hardware, TrialCharts } from "../components/trial_charts.js";
 import { attemptsOf } from "../components/why.js";
 import { flatten, formatCount, formatValue } from "../format.js";
 import { touchesTrial } from "../live.js";
 import { usePath } from "../resource.js";
 import { link } from "../router.js";
 import { html, useEffect } from "../view.js";
+
+const cancelOf = ({ id, index }) => ({
+  verb: "Cancel",
+  title: `Cancel trial ${index}?`,
+  explanation: "If it runs, it saves a checkpoint and stops. The search goes on without it.",
+  command: `tm cancel ${id}`,
+  run: () => post(to`/trials/${id}/cancel`),
+});
 
 function Header({ trial, experiment }) {
   const name = experiment?.name ?? trial.experiment_id;
@@ -22,7 +31,8 @@ function Header({ trial, experiment }) {
   return html`
     <p class="crumbs"><a href="#/">Experiments</a> / <a href=${link("experiments", trial.experiment_id)}>${name}</a></p>
     <header class="head"><h1>Trial ${trial.index} <${State} state=${trial.state} />
-      ${experiment?.best?.trial_id === trial.id && html` <span class="label good">best</span>`}</h1></header>
+      ${experiment?.best?.trial_id === trial.id && html` <span class="label good">best</span>`}</h1>
+      <div class="buttons">${trial.ended_at === null && html`<${Action} action=${cancelOf(trial)} />`}</div></header>
     <p class="soft mono">${trial.id}</p>
   `;
 }
@@ -86,6 +96,7 @@ export function Trial({ id }) {
     <${TrialCharts} trial=${trial} />
     <${Checkpoints} trial=${trial} />
     <${Logs} trial=${trial} />
+    <${Hardware} trial=${trial} />
     <${Explained} why=${why} command=${`tm why ${id}`} />
   `}<//>`;
 }

@@ -1,0 +1,141 @@
+"""A part of a trial's output, without reading the rest: the newest lines, those before, those that match.
+
+The stream of all trials' output can only be read forwards. How many messages of a trial lie behind a place, the broker
+knows: so where the last so many begin is found by bisection, at the cost of some twenty questions.
+"""
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from services.gateway import tap
+from services.gateway.views import LogLine, LogPage
+from shared import subjects, volume
+from shared.errors import Unavailable
+from shared.log import Follower, Message
+
+FIRST_MESSAGES = 32
+MOST_MESSAGES = 4096  # in one stretch
+MAX_SEARCH_S = 3.0  # a page that found less in this time says how far it got
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which lines: of one rank (None: of all), with `search` somewhere in the text, in whatever case."""
+
+    trial_id: str
+    rank: int | None = None
+    search: str = ""
+    limit: int
+
+    @property
+    def subject(self) -> str:
+        """What the trial's messages are stored under."""
+        return subjects.trial_logs_filter(self.trial_id)
+
+
+async def before(client: Client, wanted: Wanted, end: int | None) -> LogPage:
+    """Return the last lines before sequence `end` (None: so far), oldest first."""
+    first, last = await _bounds(client)
+    end = last + 1 if end is None else min(end, last + 1)
+    position, lines, size = end, list[LogLine](), FIRST_MESSAGES
+    begun = time.monotonic()
+    while position > first and len(lines) < wanted.limit and time.monotonic() - begun < MAX_SEARCH_S:
+        start = await _start_of(client, wanted.subject, first, position, size)
+        lines = [line async for line in _lines(client, wanted, start, position)] + lines
+        position, size = start + 1, min(2 * size, MOST_MESSAGES)
+    return LogPage(items=lines, before=position if position > first else None, after=end - 1)
+
+
+async def after(client: Client, wanted: Wanted, start: int) -> LogPage:
+    """Return the first lines after sequence `start`, oldest first; `after` of the answer is where they end."""
+    _, last = await _bounds(client)
+    lines, position = list[LogLine](), start
+    following = Follower(client, subjects.LOGS, after=start, filters=[wanted.subject])
+    begun = time.monotonic()
+    async with tap.reading(following):
+        while position < last and len(lines) < wanted.limit and time.monotonic() - begun < MAX_SEARCH_S:
+            for message in await following.next():
+                lines += _of(message, wanted)
+                position = message.seq
+                if len(lines) >= wanted.limit:
+                    break
+            else:
+                position = max(position, last) if following.at_head else position
+    return LogPage(items=lines, before=None, after=position)
+
+
+async def _lines(client: Client, wanted: Wanted, start: int, end: int) -> AsyncIterator[LogLine]:
+    following = Follower(client, subjects.LOGS, after=start, filters=[wanted.subject])
+    async with tap.reading(following):
+        while True:
+            for message in await following.next():
+                if message.seq >= end:
+                    return
+                for line in _of(message, wanted):
+                    yield line
+                if message.seq == end - 1:
+                    return
+            if following.at_head:
+                return
+
+
+def _of(message: Message, wanted: Wanted) -> Iterator[LogLine]:
+    try:
+        batch = volume.decode_logs(message.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return  # not output of ours
+    if wanted.rank not in (None, batch.rank):
+        return
+    needle = wanted.search.casefold()
+    for line in batch.lines:
+        if needle in line.text.casefold():
+            yield LogLine(
+                seq=message.seq, time=line.time, rank=batch.rank, epoch=batch.epoch, stream=line.stream, text=line.text
+            )
+
+
+async def _start_of(client: Client, subject: str, first: int, end: int, wanted: int) -> int:
+    """Return the largest sequence after which, and before `end`, `wanted` messages lie; `first - 1` if fewer do."""
+    behind = await _num_after(client, subject, end - 1)
+    low, high = first - 1, end - 1
+    if await _num_after(client, subject, low) - behind <= wanted:
+        return low
+    while high - low > 1:
+        middle = (low + high) // 2
+        if await _num_after(client, subject, middle) - behind >= wanted:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+async def _num_after(client: Client, subject: str, seq: int) -> int:
+    """Return how many messages of a subject the stream holds after a sequence: what a consumer there would get."""
+    beginning = ConsumerConfig(
+        deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+        opt_start_seq=seq + 1,
+        filter_subject=subject,
+        ack_policy=AckPolicy.EXPLICIT,
+        mem_storage=True,
+        num_replicas=1,
+        inactive_threshold=1.0,
+    )
+    try:
+        info = await client.jetstream().add_consumer(subjects.LOGS, beginning)
+    except (nats.errors.Error, OSError) as error:
+        raise Unavailable(f"the broker did not say how much output there is: {error!r}") from error
+    return info.num_pending or 0
+
+
+async def _bounds(client: Client) -> tuple[int, int]:
+    try:
+        state = (await client.jetstream().stream_info(subjects.LOGS)).state
+    except (nats.errors.Error, OSError) as error:
+        raise Unavailable(f"the broker does not answer: {error!r}") from error
+    return max(1, state.first_seq), state.last_seq

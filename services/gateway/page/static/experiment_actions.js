@@ -1,0 +1,86 @@
+/** What can be done to experiments: the words of the dialog that asks back, the command that does the same, the call. */
+import { ApiError, post, send, to } from "./api.js";
+import { html } from "./view.js";
+
+const WORDS = {
+  pause: { verb: "Pause", explanation: "Running trials save a checkpoint, stop and give back their slots. Resume goes on from there." },
+  resume: { verb: "Resume", explanation: "The trials queue for slots again and go on from their newest checkpoints." },
+  cancel: { verb: "Cancel", explanation: "Running trials save a checkpoint and stop for good; no more are started. This cannot be undone." },
+  archive: { verb: "Archive", explanation: "It leaves the lists; nothing of it is lost." },
+  unarchive: { verb: "Unarchive", explanation: "It comes back into the lists." },
+  delete: { verb: "Delete", explanation: "It and all its checkpoints are deleted; what it did stays on the log. This cannot be undone." },
+};
+const OVER = ["archive", "delete"];
+const OFFERED = { ACTIVE: ["pause", "cancel"], PAUSED: ["resume", "cancel"], COMPLETED: OVER, FAILED: OVER, CANCELED: OVER };
+
+/** The words for what an experiment can be told as it stands. */
+export function offered({ state, archived, deletion }) {
+  if (deletion) return [];
+  return archived ? ["unarchive", "delete"] : (OFFERED[state] ?? []);
+}
+
+/** One action for one experiment. */
+export function actionOn({ id, name }, word) {
+  const { verb, explanation } = WORDS[word];
+  return { verb, title: `${verb} ${name}?`, explanation, command: `tm ${word} ${id}`, run: () => post(to`/experiments/${id}/` + word) };
+}
+
+/** Ask the same of many; what was refused is told together. */
+async function askAll(wish) {
+  const { seq, answer } = await send("POST", "/experiments/bulk", wish);
+  const refused = answer.items.filter(({ status }) => status !== 200);
+  if (refused.length > 0) throw new ApiError(409, "Refused", refused.map(({ id, detail }) => `${id}: ${detail}`).join(" "));
+  return seq;
+}
+
+/** One action for several. Returns null when none of them can be told so. */
+export function actionOnAll(experiments, word) {
+  const able = experiments.filter((each) => offered(each).includes(word));
+  if (able.length === 0) return null;
+  const { verb, explanation } = WORDS[word];
+  const ids = able.map(({ id }) => id);
+  const isLoop = ids.length > 1 && ["pause", "resume", "cancel"].includes(word);
+  return {
+    verb: `${verb} ${able.length}`,
+    title: `${verb} ${able.length} ${able.length === 1 ? "experiment" : "experiments"}?`,
+    explanation,
+    command: isLoop ? `for id in ${ids.join(" ")}; do tm ${word} $id; done` : `tm ${word} ${ids.join(" ")}`,
+    run: () => askAll({ action: word, ids }),
+  };
+}
+
+/** Labelling several: one label more, or one less. */
+export function labelAll(experiments) {
+  const ids = experiments.map(({ id }) => id);
+  return {
+    verb: "Label",
+    title: `Label ${ids.length} ${ids.length === 1 ? "experiment" : "experiments"}`,
+    explanation: "Labels are what the list can be narrowed to.",
+    command: `tm label --add LABEL ${ids.join(" ")}`,
+    fields: html`<p><label>Add <input type="text" name="add" maxlength="256" /></label><label>take away <input type="text" name="remove" maxlength="256" /></label></p>`,
+    run: (form) => {
+      const list = (name) => (form.get(name) ? [form.get(name)] : []);
+      return askAll({ action: "label", ids, add: list("add"), remove: list("remove") });
+    },
+  };
+}
+
+/** Making another experiment of one. */
+export function forkOf({ id, name, best, searcher }) {
+  return {
+    verb: "Fork",
+    title: `Fork ${name}`,
+    explanation: "Its file and its code are submitted again, with these changes. What you leave empty stays as it was.",
+    command: `tm fork ${id}`,
+    fields: html`
+      <p><label>Called <input type="text" name="name" maxlength="256" placeholder=${`${name} (fork of ${id})`} /></label></p>
+      <p><label>Trials <input type="number" name="max_trials" min="1" placeholder=${searcher.max_trials ?? ""} /></label></p>
+      ${best?.checkpoint_id && html`<p><label><input type="checkbox" name="checkpoint" value=${best.checkpoint_id} /> all trials start from the best checkpoint</label></p>`}`,
+    run: async (form) => {
+      const set = form.get("max_trials") ? { "searcher.max_trials": Number(form.get("max_trials")) } : {};
+      const { seq, answer } = await send("POST", to`/experiments/${id}/fork`, { name: form.get("name") || null, checkpoint: form.get("checkpoint"), set });
+      location.assign(`#/experiments/${answer.id}`);
+      return seq;
+    },
+  };
+}

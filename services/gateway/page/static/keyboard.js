@@ -1,0 +1,33 @@
+/** Keys that do something on the page shown: registered by whoever shows it, listed by `?`. */
+import { useEffect, useRef } from "./view.js";
+
+const layers = new Set();
+const TYPING = "input, select, textarea, [contenteditable]";
+const PRESSING = "a, button, summary"; // Enter is theirs
+
+/** The keys that work now: [{key, does}], those of the newest part of the page last. */
+export const activeKeys = () => [...layers].flatMap(({ current }) => current);
+
+function isTaken(press) {
+  if (press.ctrlKey || press.metaKey || press.altKey || document.querySelector("dialog[open]")) return true;
+  if (press.target.closest(TYPING)) return press.key !== "Escape";
+  return press.key === "Enter" && press.target.closest(PRESSING) !== null;
+}
+
+addEventListener("keydown", (press) => {
+  if (isTaken(press)) return;
+  const binding = activeKeys().findLast(({ key }) => key === press.key);
+  if (!binding) return;
+  press.preventDefault();
+  binding.run(press);
+});
+
+/** bindings: [{key, does, run}], for as long as the component is there. */
+export function useKeys(bindings) {
+  const layer = useRef(bindings);
+  layer.current = bindings;
+  useEffect(() => {
+    layers.add(layer);
+    return () => layers.delete(layer);
+  }, []);
+}

@@ -1,0 +1,19 @@
+"""The pages there are: what axe looks at and what is photographed."""
+
+
+def places(experiment_id: str) -> dict[str, str]:
+    """Return the address of each page by name, of an experiment that has a first trial."""
+    return {
+        "experiments": "",
+        "experiment": f"experiments/{experiment_id}",
+        "hyperparameters": f"experiments/{experiment_id}/hyperparameters",
+        "rungs": f"experiments/{experiment_id}/rungs",
+        "files": f"experiments/{experiment_id}/files",
+        "why": f"experiments/{experiment_id}/why",
+        "trial": f"trials/{experiment_id}-1",
+        "compare": f"compare/trials?ids={experiment_id}-1,{experiment_id}-2,{experiment_id}-3",
+        "cluster": "cluster",
+        "agent": "agents/local",
+        "events": "events",
+        "admin": "admin",
+    }
