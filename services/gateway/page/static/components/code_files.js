@@ -13,7 +13,7 @@ function Content({ experimentId, path }) {
   const text = useResource(`${experimentId} ${path}`, (options) => getText(pathOf(experimentId, path), options));
   return html`<${Shown} resource=${text} what="file">${(content) => {
     const lines = content.replace(/\n$/, "").split("\n");
-    return html`<pre class="source" tabindex="0" aria-label=${path}>${lines.slice(0, MOST_LINES).map((line, number) => html`<span key=${number} class="source-line">${line}\n</span>`)}</pre>
+    return html`<pre class="source" role="group" tabindex="0" aria-label=${path}>${lines.slice(0, MOST_LINES).map((line, number) => html`<span key=${number} class="source-line">${line}\n</span>`)}</pre>
       ${lines.length > MOST_LINES && html`<p class="soft">The first ${formatCount(MOST_LINES)} of ${formatCount(lines.length)} lines.</p>`}`;
   }}<//>`;
 }

@@ -7,6 +7,6 @@ export function Configuration({ config }) {
   return html`<section aria-labelledby="configuration-title">
     <header class="bar"><h2 id="configuration-title">Configuration</h2>
       <label><input type="checkbox" checked=${isWhole} onChange=${() => setWhole(!isWhole)} /> with what is empty</label></header>
-    <pre class="source" tabindex="0" aria-label="Configuration">${yamlLines(config, isWhole).join("\n")}</pre>
+    <pre class="source" role="group" tabindex="0" aria-label="The configuration as YAML">${yamlLines(config, isWhole).join("\n")}</pre>
   </section>`;
 }
