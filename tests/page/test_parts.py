@@ -116,13 +116,14 @@ def test_the_graph_shows_the_way_that_led_to_an_event(page: Page, finished: str)
 def test_a_note_is_kept(page: Page, finished: str) -> None:
     page.goto(f"/#/experiments/{finished}")
     page.get_by_role("button", name=re.compile("Write a note|Edit")).click()
-    page.get_by_label("Notes", exact=True).fill("the small one was enough")
+    page.locator("textarea").fill("the small one was enough")
     page.get_by_role("dialog").get_by_role("button", name=re.compile("Write a note|Edit")).click()
     expect(page.get_by_text("the small one was enough")).to_be_visible()
 
 
-def test_the_pages_can_be_put_to_an_earlier_moment(page: Page, site: Site, finished: str) -> None:
-    seq = site.client.experiment(finished)["seq"]
+def test_the_pages_can_be_put_to_an_earlier_moment(page: Page, finished: str) -> None:
+    path = f"/api/v1/events?experiment={finished}&name=ExperimentCompleted"
+    seq = page.request.get(path).json()["items"][0]["seq"]
     page.goto(f"/?as_of={seq - 1}#/experiments/{finished}")
     expect(page.get_by_text("As it was")).to_be_visible()
     expect(page.locator("h1 [data-state=ACTIVE]")).to_be_visible()
@@ -133,7 +134,7 @@ def test_the_pages_can_be_put_to_an_earlier_moment(page: Page, site: Site, finis
 
 def test_an_agent_is_drained_and_enabled_from_the_map(page: Page) -> None:
     page.goto("/#/cluster")
-    agent = page.get_by_role("article", name="Agent local")
+    agent = page.get_by_role("article", name="Agent local", exact=True)
     agent.get_by_role("button", name="Drain…").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("tm agents drain local")
