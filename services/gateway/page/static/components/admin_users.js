@@ -87,6 +87,6 @@ export function Users() {
   const users = usePath("/users", ({ name }) => USER_EVENTS.test(name));
   return html`<section aria-labelledby="users-title">
     <header class="bar"><h2 id="users-title">Users</h2><${Action} action=${createUser} onDone=${users.refresh} /></header>
-    <${Shown} resource=${users} what="users">${({ items }) => html`<${Table} label="Users" columns=${columns(users.refresh)} rows=${items} rowKey=${(row) => row.user_id} />`}<//>
+    <${Shown} resource=${users} what="users">${({ items }) => items.length === 0 ? html`<p class="soft">Nobody yet but the platform's own administrator.</p>` : html`<${Table} label="Users" columns=${columns(users.refresh)} rows=${items} rowKey=${(row) => row.user_id} />`}<//>
   </section>`;
 }
