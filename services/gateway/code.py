@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 from services.gateway import views
 from services.gateway.past import ReadModel
 from services.gateway.problems import not_found
-from shared.errors import Rejected
-from shared.objectstore import NotFound, ObjectStore, code_key
+from shared.errors import NotFound, Rejected
+from shared.objectstore import ObjectStore, code_key
 
 MAX_FILES = 5_000
 MAX_FILE_BYTES = 2 * 1024 * 1024  # of one that is shown
