@@ -82,7 +82,7 @@ def test_a_trial_shows_its_hyperparameters_charts_checkpoint_and_output(page: Pa
     expect(page.locator(".small-chart canvas")).to_have_count(2)
     expect(page.get_by_role("region", name="Attempts")).to_contain_text("completed")
     archive = page.get_by_role("region", name="Checkpoints").get_by_role(
-        "link", name=re.compile("Download the checkpoint")
+        "link", name=re.compile("archive of the checkpoint")
     )
     expect(archive).to_have_count(1)
     with page.expect_download() as download:

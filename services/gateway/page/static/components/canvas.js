@@ -23,6 +23,7 @@ export function Canvas({ label, className = "", draw, onMove = null, onClick = n
   const latest = useRef(draw);
   latest.current = draw;
   const paint = () => {
+    if (element.current === null) return; // an observer may speak once more at the end
     const { clientWidth: width, clientHeight: height } = element.current;
     const ratio = devicePixelRatio || 1;
     element.current.width = Math.round(width * ratio);

@@ -116,7 +116,7 @@ function checkpointColumns(trial) {
       title: "Download",
       cell: (row) =>
         !GONE.has(row.state) &&
-        html`<a href=${urlOf(to`/checkpoints/${row.id}/archive`)} download aria-label=${`Download the checkpoint at step ${row.step}`}>archive</a>`,
+        html`<a href=${urlOf(to`/checkpoints/${row.id}/archive`)} download aria-label=${`archive of the checkpoint at step ${row.step}`}>archive</a>`,
     },
   ];
 }
