@@ -1,4 +1,4 @@
-/** The trials of an experiment as columns: read once, then only those that changed. A hundred thousand fit. */
+/** The trials of an experiment as columns: read once, then only those that changed. */
 import { get, to } from "./api.js";
 import { touchesExperiment } from "./live.js";
 import { useResource } from "./resource.js";
