@@ -4,7 +4,11 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.page.conftest import SLOW, Site
+from tests.page import crowd
+from tests.page.conftest import LEARNING, SLOW, Site
+from tests.support.platform import RunningPlatform
+
+CROWD = 100_000
 
 
 def test_the_list_is_searched_gone_through_and_opened_by_keyboard(page: Page, finished: str) -> None:
@@ -157,3 +161,20 @@ def test_a_token_is_issued_shown_once_and_revoked(page: Page) -> None:
     row.get_by_role("button", name="Revoke…").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke", exact=True).click()
     expect(row).to_have_count(0)
+
+
+def test_a_hundred_thousand_trials_are_listed_sorted_and_scrolled(
+    page: Page, site: Site, own_platform: RunningPlatform
+) -> None:
+    experiment_id = site.submit("crowd", LEARNING)
+    site.wait(experiment_id)
+    crowd.add_trials(crowd.url_of(own_platform), experiment_id, CROWD)
+    page.goto(f"/#/experiments/{experiment_id}")
+    trials = page.get_by_role("region", name="Trials")
+    expect(trials).to_contain_text("100,000")
+    trials.get_by_role("button", name="Trial", exact=True).click()
+    trials.get_by_role("button", name=re.compile("^Trial")).click()
+    expect(trials.locator("tbody tr").first).to_contain_text("100000")
+    trials.locator(".frame").evaluate("frame => { frame.scrollTop = frame.scrollHeight; }")
+    expect(trials.locator("tbody tr").last).to_contain_text(re.compile("^1(best)?completed"))
+    assert trials.locator("tbody tr").count() < 100
