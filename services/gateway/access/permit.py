@@ -58,6 +58,7 @@ RULES = {
     "schema": Rule(scope=Scope.SOMEWHERE),
     "mlflow": Rule(scope=Scope.SOMEWHERE, change=Role.EDITOR),  # and in the workspace of what it is about: `require`
     "events": OTHERWISE,
+    "audit": OTHERWISE,
     "diff": OTHERWISE,
     "set-aside": OTHERWISE,
     "invitations": OTHERWISE,
