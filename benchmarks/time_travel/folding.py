@@ -36,6 +36,7 @@ async def measure(url: str, messages: Sequence[Message]) -> list[Row]:
 
 async def _fold(connection: "asyncpg.Connection[asyncpg.Record]", messages: Sequence[Message]) -> float:
     fold = EventFold()
+    await fold.prepare(connection)
     started = time.perf_counter()
     for batch in in_batches(messages):
         async with connection.transaction():

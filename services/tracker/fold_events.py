@@ -1,8 +1,8 @@
 """Writes a batch of EVENTS: rows of experiments, trials, allocations, agents and checkpoints."""
 
-import asyncpg
-
-from services.tracker import projection
+from services.tracker import projection, trials
+from services.tracker.bulk import TAKE_OVER, Connection
+from services.tracker.model import Model, Told
 from services.tracker.set_aside import Aside, Unknown
 from services.tracker.statement import At, Statement, in_waves
 from shared import log
@@ -33,43 +33,79 @@ ON CONFLICT DO NOTHING
 
 
 class EventFold:
-    """What becomes of EVENTS."""
+    """What becomes of EVENTS.
 
-    async def prepare(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        """Nothing is needed on a new connection."""
+    Most events are folded in memory (trials.py), the others by a statement each (projection.py). One kind is written
+    before the other begins, so that each finds what the log says by then.
+    """
 
-    async def write(self, connection: "asyncpg.Connection[asyncpg.Record]", messages: list[Message]) -> list[Aside]:
+    def __init__(self) -> None:
+        self._model = Model()
+
+    async def prepare(self, connection: Connection) -> None:
+        """Take the history of the tables folded in memory over from the triggers, and remember no row of them."""
+        await connection.execute(TAKE_OVER)
+        self._model = Model()
+        for table in self._model.tables.values():
+            await table.prepare(connection)
+
+    async def write(self, connection: Connection, messages: list[Message]) -> list[Aside]:
         """Write what the messages mean; return those that mean nothing to us."""
-        batch: list[Statement] = []
         told: list[tuple[str, int, str]] = []
         whose: list[tuple[str, str, int, str]] = []
         asides: list[Aside] = []
+        waiting: list[Statement] = []
+        run: list[Told] = []
         for message in messages:
             try:
                 recorded = log.decode_recorded(message)
-                batch += _statements(recorded)
-                told += _of_trial(recorded)
-                whose += _of_whole(recorded)
+                event, at = _told(recorded)
+                statements = [] if type(event) in trials.EVENTS else projection.statements(event, at)
             except Exception as error:  # noqa: BLE001 # one message must not stop the rest; it is logged and kept
                 asides.append(Aside(message, error))
-        for sql, rows in in_waves(batch):
-            if len(rows) == 1:
-                await connection.execute(sql, *rows[0])
-            else:
-                await connection.executemany(sql, rows)
+                continue
+            if type(event) in trials.EVENTS:
+                waiting = await self._execute(connection, waiting)
+                run.append((event, at))
+            elif statements:
+                run = await self._fold(connection, run)
+                waiting += statements
+            told += _of_trial(recorded)
+            whose += _of_whole(recorded)
+        await self._execute(connection, waiting)
+        await self._fold(connection, run)
         if told:
             await connection.execute(_TRIAL_EVENTS, *map(list, zip(*told, strict=True)))
         if whose:
             await connection.execute(_EVENTS_OF, *map(list, zip(*whose, strict=True)))
         return asides
 
+    async def _execute(self, connection: Connection, statements: list[Statement]) -> list[Statement]:
+        """Run the statements; return what is left: none."""
+        for sql, rows in in_waves(statements):
+            if len(rows) == 1:
+                await connection.execute(sql, *rows[0])
+            else:
+                await connection.executemany(sql, rows)
+        for statement in statements:
+            self._model.forget(statement.keys)
+        return []
 
-def _statements(recorded: Recorded) -> list[Statement]:
+    async def _fold(self, connection: Connection, run: list[Told]) -> list[Told]:
+        """Fold the events in memory and write what came of it; return what is left: none."""
+        if run:
+            await self._model.fetch(connection, run)
+            for event, at in run:
+                trials.fold(event, at, self._model)
+            await self._model.write(connection)
+        return []
+
+
+def _told(recorded: Recorded) -> Told:
     if recorded.event is None:
         name, version = recorded.envelope.name, recorded.envelope.version
         raise Unknown(f"{name} version {version} is an event type that this tracker does not know")
-    at = At(recorded.seq, recorded.envelope.time, recorded.envelope.actor)
-    return projection.statements(recorded.event, at)
+    return recorded.event, At(recorded.seq, recorded.envelope.time, recorded.envelope.actor)
 
 
 def _of_trial(recorded: Recorded) -> list[tuple[str, int, str]]:
