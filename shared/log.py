@@ -45,7 +45,10 @@ RETRY_S = 0.2
 _WRONG_LAST_SEQUENCE = 10071
 _EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
 _EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
+_CONTROL = "100"  # the Status of an idle heartbeat or flow control
 _BATCH_ID, _BATCH_SEQUENCE, _BATCH_COMMIT = "Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +59,12 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     seq: int
     subject: str
     body: bytes
-    stored_at: datetime
+    stored_ns: int  # since 1970, by the broker's clock
+
+    @property
+    def stored_at(self) -> datetime:
+        """When the broker stored it, to the microsecond."""
+        return datetime.fromtimestamp(self.stored_ns // 1000 / 1e6, UTC)
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,7 +259,12 @@ async def _get(client: Client, seq: int | None = None, subject: str | None = Non
     except (nats.errors.Error, OSError) as error:
         raise Unavailable(f"the broker did not answer a read: {error!r}") from error
     assert found.seq is not None and found.subject is not None and found.time is not None
-    return Message(seq=found.seq, subject=found.subject, body=found.data or b"", stored_at=found.time)
+    return Message(seq=found.seq, subject=found.subject, body=found.data or b"", stored_ns=nanoseconds(found.time))
+
+
+def nanoseconds(instant: datetime) -> int:
+    """Return how many nanoseconds after 1970 an instant is."""
+    return (instant - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 class Follower:
@@ -273,7 +286,8 @@ class Follower:
         self._stream = stream
         self._filters = list(filters)
         self._start_time = start_time
-        self._buffer: list[Message] = []
+        self._arrived: list[Msg] = []  # looked at together, which is cheaper than one by one
+        self._asked: list[str] = []  # where flow control waits for an answer
         self._ready = asyncio.Event()
         self._subscription: Subscription | None = None
         self._consumer_seq = 0
@@ -282,12 +296,11 @@ class Follower:
         self._broken = True
         self._generation = 0
         self._reconnects = 0
-        self._held_reply: str | None = None  # the server's flow control waits for it until the reader took what is here
 
     @property
     def at_head(self) -> bool:
         """Whether everything the stream held has been handed out by `next`."""
-        return not self._broken and self._pending == 0 and not self._buffer
+        return not self._broken and self._pending == 0 and not self._arrived
 
     def poke(self) -> None:
         """Make the pending or next `next` return at once, perhaps with nothing."""
@@ -310,11 +323,9 @@ class Follower:
                 self._broken = True
                 continue
             self._ready.clear()
-            if self._held_reply is not None:
-                await self._client.publish(self._held_reply)
-                self._held_reply = None
-            messages, self._buffer = self._buffer, []
-            return messages
+            while self._asked:  # the server's flow control, which so waits until the reader takes what is here
+                await self._client.publish(self._asked.pop())
+            return self._taken()
 
     async def close(self) -> None:
         """Stop the delivery; the consumer on the server goes by itself."""
@@ -336,7 +347,7 @@ class Follower:
     async def _start(self) -> None:
         inbox = self._client.new_inbox()
         self._consumer_seq = 0
-        self._held_reply = None
+        self._arrived, self._asked = [], []
         self._reconnects = self._client.stats["reconnects"]
         self._subscription = await self._client.subscribe(inbox, cb=partial(self._receive, self._generation))
         info = await self._client.jetstream().add_consumer(self._stream, self._consumer(inbox))
@@ -365,22 +376,29 @@ class Follower:
     async def _receive(self, generation: int, message: Msg) -> None:
         if generation != self._generation:
             return
+        self._arrived.append(message)
         self._ready.set()
-        if message.headers and message.headers.get("Status") == "100":  # an idle heartbeat or flow control
-            if message.reply and self._buffer:
-                self._held_reply = message.reply
-            elif message.reply:
-                await self._client.publish(message.reply)
-            if int(message.headers.get("Nats-Last-Consumer", self._consumer_seq)) != self._consumer_seq:
-                self._broken = True  # the last messages were lost, and none came after them to show the gap
-            return
-        stream_seq, consumer_seq, stored_ns, pending = _place(message.reply)
-        if consumer_seq != self._consumer_seq + 1:
-            self._broken = True
-            return
-        self._consumer_seq, self._received, self._pending = consumer_seq, stream_seq, pending
-        stored_at = datetime.fromtimestamp(stored_ns / 1e9, UTC)
-        self._buffer.append(Message(seq=stream_seq, subject=message.subject, body=message.data, stored_at=stored_at))
+        if message.headers and message.headers.get("Status") == _CONTROL and message.reply:
+            self._asked.append(message.reply)
+
+    def _taken(self) -> list[Message]:
+        """Return the messages that have arrived, up to the first gap."""
+        arrived, self._arrived = self._arrived, []
+        messages: list[Message] = []
+        for message in arrived:
+            if message.headers and message.headers.get("Status") == _CONTROL:
+                heard = int(message.headers.get("Nats-Last-Consumer", self._consumer_seq))
+                if heard != self._consumer_seq:  # the last messages were lost, and none came after them to show the gap
+                    self._broken = True
+                    break
+                continue
+            seq, consumer_seq, stored_ns, self._pending = _place(message.reply)
+            if consumer_seq != self._consumer_seq + 1:
+                self._broken = True
+                break
+            self._consumer_seq, self._received = consumer_seq, seq
+            messages.append(Message(seq=seq, subject=message.subject, body=message.data, stored_ns=stored_ns))
+        return messages
 
 
 def _place(reply: str) -> tuple[int, int, int, int]:
@@ -390,5 +408,5 @@ def _place(reply: str) -> tuple[int, int, int, int]:
     `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<ns>.<pending>[.…]`.
     """
     tokens = reply.split(".")
-    start = 5 if len(tokens) == 9 else 7
-    return int(tokens[start]), int(tokens[start + 1]), int(tokens[start + 2]), int(tokens[start + 3])
+    seq, consumer_seq, stored_ns, pending = tokens[5:9] if len(tokens) == 9 else tokens[7:11]
+    return int(seq), int(consumer_seq), int(stored_ns), int(pending)

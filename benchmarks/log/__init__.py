@@ -198,7 +198,7 @@ async def _follow(client: Client, total: int) -> None:
 def _fold_rate() -> Row:
     envelopes = _envelopes(BATCHED)
     messages = [
-        Message(seq=seq, subject=str(envelope.subject), body=codec.encode(envelope), stored_at=envelope.time)
+        Message(seq=seq, subject=str(envelope.subject), body=codec.encode(envelope), stored_ns=0)
         for seq, envelope in enumerate(envelopes, start=1)
     ]
     rates = []

@@ -106,7 +106,7 @@ def _envelopes(count: int) -> Iterator[Envelope]:
 
 
 def _message(seq: int, envelope: Envelope) -> Message:
-    return Message(seq=seq, subject=str(envelope.subject), body=codec.encode(envelope), stored_at=envelope.time)
+    return Message(seq=seq, subject=str(envelope.subject), body=codec.encode(envelope), stored_ns=0)
 
 
 async def _publish(client: Client, envelopes: Iterable[Envelope]) -> None:

@@ -8,7 +8,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -29,7 +29,7 @@ from shared.ids import AgentId, PoolId
 from shared.log import Message, Recorded
 
 MAX_AGENTS = 10_000
-_NOT_STORED = datetime.min.replace(tzinfo=UTC)  # when an event was stored plays no part
+_NOT_STORED = 0  # when an event was stored plays no part
 
 
 class _Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +74,7 @@ def read(lines: Iterable[bytes]) -> list[Recorded]:
         message = decoder.decode(line)
         try:
             recorded = log.decode_recorded(
-                Message(seq=message.seq, subject=message.subject, body=message.body, stored_at=_NOT_STORED)
+                Message(seq=message.seq, subject=message.subject, body=message.body, stored_ns=_NOT_STORED)
             )
         except (Undecodable, ValueError):
             continue

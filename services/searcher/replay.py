@@ -8,7 +8,6 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -20,7 +19,7 @@ from shared.ids import ExperimentId
 from shared.log import Message, Recorded
 
 NOTICE_S = 2.0
-_NOT_STORED = datetime.min.replace(tzinfo=UTC)  # when an event was stored plays no part
+_NOT_STORED = 0  # when an event was stored plays no part
 
 
 class _Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +59,7 @@ def _read(lines: Iterable[bytes], reproduction: Reproduction) -> Findings:
 
 def _recorded(line: _Line) -> Recorded | None:
     """Return the event of a line; None for what the deciders set aside as well."""
-    message = Message(seq=line.seq, subject=line.subject, body=line.body, stored_at=_NOT_STORED)
+    message = Message(seq=line.seq, subject=line.subject, body=line.body, stored_ns=_NOT_STORED)
     try:
         return log.decode_recorded(message)
     except (Undecodable, ValueError):

@@ -11,7 +11,7 @@ from shared.audit.findings import Report
 from shared.audit.seal import SigningKey, seal
 from shared.audit.verify import Verification
 from shared.events import Event
-from shared.log import Message
+from shared.log import Message, nanoseconds
 from tests.shared.samples import SAMPLES, envelope
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -54,7 +54,7 @@ class MemoryLog:
         return bool(leaves)
 
     def _append(self, subject: str, body: bytes) -> None:
-        message = Message(seq=len(self.messages) + 1, subject=subject, body=body, stored_at=self.now)
+        message = Message(seq=len(self.messages) + 1, subject=subject, body=body, stored_ns=nanoseconds(self.now))
         self.messages.append(message)
         self.sealing.evolve(message)
 

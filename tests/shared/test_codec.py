@@ -85,7 +85,7 @@ def test_a_body_that_lies_about_its_writer_is_set_aside() -> None:
     event = SAMPLES[1]
     honest = envelope(event)
     subject = "tm.searcher.experiment.k3f9x2ab.ExperimentPaused"
-    message = Message(seq=1, subject=subject, body=codec.encode(honest), stored_at=honest.time)
+    message = Message(seq=1, subject=subject, body=codec.encode(honest), stored_ns=0)
     with pytest.raises(Undecodable, match="subject says"):
         decode_recorded(message)
 
@@ -93,7 +93,7 @@ def test_a_body_that_lies_about_its_writer_is_set_aside() -> None:
 def test_only_the_scheduler_can_say_that_slots_were_given() -> None:
     event = next(event for event in SAMPLES if type(event).__name__ == "GPUAllocated")
     forged = msgspec.structs.replace(envelope(event), writer="worker-gpu7")
-    message = Message(seq=1, subject=str(forged.subject), body=codec.encode(forged), stored_at=forged.time)
+    message = Message(seq=1, subject=str(forged.subject), body=codec.encode(forged), stored_ns=0)
     with pytest.raises(Undecodable, match="only scheduler may"):
         decode_recorded(message)
 
@@ -101,7 +101,7 @@ def test_only_the_scheduler_can_say_that_slots_were_given() -> None:
 def test_an_agent_cannot_speak_for_another() -> None:
     event = next(event for event in SAMPLES if type(event).__name__ == "TrialExited")
     forged = msgspec.structs.replace(envelope(event), writer="worker-other")
-    message = Message(seq=1, subject=str(forged.subject), body=codec.encode(forged), stored_at=forged.time)
+    message = Message(seq=1, subject=str(forged.subject), body=codec.encode(forged), stored_ns=0)
     with pytest.raises(Undecodable, match="only worker-gpu7 may"):
         decode_recorded(message)
 

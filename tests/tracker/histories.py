@@ -147,4 +147,4 @@ def messages(events: Sequence[Event], sequences: Sequence[int] | None = None) ->
 def _message(seq: int, event: Event) -> Message:
     at = EPOCH + timedelta(seconds=seq)
     envelope = envelope_of(event, writer=event.rightful_writer, actor="test", correlation="-", time=at)
-    return Message(seq=seq, subject=str(envelope.subject), body=codec.encode(envelope), stored_at=at)
+    return Message(seq=seq, subject=str(envelope.subject), body=codec.encode(envelope), stored_ns=0)
