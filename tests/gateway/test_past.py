@@ -30,6 +30,9 @@ QUESTIONS = (
     f"checkpoints/{story.trial()}-a1-s20",
     "agents",
     "queue",
+    f"{TRIAL}/why",
+    f"{EXPERIMENT}/why",
+    f"agents/{story.AGENT}/why",
 )
 LIFE = [
     *story.whole_search()[:9],
@@ -57,8 +60,12 @@ async def ask(api: Api, question: str, **query: object) -> Any:
     parameters = {name: str(value) for name, value in query.items()}
     async with api.http.get(f"{api.url}/api/v1/{question}", params=parameters) as response:
         answer: Any = await response.json() if response.status == 200 else response.status
-    if question == "queue" and response.status == 200:  # why they wait, only the scheduler knows, of the present
+    if response.status != 200:
+        return answer
+    if question == "queue":  # why they wait, only the scheduler knows, of the present
         answer["items"] = [item | {"reason": ""} for item in answer["items"]]
+    if question.endswith("/why"):
+        answer["explanations"] = [one for one in answer["explanations"] if one["topic"] != "waiting"]
     return answer
 
 
@@ -70,6 +77,17 @@ async def test_every_question_is_answered_as_it_was_answered_then(api: Api) -> N
     assert then[0]["experiments"] == {"items": [], "next_cursor": None} and then[0][EXPERIMENT] == 404
     for seq, answers in then.items():
         assert {question: await ask(api, question, as_of=seq) for question in QUESTIONS} == answers, f"as of {seq}"
+
+
+async def test_a_wait_of_the_past_is_told_by_who_was_there_before(api: Api) -> None:
+    seq = await told(api, [story.submitted(), story.requested(1), story.requested(2)])
+    await told(api, [story.agent_joined(), story.allocated(1)])
+    why = await ask(api, f"trials/{story.trial(2)}/why", as_of=seq)
+    async with api.http.get(f"{api.url}/api/v1/trials/{story.trial(2)}/why", params={"as_of": str(seq)}) as response:
+        texts = [one["text"] for one in (await response.json())["explanations"] if one["topic"] == "waiting"]
+    assert (why["state"], why["head"]) == ("WAITING", "It waits for slots")
+    assert len(texts) == 1 and texts[0].startswith("for slots; 1 trial requested before it waited in its pool too")
+    assert await ask(api, f"trials/{story.trial(2)}/why", as_of=2) == 404
 
 
 async def test_a_time_means_the_last_event_stored_up_to_then(api: Api) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import click
 
+from trainmaster.cli.moments import as_of_option
 from trainmaster.cli.options import data_option, experiment_id, json_option, platform_client, trial_id
 from trainmaster.cli.output import clock, print_json
 from trainmaster.client import ApiError, Client
@@ -17,14 +18,15 @@ MAX_CHAIN = 40  # of the newest events; --json has all
 
 @click.command()
 @click.argument("what", metavar="TRIAL|EXPERIMENT|AGENT")
+@as_of_option
 @data_option
 @json_option
-def why(what: str, data: str | None, *, as_json: bool) -> None:
+def why(what: str, data: str | None, as_of: str | int | None, *, as_json: bool) -> None:
     """Show why a trial, an experiment or an agent is as it is, what each decision went by, and the events.
 
     --json has the same as structure, with all events.
     """
-    with platform_client(data) as client:
+    with platform_client(data, as_of) as client:
         told = _find(client, what)
     if as_json:
         print_json(told)

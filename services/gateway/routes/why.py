@@ -1,9 +1,9 @@
-"""Why a trial, an experiment or an agent is as it is: its own life, what made that necessary, and what was gone by."""
+"""Why a trial, an experiment or an agent is, or was, as it is: its life, what made that necessary, what was gone by."""
 
 import msgspec
 
 from services.gateway import cluster, queries, waiting
-from services.gateway.api import PREFIX, Call, Parts, Query, get
+from services.gateway.api import PREFIX, Call, PastQuery, get
 from services.gateway.problems import not_found
 from services.gateway.views import Explanation, Why
 from services.gateway.why import agent, experiment, reading, trial, words
@@ -39,10 +39,16 @@ _TELEMETRY = frozenset(
 )
 
 
-async def explain_trial(call: Call[Query]) -> Why:
+async def explain_trial(call: Call[PastQuery]) -> Why:
     """The trial's life from its request to its end, with all causes, and every decision with what it went by."""
     trial_id = call.id("trial")
-    told = await queries.trial_events(call.parts.database, trial_id)
+    told = [
+        (seq, name)
+        for seq, name in await queries.trial_events(call.parts.database, trial_id)
+        if call.as_of is None or seq <= call.as_of
+    ]
+    if not told:
+        raise not_found("trial", trial_id)
     life = [seq for seq, name in told if name not in _TELEMETRY]
     chain = await reading.chain(call.parts.client, [*life[:1], *life[1 - reading.MAX_EVENTS :]], trial_id)
     known = chain.known
@@ -50,7 +56,7 @@ async def explain_trial(call: Call[Query]) -> Why:
     item = None
     now: list[Explanation] = []
     if ours.waits:
-        item, now = await _waits(call.parts, trial_id, call.query.min_seq)
+        item, now = await _waits(call, trial_id)
     answers = trial.explanations(trial_id, trial.Told(known=known, metric=_metric(known)))
     return Why(
         kind="trial",
@@ -63,10 +69,15 @@ async def explain_trial(call: Call[Query]) -> Why:
     )
 
 
-async def _waits(parts: Parts, trial_id: str, min_seq: int) -> tuple[WaitingTrial | None, list[Explanation]]:
-    """Return what the scheduler says of a trial's wait."""
+async def _waits(call: Call[PastQuery], trial_id: str) -> tuple[WaitingTrial | None, list[Explanation]]:
+    """Return what the scheduler says of a trial's wait; of an earlier one, who was there before it."""
+    if call.as_of is not None:
+        async with call.reading() as database:
+            ahead = await reading.num_ahead(database, trial_id)
+        text = words.waited(ahead)
+        return None, [Explanation(topic="waiting", question="Why it waited", text=text)]
     try:
-        item = await waiting.of_trial(parts, trial_id, min_seq)
+        item = await waiting.of_trial(call.parts, trial_id, call.query.min_seq)
     except Unavailable:
         return None, [Explanation(topic="waiting", question="Why it waits", text=waiting.UNEXPLAINED)]
     if item is None:
@@ -86,15 +97,19 @@ def _metric(known: dict[int, Recorded]) -> str:
     return "metric"
 
 
-async def explain_experiment(call: Call[Query]) -> Why:
+async def explain_experiment(call: Call[PastQuery]) -> Why:
     """Where an experiment stands: its trials with the reason of each group, the search, and who changed what."""
     parts, experiment_id = call.parts, call.id("experiment")
-    shown = await queries.experiment(parts.database, experiment_id)
-    chain = await reading.chain(parts.client, await reading.events_of(parts.database, "experiment", experiment_id))
+    async with call.reading() as database:
+        shown = await queries.experiment(database, experiment_id)
+        groups = await reading.trial_groups(database, experiment_id)
+    life = await reading.events_of(parts.database, "experiment", experiment_id, until=call.as_of)
+    chain = await reading.chain(parts.client, life)
     standing = experiment.Standing(
         experiment=shown,
-        groups=await reading.trial_groups(parts.database, experiment_id),
-        queue=await _queue(parts, experiment_id, call.query.min_seq),
+        groups=groups,
+        queue=None if call.as_of is not None else await _queue(call, experiment_id),
+        unexplained=waiting.UNEXPLAINED if call.as_of is None else waiting.PAST,
         events=list(chain.known.values()),
     )
     return Why(
@@ -107,24 +122,25 @@ async def explain_experiment(call: Call[Query]) -> Why:
     )
 
 
-async def _queue(parts: Parts, experiment_id: str, min_seq: int) -> QueueAnswer | None:
+async def _queue(call: Call[PastQuery], experiment_id: str) -> QueueAnswer | None:
     """Return what the scheduler says of the first of an experiment's waiting trials."""
-    question = QueueQuestion(min_position=min_seq, experiment_id=experiment_id, limit=MAX_LIMIT)
+    question = QueueQuestion(min_position=call.query.min_seq, experiment_id=experiment_id, limit=MAX_LIMIT)
     try:
-        async for answer in waiting.explained(parts, question):
+        async for answer in waiting.explained(call.parts, question):
             return answer
     except Unavailable:
         return None
     return None
 
 
-async def explain_agent(call: Call[Query]) -> Why:
+async def explain_agent(call: Call[PastQuery]) -> Why:
     """What an agent runs and for whom, who closed it, and why it is gone."""
     parts, agent_id = call.parts, call.id("agent")
-    shown = next((one for one in await cluster.agents(parts.database) if one.id == agent_id), None)
+    async with call.reading() as database:
+        shown = next((one for one in await cluster.agents(database) if one.id == agent_id), None)
     if shown is None:
         raise not_found("agent", agent_id)
-    life = await reading.events_of(parts.database, "agent", agent_id, MAX_AGENT_EVENTS)
+    life = await reading.events_of(parts.database, "agent", agent_id, MAX_AGENT_EVENTS, until=call.as_of)
     chain = await reading.chain(parts.client, life)
     events = list(chain.known.values())
     ran = [recorded.event.experiment_id for recorded in events if isinstance(recorded.event, GPUAllocated)]
@@ -146,7 +162,7 @@ async def explain_agent(call: Call[Query]) -> Why:
 
 
 ROUTES = (
-    get(f"{PREFIX}/trials/{{id}}/why", explain_trial, Query, Why, "Why a trial is where it is"),
-    get(f"{PREFIX}/experiments/{{id}}/why", explain_experiment, Query, Why, "Where an experiment stands, and why"),
-    get(f"{PREFIX}/agents/{{id}}/why", explain_agent, Query, Why, "Why an agent is as it is, and what it runs"),
+    get(f"{PREFIX}/trials/{{id}}/why", explain_trial, PastQuery, Why, "Why a trial is where it is"),
+    get(f"{PREFIX}/experiments/{{id}}/why", explain_experiment, PastQuery, Why, "Where an experiment stands, and why"),
+    get(f"{PREFIX}/agents/{{id}}/why", explain_agent, PastQuery, Why, "Why an agent is as it is, and what it runs"),
 )

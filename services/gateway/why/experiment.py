@@ -36,11 +36,12 @@ class SearchView(View, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What is known of an experiment. `queue` None: the scheduler does not answer."""
+    """What is known of an experiment. `queue` None: the scheduler says nothing, and `unexplained` why."""
 
     experiment: ExperimentDetail
     groups: list[ReasonGroup]  # of those that do not wait for slots
     queue: QueueAnswer | None
+    unexplained: str
     events: list[Recorded]
 
     @property
@@ -72,7 +73,7 @@ def head(standing: Standing) -> str:
 
 def explanations(standing: Standing) -> list[Explanation]:
     """Return what holds it back, what its trials do, and who changed what."""
-    told = [*_waits(standing.queue), *(_group(group) for group in standing.groups)]
+    told = [*_waits(standing), *(_group(group) for group in standing.groups)]
     if standing.experiment.ended_at is None and standing.experiment.state is ExperimentState.ACTIVE:
         search = _search(standing)
         detail = msgspec.Raw(msgspec.json.encode(search))
@@ -81,10 +82,10 @@ def explanations(standing: Standing) -> list[Explanation]:
     return [*told, *(_change(recorded) for recorded in standing.events if recorded.event is not None)]
 
 
-def _waits(queue: QueueAnswer | None) -> Iterable[Explanation]:
+def _waits(standing: Standing) -> Iterable[Explanation]:
+    queue = standing.queue
     if queue is None:
-        text = "the scheduler does not answer"
-        return [Explanation(topic="waiting", question="What holds its trials back", text=text)]
+        return [Explanation(topic="waiting", question="What holds its trials back", text=standing.unexplained)]
     by_kind: dict[str, ReasonGroup] = {}
     for item in queue.items:
         so_far = by_kind.get(item.reason.kind)

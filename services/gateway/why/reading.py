@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from nats.aio.client import Client
 
 from services.gateway import tap
-from services.gateway.past import Database
+from services.gateway.past import Database, ReadModel
 from services.gateway.views import EventItem, ReasonGroup
 from shared import log, subjects
 from shared.events import ExperimentSubmitted
@@ -17,7 +17,15 @@ MAX_EVENTS = 500
 MAX_GROUPS = 20
 READS_AT_ONCE = 16
 
-_EVENTS_OF = "SELECT seq FROM events_of WHERE kind = $1 AND id = $2 ORDER BY seq DESC LIMIT $3"
+_EVENTS_OF = """
+SELECT seq FROM events_of WHERE kind = $1 AND id = $2 AND seq <= COALESCE($4, seq) ORDER BY seq DESC LIMIT $3
+"""
+
+# In the order of the requests: the policy may have had another.
+_AHEAD = """
+SELECT count(*) FROM trials t JOIN trials o ON o.pool_id = t.pool_id AND o.requested_seq < t.requested_seq
+WHERE t.id = $1 AND o.state = 'WAITING' AND o.ended_at IS NULL
+"""
 
 # Those that wait for slots are explained by the scheduler.
 _TRIAL_GROUPS = """
@@ -36,9 +44,14 @@ class Chain:
     items: list[EventItem]
 
 
-async def events_of(database: Database, kind: str, name: str, limit: int = MAX_EVENTS) -> list[int]:
-    """Return the sequences of the newest events about an experiment or an agent as a whole, oldest first."""
-    rows = await database.fetch(_EVENTS_OF, kind, name, limit)
+async def events_of(
+    database: Database, kind: str, name: str, limit: int = MAX_EVENTS, *, until: int | None = None
+) -> list[int]:
+    """Return the sequences of the newest events about an experiment or an agent as a whole, oldest first.
+
+    None is later than `until`.
+    """
+    rows = await database.fetch(_EVENTS_OF, kind, name, limit, until)
     return sorted(row["seq"] for row in rows)
 
 
@@ -62,7 +75,13 @@ async def chain(client: Client, life: Iterable[int], trial_id: str | None = None
     return Chain(known={recorded.seq: recorded for recorded, _ in in_order}, items=[item for _, item in in_order])
 
 
-async def trial_groups(database: Database, experiment_id: str) -> list[ReasonGroup]:
+async def num_ahead(database: ReadModel, trial_id: str) -> int:
+    """Return how many trials that were requested before one wait in its pool, too."""
+    ahead: int = await database.fetchval(_AHEAD, trial_id)
+    return ahead
+
+
+async def trial_groups(database: ReadModel, experiment_id: str) -> list[ReasonGroup]:
     """Return an experiment's trials by state and reason, the largest groups first, without those that wait."""
     rows = await database.fetch(_TRIAL_GROUPS, experiment_id, MAX_GROUPS)
     return [

@@ -140,3 +140,13 @@ def _exit(code: int) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number of things."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def waited(num_ahead: int) -> str:
+    """Say what is known of a wait that is over."""
+    before = (
+        f"{counted(num_ahead, 'trial')} requested before it waited in its pool too"
+        if num_ahead
+        else ("no trial requested before it waited in its pool")
+    )
+    return f"for slots; {before}; the scheduler explains only the present, what it decided since is told below"
