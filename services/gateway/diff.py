@@ -24,13 +24,14 @@ class Kind:
     table: str
     key: tuple[str, ...] = ("id",)
     label: str | None = None
+    born: str | None = None  # the column that says by which event a row began, where rows never go
     may_go: bool = False
 
 
 KINDS = (
-    Kind(table="experiments", label="name"),
-    Kind(table="trials"),
-    Kind(table="allocations", label="trial_id"),
+    Kind(table="experiments", label="name", born="submitted_seq"),
+    Kind(table="trials", born="requested_seq"),
+    Kind(table="allocations", label="trial_id", born="allocated_seq"),
     Kind(table="agents", may_go=True),
     Kind(table="slots", key=("agent_id", "number"), label="name", may_go=True),
     Kind(table="checkpoints", label="trial_id", may_go=True),
@@ -41,11 +42,19 @@ KINDS = (
 )
 
 # Those that came or changed have a version at $2 that is younger than $1; those that went, one that ended in between.
+_COMPARED = "history.{table}_at($2) b LEFT JOIN history.{table}_at($1) a ON {same}"
+
+# Where rows never go, those that came began in between, and of those that changed a version ended in between.
+_LOOKED_UP = """(
+    SELECT id FROM history.{table} WHERE until_seq > $1 AND until_seq <= $2
+    UNION SELECT id FROM public.{table} WHERE {born} > $1 AND {born} <= $2
+) c CROSS JOIN LATERAL history.{table}_of(c.id, $2) b LEFT JOIN LATERAL history.{table}_of(c.id, $1) a ON true"""
+
 _DIFFERENT = """
 WITH different AS (
     SELECT {id} AS id, {label} AS label, b.seq AS seq, CASE WHEN a.seq IS NULL THEN 'came' ELSE 'changed' END AS how,
            a AS a, b AS b
-    FROM history.{table}_at($2) b LEFT JOIN history.{table}_at($1) a ON {same}
+    FROM {found}
     WHERE b.seq > $1 AND (a.seq IS NULL OR ({before}) IS DISTINCT FROM ({after}))
     {gone}
 ), numbered AS (
@@ -91,7 +100,8 @@ def _sql(kind: Kind, fields: Iterable[str]) -> str:
     ended = " AND ".join(f"e.{name} = b.{name}" for name in kind.key)
     before, after = (", ".join(f'{side}."{name}"' for name in fields) for side in "ab")
     gone = _GONE.format(**names, ended=ended) if kind.may_go else ""
-    return _DIFFERENT.format(**names, before=before, after=after, gone=gone)
+    found = (_LOOKED_UP if kind.born else _COMPARED).format(**names, born=kind.born)
+    return _DIFFERENT.format(**names, found=found, before=before, after=after, gone=gone)
 
 
 def _part(kind: Kind, fields: list[str], rows: list[asyncpg.Record]) -> views.DiffPart:
