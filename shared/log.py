@@ -16,7 +16,7 @@ import asyncio
 import json
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -286,7 +286,7 @@ class Follower:
         self._stream = stream
         self._filters = list(filters)
         self._start_time = start_time
-        self._arrived: list[Msg] = []  # looked at together, which is cheaper than one by one
+        self._buffer: list[Message] = []
         self._asked: list[str] = []  # where flow control waits for an answer
         self._ready = asyncio.Event()
         self._subscription: Subscription | None = None
@@ -300,7 +300,7 @@ class Follower:
     @property
     def at_head(self) -> bool:
         """Whether everything the stream held has been handed out by `next`."""
-        return not self._broken and self._pending == 0 and not self._arrived
+        return not self._broken and self._pending == 0 and not self._buffer
 
     def poke(self) -> None:
         """Make the pending or next `next` return at once, perhaps with nothing."""
@@ -325,7 +325,8 @@ class Follower:
             self._ready.clear()
             while self._asked:  # the server's flow control, which so waits until the reader takes what is here
                 await self._client.publish(self._asked.pop())
-            return self._taken()
+            messages, self._buffer = self._buffer, []
+            return messages
 
     async def close(self) -> None:
         """Stop the delivery; the consumer on the server goes by itself."""
@@ -347,7 +348,7 @@ class Follower:
     async def _start(self) -> None:
         inbox = self._client.new_inbox()
         self._consumer_seq = 0
-        self._arrived, self._asked = [], []
+        self._asked = []
         self._reconnects = self._client.stats["reconnects"]
         self._subscription = await self._client.subscribe(inbox, cb=partial(self._receive, self._generation))
         info = await self._client.jetstream().add_consumer(self._stream, self._consumer(inbox))
@@ -374,31 +375,27 @@ class Follower:
         )
 
     async def _receive(self, generation: int, message: Msg) -> None:
-        if generation != self._generation:
+        if generation != self._generation or self._broken:
             return
-        self._arrived.append(message)
-        self._ready.set()
-        if message.headers and message.headers.get("Status") == _CONTROL and message.reply:
-            self._asked.append(message.reply)
+        if message.headers and message.headers.get("Status") == _CONTROL:
+            self._control(message.reply, message.headers)
+            return
+        seq, consumer_seq, stored_ns, self._pending = _place(message.reply)
+        if consumer_seq != self._consumer_seq + 1:
+            self._broken = True
+            self._ready.set()
+            return
+        self._consumer_seq, self._received = consumer_seq, seq
+        if not self._buffer:
+            self._ready.set()
+        self._buffer.append(Message(seq=seq, subject=message.subject, body=message.data, stored_ns=stored_ns))
 
-    def _taken(self) -> list[Message]:
-        """Return the messages that have arrived, up to the first gap."""
-        arrived, self._arrived = self._arrived, []
-        messages: list[Message] = []
-        for message in arrived:
-            if message.headers and message.headers.get("Status") == _CONTROL:
-                heard = int(message.headers.get("Nats-Last-Consumer", self._consumer_seq))
-                if heard != self._consumer_seq:  # the last messages were lost, and none came after them to show the gap
-                    self._broken = True
-                    break
-                continue
-            seq, consumer_seq, stored_ns, self._pending = _place(message.reply)
-            if consumer_seq != self._consumer_seq + 1:
-                self._broken = True
-                break
-            self._consumer_seq, self._received = consumer_seq, seq
-            messages.append(Message(seq=seq, subject=message.subject, body=message.data, stored_ns=stored_ns))
-        return messages
+    def _control(self, reply: str, headers: Mapping[str, str]) -> None:
+        """Note that flow control asks, and whether the last messages were lost and none came after them to show it."""
+        self._ready.set()
+        if reply:
+            self._asked.append(reply)
+        self._broken = int(headers.get("Nats-Last-Consumer", self._consumer_seq)) != self._consumer_seq
 
 
 def _place(reply: str) -> tuple[int, int, int, int]:
@@ -408,5 +405,6 @@ def _place(reply: str) -> tuple[int, int, int, int]:
     `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<ns>.<pending>[.…]`.
     """
     tokens = reply.split(".")
-    seq, consumer_seq, stored_ns, pending = tokens[5:9] if len(tokens) == 9 else tokens[7:11]
-    return int(seq), int(consumer_seq), int(stored_ns), int(pending)
+    if len(tokens) == 9:
+        return int(tokens[5]), int(tokens[6]), int(tokens[7]), int(tokens[8])
+    return int(tokens[7]), int(tokens[8]), int(tokens[9]), int(tokens[10])
