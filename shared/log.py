@@ -16,7 +16,7 @@ import asyncio
 import json
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -45,7 +45,6 @@ RETRY_S = 0.2
 _WRONG_LAST_SEQUENCE = 10071
 _EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
 _EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
-_CONTROL = "100"  # the Status of an idle heartbeat or flow control
 _BATCH_ID, _BATCH_SEQUENCE, _BATCH_COMMIT = "Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -375,27 +374,20 @@ class Follower:
         )
 
     async def _receive(self, generation: int, message: Msg) -> None:
-        if generation != self._generation or self._broken:
+        if generation != self._generation:
             return
-        if message.headers and message.headers.get("Status") == _CONTROL:
-            self._control(message.reply, message.headers)
+        self._ready.set()
+        if message.headers and message.headers.get("Status") == "100":  # an idle heartbeat or flow control
+            self._asked += [message.reply] if message.reply else []
+            if int(message.headers.get("Nats-Last-Consumer", self._consumer_seq)) != self._consumer_seq:
+                self._broken = True  # the last messages were lost, and none came after them to show the gap
             return
-        seq, consumer_seq, stored_ns, self._pending = _place(message.reply)
+        seq, consumer_seq, stored_ns, pending = _place(message.reply)
         if consumer_seq != self._consumer_seq + 1:
             self._broken = True
-            self._ready.set()
             return
-        self._consumer_seq, self._received = consumer_seq, seq
-        if not self._buffer:
-            self._ready.set()
+        self._consumer_seq, self._received, self._pending = consumer_seq, seq, pending
         self._buffer.append(Message(seq=seq, subject=message.subject, body=message.data, stored_ns=stored_ns))
-
-    def _control(self, reply: str, headers: Mapping[str, str]) -> None:
-        """Note that flow control asks, and whether the last messages were lost and none came after them to show it."""
-        self._ready.set()
-        if reply:
-            self._asked.append(reply)
-        self._broken = int(headers.get("Nats-Last-Consumer", self._consumer_seq)) != self._consumer_seq
 
 
 def _place(reply: str) -> tuple[int, int, int, int]:
