@@ -47,8 +47,6 @@ _EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
 _EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
 _BATCH_ID, _BATCH_SEQUENCE, _BATCH_COMMIT = "Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit"
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 _log = logging.getLogger(__name__)
 
 
@@ -263,7 +261,7 @@ async def _get(client: Client, seq: int | None = None, subject: str | None = Non
 
 def nanoseconds(instant: datetime) -> int:
     """Return how many nanoseconds after 1970 an instant is."""
-    return (instant - _EPOCH) // timedelta(microseconds=1) * 1000
+    return (instant - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1) * 1000
 
 
 class Follower:
@@ -397,6 +395,5 @@ def _place(reply: str) -> tuple[int, int, int, int]:
     `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<ns>.<pending>[.…]`.
     """
     tokens = reply.split(".")
-    if len(tokens) == 9:
-        return int(tokens[5]), int(tokens[6]), int(tokens[7]), int(tokens[8])
-    return int(tokens[7]), int(tokens[8]), int(tokens[9]), int(tokens[10])
+    start = 5 if len(tokens) == 9 else 7
+    return int(tokens[start]), int(tokens[start + 1]), int(tokens[start + 2]), int(tokens[start + 3])

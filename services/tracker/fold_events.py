@@ -56,24 +56,26 @@ class EventFold:
         asides: list[Aside] = []
         waiting: list[Statement] = []
         run: list[Told] = []
+        beside: list[Statement] = []  # what the events of trials mean for other tables
         for message in messages:
             try:
                 recorded = log.decode_recorded(message)
                 event, at = _told(recorded)
-                statements = [] if type(event) in trials.EVENTS else projection.statements(event, at)
+                statements = projection.statements(event, at)
             except Exception as error:  # noqa: BLE001 # one message must not stop the rest; it is logged and kept
                 asides.append(Aside(message, error))
                 continue
             if type(event) in trials.EVENTS:
                 waiting = await self._execute(connection, waiting)
                 run.append((event, at))
+                beside += statements
             elif statements:
                 run = await self._fold(connection, run)
                 waiting += statements
             told += _of_trial(recorded)
             whose += _of_whole(recorded)
-        await self._execute(connection, waiting)
         await self._fold(connection, run)
+        await self._execute(connection, waiting + beside)
         if told:
             await connection.execute(_TRIAL_EVENTS, *map(list, zip(*told, strict=True)))
         if whose:
