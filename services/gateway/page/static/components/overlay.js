@@ -17,9 +17,9 @@ function useMetrics(ids) {
     ids.length > 0 ? `compare ${ids.join()}` : null,
     async (options) => {
       const read = async (id) => {
-        const series = GROUPS.map((group) => get(to`/trials/${id}/metrics`, { ...options, parameters: { group, max_points: POINTS } }));
-        const times = get(to`/trials/${id}/times`, options);
-        return { series: (await Promise.all(series)).flatMap(({ series: each }) => each), knots: (await times).items[0]?.points ?? [] };
+        const groups = GROUPS.map((group) => get(to`/trials/${id}/metrics`, { ...options, parameters: { group, max_points: POINTS } }));
+        const [times, ...found] = await Promise.all([get(to`/trials/${id}/times`, options), ...groups]);
+        return { series: found.flatMap(({ series }) => series), knots: times.items[0]?.points ?? [] };
       };
       return new Map(await Promise.all(ids.map(async (id) => [id, await read(id)])));
     },
