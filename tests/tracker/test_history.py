@@ -23,6 +23,7 @@ from tests.tracker.test_service import Database, reached
 
 TRACKED = (
     "experiments", "trials", "allocations", "agents", "slots", "checkpoints", "closures", "pool_policies", "limits",
+    "slot_faults",
 )  # fmt: skip
 
 Rows = dict[str, list[str]]
