@@ -122,4 +122,4 @@ def test_guessing_a_password_has_to_wait() -> None:
 def test_every_change_demands_more_than_looking_unless_it_is_about_oneself() -> None:
     assert {route.path for route in ROUTES if route.method != "GET" and rule_of(route).change is Role.VIEWER} == set()
     assert OTHERWISE.change is Role.ADMIN
-    assert {name for name, rule in RULES.items() if rule.look is Role.ADMIN} == {"users"}
+    assert {name for name, rule in RULES.items() if rule.look is Role.ADMIN} == {"users", "webhooks"}
