@@ -236,6 +236,18 @@ def test_a_diff_is_about_everything_that_has_a_history() -> None:
     assert {kind.table for kind in diff.KINDS} == set(TRACKED)
 
 
+async def test_what_is_looked_up_is_what_comparing_everything_finds(api: Api) -> None:
+    seq = await told(api, LIFE)
+    async with (
+        postgres.pool(api.settings.postgres_url, max_size=1, settings=past.SESSION) as pool,
+        past.as_of(pool, seq) as reading,
+    ):
+        for first in range(seq + 1):
+            for last in range(first, seq + 1):
+                looked_up = await diff.between(reading, first, last, 100, head=10**9)
+                assert looked_up == await diff.between(reading, first, last, 100, head=0), (first, last)
+
+
 async def test_a_diff_is_bounded_and_counts_what_it_leaves_out(api: Api) -> None:
     await told(api, [story.submitted(), *(story.requested(n) for n in range(1, 8))])
     answer = await ask(api, "diff", **{"from": "1d", "limit": 3})

@@ -34,7 +34,7 @@ async def show_diff(call: Call[DiffQuery]) -> Diff:
         raise Rejected("the query has mistakes", (problem,), status=HTTPStatus.BAD_REQUEST)
     await call.parts.position.wait(last)
     async with past.as_of(call.parts.past, last) as database:
-        parts = await diff.between(database, first, last, query.limit)
+        parts = await diff.between(database, first, last, query.limit, head=call.parts.position.value)
     return Diff(from_=await _moment(client, first), to=await _moment(client, last), parts=parts)
 
 
