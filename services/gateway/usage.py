@@ -7,7 +7,7 @@ from typing import Literal
 import asyncpg
 
 from services.gateway import views
-from services.gateway.past import Database
+from services.gateway.past import Database, ReadModel
 
 By = Literal["user", "workspace", "project", "experiment", "pool"]
 
@@ -37,6 +37,24 @@ FROM (SELECT n AS number, $1::timestamptz + n * $3::interval AS start,
 JOIN {table} o ON o.from_at < s.stop AND o.from_at < $2 AND (o.to_at > s.start OR o.to_at IS NULL)
 GROUP BY 1, 2
 """
+
+_NUM_SLOTS = "(SELECT COALESCE(sum(jsonb_array_length(m->'slots')), 0) FROM jsonb_array_elements(a.members) m)"
+_SPENT = f"""
+SELECT count(*) AS allocations,
+       COALESCE(sum({_NUM_SLOTS} * extract(epoch FROM COALESCE(a.released_at, $2) - a.allocated_at)), 0)::float8
+           AS slot_seconds,
+       COALESCE(sum({_NUM_SLOTS}) FILTER (WHERE a.released_at IS NULL), 0)::int AS slots_held
+FROM allocations a WHERE a.experiment_id = $1
+"""
+
+
+async def spent(database: ReadModel, experiment_id: str, now: datetime) -> views.Usage:
+    """Return what an experiment has had so far."""
+    row = await database.fetchrow(_SPENT, experiment_id, now)
+    assert row is not None
+    return views.Usage(
+        slot_seconds=row["slot_seconds"], allocations=row["allocations"], slots_held=row["slots_held"], at=now
+    )
 
 
 async def used(

@@ -1,6 +1,5 @@
 """What the API answers with, as types: handlers return them, openapi.py describes them."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
@@ -502,14 +501,6 @@ class Usage(View, frozen=True, kw_only=True):
     allocations: int
     slots_held: int
     at: datetime
-
-
-class Occupancy(View, frozen=True, kw_only=True):
-    """Slots held, by pool: the mean over each stretch of `stretch_s` seconds from `start` on."""
-
-    start: datetime
-    stretch_s: float
-    held: dict[str, Sequence[float]]
 
 
 class AuditFinding(View, frozen=True, kw_only=True):

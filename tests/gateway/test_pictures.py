@@ -1,9 +1,10 @@
 """What the page's tables and pictures go by: columns of trials, code, times, slots over time, windows of output."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+
+import pytest
 
 from services.gateway.columns import flat
-from services.gateway.occupancy import means
 from shared import subjects, volume
 from shared.ids import AllocationId, TrialId
 from shared.volume import LogBatch, LogLine
@@ -12,16 +13,6 @@ from tests.tracker import story
 
 START = datetime(2026, 1, 31, tzinfo=UTC)
 TRIAL = f"/api/v1/trials/{story.trial()}"
-
-
-def at(seconds: float) -> datetime:
-    """An instant after the start."""
-    return START + timedelta(seconds=seconds)
-
-
-def test_a_holding_counts_in_each_stretch_for_its_part_of_it() -> None:
-    holdings = [(at(5), at(25), 2), (at(-100), at(10), 1), (at(35), None, 4)]
-    assert means(holdings, START, at(40), 4) == [2.0, 2.0, 1.0, 2.0]
 
 
 def test_nested_hyperparameters_become_dotted_names() -> None:
@@ -62,8 +53,8 @@ async def test_slots_and_times_are_summed(api: Api) -> None:
     path = f"/api/v1/experiments/{story.EXPERIMENT}"
     usage = await api.get(f"{path}/usage", min_seq=last)
     assert usage["slot_seconds"] >= 0 and usage["allocations"] > 0 and usage["slots_held"] == 0
-    occupancy = await api.get("/api/v1/occupancy", points=10)
-    assert len(occupancy["held"]["default"]) == 10
+    occupancy = await api.get("/api/v1/usage/occupancy", stretches=10, seconds=3600)
+    assert all(len(pool["held"]) == 10 for pool in occupancy["pools"]) and occupancy["stretch_s"] == pytest.approx(360)
     times = (await api.get(f"{path}/times"))["items"]
     assert times == [*(await api.get(f"/api/v1/trials/{times[0]['trial_id']}/times"))["items"], *times[1:]]
     steps = [step for step, _ in times[0]["points"]]

@@ -52,7 +52,6 @@ RULES = {
     "pools": Rule(scope=Scope.SOMEWHERE, change=Role.OPERATOR, is_shared=True),
     "queue": Rule(scope=Scope.SOMEWHERE, change=Role.OPERATOR, is_shared=True),
     "limits": Rule(scope=Scope.SOMEWHERE, change=Role.ADMIN, is_shared=True),
-    "occupancy": Rule(scope=Scope.SOMEWHERE),
     "status": Rule(scope=Scope.SOMEWHERE),
     "usage": Rule(scope=Scope.SOMEWHERE),
     "schema": Rule(scope=Scope.SOMEWHERE),

@@ -143,7 +143,7 @@ class AsyncClient:
 
     async def why(self, name: str, *, kind: str = "trials") -> Why:
         """Return why something is as it is, with the events that led there; `kind` is trials, experiments or agents."""
-        return cast("Why", await self._json("GET", f"/{kind}/{quote(name, safe='')}/why"))
+        return cast("Why", await self._read(f"/{kind}/{quote(name, safe='')}/why"))
 
     async def checkpoints(self, *, experiment_id: str | None = None, trial_id: str | None = None) -> list[Checkpoint]:
         """Return the checkpoints of an experiment or of a trial."""
