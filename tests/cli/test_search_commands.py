@@ -37,6 +37,11 @@ def trials(platform: RunningPlatform, experiment: str) -> dict[int, str]:
     return {trial["index"]: trial["state"] for trial in shown["trials"]}
 
 
+def state(platform: RunningPlatform, experiment: str) -> str:
+    """The state of an experiment."""
+    return str(json.loads(platform.tm("show", experiment, "--json").stdout)["experiment"]["state"])
+
+
 def test_a_live_search_is_changed_ends_at_its_goal_and_is_replayed(platform: RunningPlatform, tmp_path: Path) -> None:
     flag, code = tmp_path / "good", tmp_path / "code"
     code.mkdir()
@@ -56,7 +61,7 @@ def test_a_live_search_is_changed_ends_at_its_goal_and_is_replayed(platform: Run
     eventually_sync(lambda: trials(platform, experiment) == both, timeout_s=START_S)
 
     flag.touch()
-    eventually_sync(lambda: "COMPLETED" in platform.tm("ls").stdout.split(experiment)[1][:40], timeout_s=START_S)
+    eventually_sync(lambda: state(platform, experiment) == "COMPLETED", timeout_s=START_S)
     shown = json.loads(platform.tm("show", experiment, "--json").stdout)
     assert "reached the goal: loss 0.25, of 0.5 asked for" in shown["experiment"]["reason"]
     assert [trial["index"] for trial in shown["trials"]] == [1, 2, 3], "no trial was requested any more"
