@@ -11,6 +11,9 @@ from services.worker.state import MemberExit, Rendezvous, Shard
 from shared.events import FailureCause, Outcome
 from shared.ids import AgentId
 
+OTHERS_STOPPED = "the ranks on another agent were asked to stop, and have"
+OTHERS_STOPPED_S = 15.0  # for ours to write a checkpoint and stop: as long as an agent that leaves gives them
+
 T = TypeVar("T")
 
 
@@ -101,13 +104,18 @@ class Control:
         self.changed.set()
 
     def _note(self, ended: MemberExit) -> None:
-        """An agent's ranks ended: unless they completed, or we are stopping anyway, ours cannot go on."""
+        """An agent's ranks ended: unless they completed, or we are stopping anyway, ours cannot go on.
+
+        Ranks that were asked to stop, because their agent is leaving, may have done so before we are asked.
+        """
         self.members[ended.agent_id] = ended
         self.changed.set()
         if ended.outcome is None:
             self._kill(Kill(reason=KillReason.AGENT_LOST, seq=ended.seq))
         elif ended.outcome is Outcome.COMPLETED:
             self._on_completed(ended.agent_id)
+        elif ended.outcome is Outcome.PREEMPTED:
+            self.tell(Stop(reason=OTHERS_STOPPED, timeout_s=OTHERS_STOPPED_S, seq=ended.seq))
         elif not self.stop.done():
             self._kill(Kill(reason=KillReason.MEMBER_ENDED, seq=ended.seq))
 

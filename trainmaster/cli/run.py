@@ -124,8 +124,10 @@ class _Following:
         """Wait for the trial, and show its output to its end."""
         begins = {"TrialRequested", "ExperimentFailed", "ExperimentCanceled"}
         events = self._client.follow_events({"experiment": self._id, "after": 0})
-        if next(event["name"] for event in events if event["name"] in begins) == "TrialRequested":
-            for number, line in enumerate(self._client.logs(f"{self._id}-1", follow=True), start=1):
+        begun = next(event for event in events if event["name"] in begins)
+        if begun["name"] == "TrialRequested":
+            lines = self._client.logs(f"{self._id}-1", follow=True, min_seq=begun["seq"])
+            for number, line in enumerate(lines, start=1):
                 if number > self._num_shown:
                     self._num_shown = number
                     self._print(line)

@@ -278,9 +278,12 @@ class AsyncClient:
                 for item in lines:
                     yield item
 
-    async def logs(self, trial_id: str, *, follow: bool, rank: int | None = None) -> AsyncIterator[LogItem]:
-        """Yield the lines a trial wrote; with `follow`, until it is over and all lines are out."""
-        path, query = (f"/trials/{trial_id}/logs", Query(rank=rank))
+    async def logs(
+        self, trial_id: str, *, follow: bool, rank: int | None = None, min_seq: int | None = None
+    ) -> AsyncIterator[LogItem]:
+        """Yield the lines a trial wrote; with `follow`, until it is over and all lines are out. `min_seq` is an event
+        that must be known there, such as the one that requested the trial."""
+        path, query = (f"/trials/{trial_id}/logs", Query(rank=rank, min_seq=min_seq))
         if follow:
             async for event in self._followed(path, query | {"follow": "true"}, sse.PATIENCE_S):
                 yield cast("LogItem", json.loads(event.data))
