@@ -34,10 +34,10 @@ class Scene:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.positions: list[int | None] = []  # of the events last read: from where each was decided
 
-    def start(self, instance: str, **more: str) -> None:
-        """Start a scheduler process."""
-        settings = {"TM_NATS_URL": self._nats_server.url_as("scheduler"), "TM_INSTANCE": instance} | more
-        command = (sys.executable, "-P", "-m", "services.scheduler")
+    def start(self, instance: str, *, service: str = "scheduler", **more: str) -> None:
+        """Start a process of a service."""
+        settings = {"TM_NATS_URL": self._nats_server.url_as(service), "TM_INSTANCE": instance} | more
+        command = (sys.executable, "-P", "-m", f"services.{service}")
         self.processes[instance] = subprocess.Popen(command, env=os.environ | settings, stdout=subprocess.DEVNULL)
 
     async def say(self, writer: str, *events: Event, expected: int = 0) -> None:
