@@ -3,7 +3,6 @@
 Every request under /api/ needs one; what it may do is its route's to say (services.gateway.api).
 """
 
-import asyncio
 import hmac
 import logging
 from contextvars import ContextVar
@@ -21,11 +20,10 @@ from services.gateway.access.codes import Codes
 from services.gateway.access.patience import Patience
 from services.gateway.access.people import People, Principal, evolve, principal_of, root
 from services.gateway.access.secrets import Secrets
+from services.gateway.followed import Followed
 from services.gateway.pacing import Pace
 from services.gateway.problems import problem
-from shared import log, subjects
-from shared.codec import Undecodable
-from shared.log import Follower
+from shared.events.user import UserEvent
 
 COOKIE = "tm_session"
 API = "/api/"
@@ -55,36 +53,16 @@ class Access:
         self.secrets = Secrets(client)
         self.codes = Codes()
         self.patience = Patience()
-        self._client = client
         self._root_token = root_token.encode()
-        self._follower = Follower(client, subjects.EVENTS, filters=[subjects.event_filter(subjects.GATEWAY, "user")])
-        self._position = 0
-        self._has_read = asyncio.Condition()
+        self._followed = Followed(client, UserEvent.aggregate, partial(evolve, self.people))
+        self.wait = self._followed.wait
         self.is_ready = False
 
     async def run(self) -> None:
         """Follow what the log says about users, for ever."""
         while True:
-            for message in await self._follower.next():
-                try:
-                    recorded = log.decode_recorded(message)
-                except (Undecodable, ValueError) as error:
-                    _log.error("event set aside", extra={"seq": message.seq, "error": str(error)})
-                else:
-                    if recorded.event is not None:
-                        evolve(self.people, recorded)
-                self._position = message.seq
-            self.is_ready = self.is_ready or self._follower.at_head
-            async with self._has_read:
-                self._has_read.notify_all()
-
-    async def wait(self, seq: int, timeout_s: float = 2.0) -> None:
-        """Return once what this event says holds here, or after `timeout_s`: then it does soon."""
-        try:
-            async with asyncio.timeout(timeout_s), self._has_read:
-                await self._has_read.wait_for(lambda: self._position >= seq)
-        except TimeoutError:
-            _log.warning("an event about a user is late", extra={"seq": seq, "position": self._position})
+            await self._followed.read()
+            self.is_ready = self.is_ready or self._followed.at_head
 
     def still(self, asking: Principal) -> bool:
         """Say whether a token that spoke for somebody speaks for the same, with the same rights, now."""

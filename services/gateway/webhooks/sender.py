@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import aiohttp
 import msgspec
@@ -18,6 +19,7 @@ from nats.aio.client import Client
 
 from services.gateway import tap
 from services.gateway.access.secrets import Secrets
+from services.gateway.followed import Followed
 from services.gateway.webhooks import signature, target
 from services.gateway.webhooks.hooks import Hook, Hooks, evolve
 from services.gateway.webhooks.target import Forbidden, Network
@@ -49,9 +51,8 @@ class Webhooks:
         self._secrets = secrets
         self._pause_s = pause_s
         self._posting: dict[WebhookId, tuple[int, asyncio.Task[None]]] = {}
-        self._follower = Follower(client, subjects.EVENTS, filters=[subjects.event_filter(subjects.GATEWAY, "webhook")])
-        self._position = 0
-        self._has_read = asyncio.Condition()
+        self._followed = Followed(client, WebhookDied.aggregate, partial(evolve, self.hooks))
+        self.wait = self._followed.wait
 
     async def run(self) -> None:
         """Post for ever."""
@@ -62,22 +63,9 @@ class Webhooks:
             asyncio.TaskGroup() as tasks,
         ):
             while True:
-                for message in await self._follower.next():
-                    if (recorded := tap.decode(message)) is not None and recorded.event is not None:
-                        evolve(self.hooks, recorded)
-                    self._position = message.seq
-                if self._follower.at_head:
+                await self._followed.read()
+                if self._followed.at_head:
                     self._keep_up(http, tasks)
-                async with self._has_read:
-                    self._has_read.notify_all()
-
-    async def wait(self, seq: int, timeout_s: float = 2.0) -> None:
-        """Return once what this event says holds here, or after `timeout_s`: then it does soon."""
-        try:
-            async with asyncio.timeout(timeout_s), self._has_read:
-                await self._has_read.wait_for(lambda: self._position >= seq)
-        except TimeoutError:
-            _log.warning("an event about a webhook is late", extra={"seq": seq, "position": self._position})
 
     def _keep_up(self, http: aiohttp.ClientSession, tasks: asyncio.TaskGroup) -> None:
         alive = self.hooks.alive
