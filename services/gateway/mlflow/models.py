@@ -7,13 +7,14 @@ from typing import Annotated, Any, TypeVar
 import asyncpg
 from msgspec import Meta, field
 
+from services.gateway.filters import Parameters
 from services.gateway.mlflow import intents, reading, wire
 from services.gateway.mlflow.experiments import Limit
 from services.gateway.mlflow.grammar import Kind, Order, Subject, parse_filter
 from services.gateway.mlflow.intents import TRACKING
 from services.gateway.mlflow.operations import Asked, Operation, operation
 from services.gateway.mlflow.paging import start_of, token_of
-from services.gateway.mlflow.search import Bound, Space, order_by, where
+from services.gateway.mlflow.search import Space, order_by, where
 from services.gateway.mlflow.wire import Empty, Said
 from services.gateway.past import Database
 from services.gateway.problems import not_found
@@ -175,7 +176,7 @@ async def search(asked: Asked[SearchModels]) -> ModelsFound:
     """Find models."""
     said, database = asked.said, asked.parts.database
     mine = [(await reading.experiment(database, experiment_id))["id"] for experiment_id in said.experiment_ids]
-    bound, start = Bound(), start_of(said.page_token)
+    bound, start = Parameters(), start_of(said.page_token)
     wanted = f"r.experiment_id = ANY({bound.add(mine, 'text[]')}) AND NOT r.deleted"
     wanted += f" AND {where(MODELS, parse_filter(said.filter), bound)}"
     by = order_by(MODELS, [_order(order) for order in said.order_by], bound, "r.created_at DESC, r.id")

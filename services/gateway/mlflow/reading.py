@@ -12,9 +12,10 @@ import msgspec
 
 from services.gateway.access.access import principal
 from services.gateway.access.permit import require
+from services.gateway.filters import Parameters
 from services.gateway.mlflow import wire
 from services.gateway.mlflow.grammar import Condition, Kind, Order
-from services.gateway.mlflow.search import Bound, Space, order_by, where
+from services.gateway.mlflow.search import Space, order_by, where
 from services.gateway.past import Database
 from services.gateway.problems import not_found
 from shared.errors import Rejected
@@ -97,7 +98,7 @@ async def experiments(  # one for each clause
     workspace: str | None = None,
 ) -> list[asyncpg.Record]:
     """Return the rows of the experiments wanted, of those that who asks may look at, or of one workspace of these."""
-    bound = Bound()
+    bound = Parameters()
     mine = principal.get().workspaces(Role.VIEWER)
     wanted = where(EXPERIMENTS, conditions, bound)
     if mine is not None:
@@ -126,7 +127,7 @@ async def runs(
     page: slice,
 ) -> list[asyncpg.Record]:
     """Return the rows of the runs wanted, of those that who asks may look at."""
-    bound = Bound()
+    bound = Parameters()
     found = await database.fetch(_EXPERIMENTS_OF, [name.replace("\0", "") for name in experiment_ids])
     asking = principal.get()
     mine = [row["id"] for row in found if asking.may(Role.VIEWER, row["workspace"])]
@@ -196,13 +197,13 @@ def check_active(row: asyncpg.Record, what: str) -> None:
 
 
 async def page_of(  # one for each clause
-    database: Database, source: str, wanted: str, by: str, bound: Bound, page: slice
+    database: Database, source: str, wanted: str, by: str, bound: Parameters, page: slice
 ) -> list[asyncpg.Record]:
     """Return the rows of a page and one more, if there is one. Raises Rejected when a value cannot be compared."""
     limit, offset = bound.add(page.stop - page.start + 1, "bigint"), bound.add(page.start, "bigint")
     sql = f"SELECT * FROM ({source}) r WHERE {wanted} ORDER BY {by} LIMIT {limit} OFFSET {offset}"  # parameters
     try:
-        return await database.fetch(sql, *bound.args)
+        return await database.fetch(sql, *bound.values)
     except asyncpg.DataError as error:
         raise Rejected(f"this cannot be searched for: {error}", status=400) from error
 

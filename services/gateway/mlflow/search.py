@@ -1,9 +1,10 @@
 """Searches as SQL: every name and value of a filter is a parameter, only operators and our own columns are text."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 
+from services.gateway.filters import Parameters
 from services.gateway.mlflow.grammar import Condition, Kind, Order, Subject
 from shared.errors import Problem, Rejected
 
@@ -24,24 +25,12 @@ class Space:
     has_datasets: bool = False
 
 
-@dataclass(slots=True)
-class Bound:
-    """Arguments of a statement, in order."""
-
-    args: list[object] = field(default_factory=list)
-
-    def add(self, value: object, kind: str) -> str:
-        """Return the place of a value, of this type of PostgreSQL's."""
-        self.args.append(value)
-        return f"${len(self.args)}::{kind}"
-
-
-def where(space: Space, conditions: Iterable[Condition], bound: Bound) -> str:
+def where(space: Space, conditions: Iterable[Condition], bound: Parameters) -> str:
     """Return SQL that holds for the rows wanted. Raises Rejected (400) for what cannot be compared like that."""
     return " AND ".join(["true", *(_condition(space, condition, bound) for condition in conditions)])
 
 
-def order_by(space: Space, orders: Sequence[Order], bound: Bound, last: str) -> str:
+def order_by(space: Space, orders: Sequence[Order], bound: Parameters, last: str) -> str:
     """Return SQL to order by; rows without a value come last, and `last` settles the rest."""
     items = [
         f"{_orderable(space, order.subject, bound)} {'DESC' if order.descending else 'ASC'} NULLS LAST"
@@ -50,7 +39,7 @@ def order_by(space: Space, orders: Sequence[Order], bound: Bound, last: str) -> 
     return ", ".join([*items, last])
 
 
-def _condition(space: Space, condition: Condition, bound: Bound) -> str:
+def _condition(space: Space, condition: Condition, bound: Parameters) -> str:
     kind, key = condition.subject
     if kind is Kind.METRIC and space.metric is not None:
         return _number(space.metric.format(key=bound.add(key, "text")), condition, bound)
@@ -69,13 +58,13 @@ def _condition(space: Space, condition: Condition, bound: Bound) -> str:
     raise _unknown(space, condition.subject)
 
 
-def _number(expression: str, condition: Condition, bound: Bound) -> str:
+def _number(expression: str, condition: Condition, bound: Parameters) -> str:
     if not isinstance(condition.value, float) or condition.operator in ("LIKE", "ILIKE"):
         raise _mistake(condition.subject, "is a number: compare it with one by =, !=, <, <=, > or >=")
     return f"{expression} {condition.operator} {bound.add(condition.value, 'float8')}"
 
 
-def _text(expression: str, condition: Condition, bound: Bound) -> str:
+def _text(expression: str, condition: Condition, bound: Parameters) -> str:
     match condition.value:
         case None:
             return f"{expression} {condition.operator}"
@@ -88,7 +77,7 @@ def _text(expression: str, condition: Condition, bound: Bound) -> str:
             raise _mistake(condition.subject, "is a text: compare it with one in quotes by =, !=, LIKE, ILIKE or IN")
 
 
-def _orderable(space: Space, subject: Subject, bound: Bound) -> str:
+def _orderable(space: Space, subject: Subject, bound: Parameters) -> str:
     kind, key = subject
     if kind is Kind.METRIC and space.metric is not None:
         return space.metric.format(key=bound.add(key, "text"))

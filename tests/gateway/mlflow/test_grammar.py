@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.gateway.filters import Parameters
 from services.gateway.mlflow.grammar import Condition, Kind, Order, Subject, parse_filter, parse_order
 from services.gateway.mlflow.reading import EXPERIMENTS, RUNS
-from services.gateway.mlflow.search import Bound, order_by, where
+from services.gateway.mlflow.search import order_by, where
 from shared.errors import Rejected
 
 QUOTED = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=20)
@@ -54,9 +55,9 @@ def test_a_mistake_is_shown_where_it_is(text: str) -> None:
 @given(KEYS, QUOTED)
 def test_whatever_stands_in_quotes_is_a_parameter_and_never_sql(key: str, value: str) -> None:
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    bound = Bound()
+    bound = Parameters()
     sql = where(RUNS, parse_filter(f"params.`{key}` LIKE '{escaped}'"), bound)
-    assert sql == "true AND (r.params ->> $1::text) LIKE $2::text" and bound.args == [key, value]
+    assert sql == "true AND (r.params ->> $1::text) LIKE $2::text" and bound.values == [key, value]
 
 
 @pytest.mark.parametrize(
@@ -66,18 +67,18 @@ def test_whatever_stands_in_quotes_is_a_parameter_and_never_sql(key: str, value:
 )  # fmt: skip
 def test_what_cannot_be_compared_is_refused_with_what_can(text: str) -> None:
     with pytest.raises(Rejected) as refusal:
-        where(RUNS, parse_filter(text), Bound())
+        where(RUNS, parse_filter(text), Parameters())
     assert refusal.value.problems
 
 
 def test_an_experiment_has_no_metrics() -> None:
     with pytest.raises(Rejected, match="name"):
-        where(EXPERIMENTS, parse_filter("metrics.a > 1"), Bound())
+        where(EXPERIMENTS, parse_filter("metrics.a > 1"), Parameters())
 
 
 def test_an_order_puts_what_has_no_value_last() -> None:
     assert parse_order("metrics.loss") == Order(Subject(Kind.METRIC, "loss"), descending=False)
-    bound = Bound()
+    bound = Parameters()
     orders = [parse_order("params.lr DESC"), parse_order("attributes.start_time ASC")]
     sql = order_by(RUNS, orders, bound, "r.id")
     assert sql.startswith("(r.params ->> $1::text) DESC NULLS LAST, (extract(") and sql.endswith("ASC NULLS LAST, r.id")
