@@ -227,27 +227,6 @@ async def last_of(client: Client, subject: str) -> Message | None:
     return await _get(client, subject=subject)
 
 
-async def seq_at(client: Client, instant: datetime) -> int:
-    """Return the sequence of the last event stored at or before an instant, to the microsecond; 0 if there is none.
-
-    The broker finds it: a consumer that would begin after the instant tells what it would leave out. Nobody reads it.
-    """
-    beginning = ConsumerConfig(
-        deliver_policy=DeliverPolicy.BY_START_TIME,
-        opt_start_time=instant + timedelta(microseconds=1),
-        ack_policy=AckPolicy.EXPLICIT,
-        mem_storage=True,
-        num_replicas=1,
-        inactive_threshold=1.0,
-    )
-    try:
-        info = await client.jetstream().add_consumer(subjects.EVENTS, beginning)
-    except (nats.errors.Error, OSError) as error:
-        raise Unavailable(f"the broker did not answer a search by time: {error!r}") from error
-    assert info.delivered is not None
-    return info.delivered.stream_seq
-
-
 async def _get(client: Client, seq: int | None = None, subject: str | None = None) -> Message | None:
     try:
         found: RawStreamMsg = await client.jetstream().get_msg(subjects.EVENTS, seq=seq, subject=subject)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import msgspec
 import nats.errors
 from nats.aio.client import Client
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from services.gateway import tap
 from services.gateway.views import LogLine, LogPage
 from shared import subjects, volume
 from shared.errors import Unavailable
 from shared.log import Follower, Message
+from shared.positions import num_after
 
 FIRST_MESSAGES = 32
 MOST_MESSAGES = 4096  # in one stretch
@@ -102,35 +102,17 @@ def _of(message: Message, wanted: Wanted) -> Iterator[LogLine]:
 
 async def _start_of(client: Client, subject: str, first: int, end: int, wanted: int) -> int:
     """Return the largest sequence after which, and before `end`, `wanted` messages lie; `first - 1` if fewer do."""
-    behind = await _num_after(client, subject, end - 1)
+    behind = await num_after(client, subjects.LOGS, subject, end - 1)
     low, high = first - 1, end - 1
-    if await _num_after(client, subject, low) - behind <= wanted:
+    if await num_after(client, subjects.LOGS, subject, low) - behind <= wanted:
         return low
     while high - low > 1:
         middle = (low + high) // 2
-        if await _num_after(client, subject, middle) - behind >= wanted:
+        if await num_after(client, subjects.LOGS, subject, middle) - behind >= wanted:
             low = middle
         else:
             high = middle
     return low
-
-
-async def _num_after(client: Client, subject: str, seq: int) -> int:
-    """Return how many messages of a subject the stream holds after a sequence: what a consumer there would get."""
-    beginning = ConsumerConfig(
-        deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-        opt_start_seq=seq + 1,
-        filter_subject=subject,
-        ack_policy=AckPolicy.EXPLICIT,
-        mem_storage=True,
-        num_replicas=1,
-        inactive_threshold=1.0,
-    )
-    try:
-        info = await client.jetstream().add_consumer(subjects.LOGS, beginning)
-    except (nats.errors.Error, OSError) as error:
-        raise Unavailable(f"the broker did not say how much output there is: {error!r}") from error
-    return info.num_pending or 0
 
 
 async def _bounds(client: Client) -> tuple[int, int]:

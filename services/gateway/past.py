@@ -15,7 +15,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from nats.aio.client import Client
 
-from shared import log, subjects
+from shared import log, positions, subjects
 from shared.errors import Problem, Rejected, Unavailable
 
 MAX_SKEW = timedelta(minutes=1)  # a clock that is ahead of ours; what is later is the future
@@ -53,7 +53,7 @@ async def seq_of(client: Client, name: str, moment: str, now: datetime) -> int:
     instant = instant_of(name, moment, now)
     if instant > now + MAX_SKEW:
         raise _refused(name, f"{moment} is in the future", "the past is what can be asked about")
-    return await log.seq_at(client, instant)
+    return await positions.seq_at(client, instant)
 
 
 def instant_of(name: str, moment: str, now: datetime) -> datetime:

@@ -10,7 +10,7 @@ import pytest
 from services.gateway import diff, past
 from services.tracker.rebuild import rebuild
 from services.tracker.settings import Settings as TrackerSettings
-from shared import log, postgres
+from shared import log, positions, postgres
 from shared.errors import Rejected
 from shared.events import Event, ExperimentPaused, ExperimentResumed, TrialRetried
 from tests.gateway.conftest import Api
@@ -94,11 +94,11 @@ async def test_a_time_means_the_last_event_stored_up_to_then(api: Api) -> None:
     before = datetime.now(UTC)
     seq = await told(api, LIFE)
     stored = {n: found.stored_at for n in range(1, seq + 1) if (found := await log.read_one(api.log, n))}
-    assert await log.seq_at(api.log, before) == 0
+    assert await positions.seq_at(api.log, before) == 0
     for n, instant in stored.items():
-        assert await log.seq_at(api.log, instant) == n
-        assert await log.seq_at(api.log, instant - timedelta(microseconds=1)) == n - 1
-    assert await log.seq_at(api.log, datetime.now(UTC)) == seq
+        assert await positions.seq_at(api.log, instant) == n
+        assert await positions.seq_at(api.log, instant - timedelta(microseconds=1)) == n - 1
+    assert await positions.seq_at(api.log, datetime.now(UTC)) == seq
     async with api.http.get(f"{api.url}/api/v1/agents", params={"as_of": stored[5].isoformat()}) as response:
         assert response.headers["TM-Seq"] == "5"
     assert await ask(api, "experiments", as_of="1d") == {"items": [], "next_cursor": None}
