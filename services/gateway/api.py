@@ -175,7 +175,7 @@ def get(
         if isinstance(call.query, PastQuery) and call.query.as_of is not None:
             seq = await past.seq_of(call.parts.client, "as_of", call.query.as_of, datetime.now(UTC))
             call = replace(call, as_of=seq)
-        await position.wait(max(call.query.min_seq, call.as_of or 0, _min_seq(request)))
+        await position.wait(max(call.as_of or 0, least_seq(request)))
         if is_cached and call.as_of is None:
             key = (request.path_qs, principal.get().workspaces(Role.VIEWER))
             found = await call.parts.cache.answer(position.version, key, partial(_answer, respond, call))
@@ -205,13 +205,18 @@ def _encoded(view: View, shown: int) -> Encoded:
     return Encoded(body, conditional.tag_of(body, getattr(view, "seq", shown)), shown)
 
 
-def _min_seq(request: web.Request) -> int:
-    """Return the event that the client wants to be shown, as it says in a header. Raises Rejected (400)."""
+def least_seq(request: web.Request) -> int:
+    """Return the event that the client wants to be shown at least, by `min_seq` or in a header; what is wrong with the
+    query, its route says. Raises Rejected (400)."""
     text = request.headers.get(MIN_SEQ_HEADER, "0")
     if not (text.isascii() and text.isdecimal() and len(text) < 17 and int(text) <= MAX_SEQ):
         mistake = Problem(MIN_SEQ_HEADER, f"{text[:50]!r} is no sequence", f"hand on {SEQ_HEADER} of an answer")
         raise Rejected("the request has a mistake", (mistake,), status=HTTPStatus.BAD_REQUEST)
-    return int(text)
+    try:
+        asked = msgspec.convert(request.query.get("min_seq", "0"), Seq, strict=False)
+    except msgspec.ValidationError:
+        asked = 0
+    return max(asked, int(text))
 
 
 def post(  # noqa: PLR0913 # one for each property of the route

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from services.gateway.access.access import principal
 from services.gateway.access.people import Principal
-from services.gateway.api import MAX_SEQ, PARTS, PREFIX, Parts, Route
+from services.gateway.api import PARTS, PREFIX, Parts, Route, least_seq
 from services.gateway.problems import not_found
 from shared.errors import Rejected
 from shared.events import Role
@@ -138,9 +138,8 @@ async def _check(request: web.Request, asking: Principal, scope: Scope, needed: 
             raise _refusal(asking, needed, "everywhere")
         return
     if scope is Scope.WORKSPACE and "id" in request.match_info:
-        min_seq = request.query.get("min_seq", "")
-        if min_seq.isascii() and min_seq.isdecimal() and not asking.may(needed):  # else the route waits, or complains
-            await request.app[PARTS].position.wait(min(int(min_seq[:16]), MAX_SEQ))
+        if request.method == "GET" and not asking.may(needed):  # whose it is must be known by then
+            await request.app[PARTS].position.wait(least_seq(request))
         await _check_one(request.app[PARTS], asking, needed, segment, request.match_info["id"])
         return
     check_somewhere(asking, needed)

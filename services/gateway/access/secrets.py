@@ -38,7 +38,7 @@ class Secrets:
     async def new_token(self, token_id: TokenId) -> str:
         """Draw a token's secret, keep its hash, and return the token: it is shown this once."""
         secret = secrets.token_urlsafe(32)
-        await self._put(f"token.{token_id}", self.digest(secret))
+        await self._put(f"token.{token_id}", _kept(secret))
         return f"{PREFIX}_{token_id}_{secret}"
 
     async def opens(self, token: str) -> TokenId | None:
@@ -65,17 +65,13 @@ class Secrets:
     async def new_joining_secret(self, agent_id: AgentId) -> str:
         """Draw the secret of an invitation and keep its hash in place of the former one."""
         secret = secrets.token_hex(32)
-        await self._put(f"join.{agent_id}", self.digest(secret))
+        await self._put(f"join.{agent_id}", _kept(secret))
         return secret
 
-    async def joining_secret(self, agent_id: AgentId) -> bytes | None:
-        """Return the hash of the secret with which a machine may join as an agent."""
-        return await self._get(f"join.{agent_id}")
-
-    @staticmethod
-    def digest(secret: str) -> bytes:
-        """Return what is kept of a secret that was drawn at random."""
-        return _digest(secret).hex().encode()
+    async def admits(self, agent_id: AgentId, secret: str) -> bool:
+        """Say whether this is the secret with which a machine may join as an agent."""
+        known = await self._get(f"join.{agent_id}")
+        return known is not None and hmac.compare_digest(known, _kept(secret))
 
     async def set_password(self, user_id: UserId, password: str) -> None:
         """Keep the hash of a user's password in place of the former one."""
@@ -136,6 +132,11 @@ class Secrets:
             return await self._client.jetstream().key_value(SECRETS)
         except (nats.errors.Error, OSError) as error:
             raise Unavailable(f"the broker did not answer: {error!r}") from error
+
+
+def _kept(secret: str) -> bytes:
+    """What is kept of a secret that was drawn at random."""
+    return _digest(secret).hex().encode()
 
 
 def _digest(secret: str) -> bytes:

@@ -1,6 +1,5 @@
 """How agents on other machines come to be: an administrator invites, the machine joins with the invitation's token."""
 
-import hmac
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
@@ -48,7 +47,8 @@ async def join(call: Call[NoQuery]) -> web.StreamResponse:
     """Tell a machine that has an invitation's token where to connect, and as whom; the token admits it once."""
     asked, hosts = await read_body(call.request, Joining), _hosts(call)
     token = Token.parse(asked.token)
-    if token is None or token.agent_id not in hosts.nats_urls or not await _is_right(call, token):
+    admits = call.access.secrets.admits
+    if token is None or token.agent_id not in hosts.nats_urls or not await admits(token.agent_id, token.secret):
         raise Rejected("this token admits nobody", status=HTTPStatus.UNAUTHORIZED)
     seq, said = await intents.last_of_host(call.parts.client, token.agent_id)
     event = admit(token.agent_id, said, asked.machine, datetime.now(UTC))
@@ -63,11 +63,6 @@ async def join(call: Call[NoQuery]) -> web.StreamResponse:
         certificate_authority=hosts.certificate_authority,
     )
     return json_response(view, seq=seq, status=HTTPStatus.CREATED)
-
-
-async def _is_right(call: Call[NoQuery], token: Token) -> bool:
-    known = await call.access.secrets.joining_secret(token.agent_id)
-    return known is not None and hmac.compare_digest(known, call.access.secrets.digest(token.secret))
 
 
 def _hosts(call: Call[NoQuery]) -> Hosts:
