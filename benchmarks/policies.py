@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from services.scheduler import chart
+from services.scheduler.charts import chart
 from services.scheduler.measure import table
 from services.scheduler.pool import pool_policy
 from services.scheduler.scenario import Agent, Job, Scenario, Trial

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import assert_never
 
-from services.scheduler import chart, scenario
+from services.scheduler import scenario
+from services.scheduler.charts import chart
 from services.scheduler.measure import table
 from services.scheduler.pool import pool_policy
 from services.scheduler.reasons import sentence

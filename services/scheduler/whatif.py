@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from services.scheduler import chart
+from services.scheduler.charts import chart
 from services.scheduler.fidelity import Fidelity, Replay
 from services.scheduler.measure import Figures, Meter, table
 from services.scheduler.memory import State

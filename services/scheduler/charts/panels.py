@@ -1,64 +1,14 @@
-"""A chart of one or several stretches side by side: how full the slots were, and who waited how long. SVG or PNG."""
+"""What is drawn: slots in use over time above, the distribution of waits below."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from xml.etree import ElementTree as ET
+from collections.abc import Mapping, Sequence
 
+from services.scheduler.charts.shapes import HEIGHT, WIDTH, Line, Picture, Points, Text
 from services.scheduler.measure import Figures, duration
-from shared.errors import Problem, Rejected
 
-WIDTH, HEIGHT, MARGIN, GAP = 960, 560, 64, 48
+MARGIN, GAP = 64, 48
 MAX_POINTS = 800  # of a line
 MAX_CURVES = 6
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")  # Tol's bright scheme
-
-Points = list[tuple[float, float]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """A line through points of the picture."""
-
-    points: Points
-    colour: str
-    width: float = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
-    """Words, at the left, in the middle or at the right of a point on their base line."""
-
-    x: float
-    y: float
-    text: str
-    colour: str = "#222222"
-    size: int = 12
-    anchor: str = "start"  # or middle, end
-
-
-Picture = list[Line | Text]
-
-
-def write(path: Path, stretches: Mapping[str, Figures], waits_s: Mapping[str, list[float]], title: str) -> None:
-    """Write the chart. `waits_s` are the seconds that each trial waited, by the stretch's name.
-
-    Raises Rejected when the file's name says neither SVG nor PNG.
-    """
-    writer = writer_of(path)
-    path.write_bytes(writer(picture(stretches, waits_s, title)))
-
-
-def writer_of(path: Path) -> Callable[[Picture], bytes]:
-    """Return what makes the kind of image that a file's name says. Raises Rejected."""
-    match path.suffix.lower():
-        case ".svg":
-            return svg
-        case ".png":
-            from services.scheduler.chart_png import png  # the scheduler itself draws nothing
-
-            return png
-    raise Rejected("the chart cannot be written", (Problem("chart", f"{path.name} is no name.svg or name.png"),))
 
 
 def picture(stretches: Mapping[str, Figures], waits_s: Mapping[str, list[float]], title: str) -> Picture:
@@ -75,27 +25,6 @@ def picture(stretches: Mapping[str, Figures], waits_s: Mapping[str, list[float]]
     waited = [_distribution(waits_s[name]) for name in names]
     drawn += _panel(waited, top=middle + GAP, bottom=HEIGHT - 40, names=("waited at most", "part of trials"))
     return drawn
-
-
-def svg(drawn: Picture) -> bytes:
-    """Return a picture as SVG."""
-    root = ET.Element(
-        "svg", xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {WIDTH} {HEIGHT}", width=str(WIDTH),
-        height=str(HEIGHT), attrib={"font-family": "sans-serif"},
-    )  # fmt: skip
-    ET.SubElement(root, "rect", width=str(WIDTH), height=str(HEIGHT), fill="white")
-    for shape in drawn:
-        match shape:
-            case Line():
-                points = " ".join(f"{x:.1f},{y:.1f}" for x, y in shape.points)
-                stroke = {"stroke": shape.colour, "stroke-width": f"{shape.width:g}"}
-                ET.SubElement(root, "polyline", points=points, fill="none", attrib=stroke)
-            case Text():
-                about = {"text-anchor": shape.anchor, "font-size": str(shape.size), "fill": shape.colour}
-                text = ET.SubElement(root, "text", x=f"{shape.x:.1f}", y=f"{shape.y:.1f}", attrib=about)
-                text.text = shape.text
-    image: bytes = ET.tostring(root, xml_declaration=True, encoding="utf-8")
-    return image
 
 
 def _usage(figures: Figures) -> Points:

@@ -4,7 +4,7 @@ from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFont
 
-from services.scheduler.chart import HEIGHT, WIDTH, Line, Picture, Text
+from services.scheduler.charts.shapes import HEIGHT, WIDTH, Line, Picture, Text
 
 SCALE, SHRINK = 3, 1.5  # so that the image has twice the picture's size
 _ANCHORS = {"start": "ls", "middle": "ms", "end": "rs"}  # in Pillow's words
