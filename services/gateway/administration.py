@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from services.gateway import views
 from services.gateway.admission import DEFAULT_POOL, Limit, Pool, Submitted
 from services.gateway.past import ReadModel
 from services.gateway.problems import not_found
+from services.gateway.views import pools as views
+from services.gateway.views.agents import Agent, AgentState, Availability
 from shared.capacity import AgentSize
 from shared.errors import Problem, Rejected
 from shared.events import AgentDisabled, AgentDrainRequested, AgentEnabled, AgentIntent, PoolPolicy
@@ -44,7 +45,7 @@ async def default_policy(database: ReadModel) -> PoolPolicy:
     return PoolPolicy() if found is None else msgspec.json.decode(found, type=PoolPolicy)
 
 
-async def pools(database: ReadModel, agents: Sequence[views.Agent]) -> list[views.Pool]:
+async def pools(database: ReadModel, agents: Sequence[Agent]) -> list[views.Pool]:
     """Return every pool that has, or had, agents, experiments or a policy of its own."""
     unconfigured = await default_policy(database)
     rows = await database.fetch(_POOLS, DEFAULT_POOL)
@@ -52,11 +53,11 @@ async def pools(database: ReadModel, agents: Sequence[views.Agent]) -> list[view
 
 
 def _pool(
-    name: str, policy: str | None, unconfigured: PoolPolicy, waiting: int, running: int, agents: Sequence[views.Agent]
+    name: str, policy: str | None, unconfigured: PoolPolicy, waiting: int, running: int, agents: Sequence[Agent]
 ) -> views.Pool:
-    up = [agent for agent in agents if agent.pool == name and agent.state is views.AgentState.UP]
+    up = [agent for agent in agents if agent.pool == name and agent.state is AgentState.UP]
     slots = [(agent, slot) for agent in up for slot in agent.slots]
-    is_open = views.Availability.ENABLED
+    is_open = Availability.ENABLED
     return views.Pool(
         id=name,
         is_configured=policy is not None,
@@ -73,7 +74,7 @@ def _pool(
     )
 
 
-def admission_pools(found: Sequence[views.Pool], agents: Sequence[views.Agent]) -> dict[str, Pool]:
+def admission_pools(found: Sequence[views.Pool], agents: Sequence[Agent]) -> dict[str, Pool]:
     """Return the pools as admission sees them."""
     return {
         pool.id: Pool(
@@ -85,7 +86,7 @@ def admission_pools(found: Sequence[views.Pool], agents: Sequence[views.Agent]) 
                     zero_slot_limit=agent.zero_slot_limit,
                 )
                 for agent in agents
-                if agent.pool == pool.id and agent.state is views.AgentState.UP
+                if agent.pool == pool.id and agent.state is AgentState.UP
             ),
             policy=msgspec.convert(msgspec.to_builtins(pool.policy), PoolPolicy),
         )
@@ -133,7 +134,7 @@ def agent_intent(
     agent_id: str,
     slots: tuple[int, ...],
     grace_s: float | None,
-    known: Sequence[views.Agent],
+    known: Sequence[Agent],
 ) -> AgentIntent:
     """Return the event that closes or opens an agent. Raises Rejected when there is no such agent or slot."""
     found = next((agent for agent in known if agent.id == agent_id), None)

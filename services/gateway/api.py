@@ -24,7 +24,7 @@ from services.gateway.past import ReadModel
 from services.gateway.position import Position
 from services.gateway.problems import not_found
 from services.gateway.pulse import Pulse
-from services.gateway.views import View
+from services.gateway.views.view import View
 from services.gateway.webhooks.sender import Webhooks
 from shared import ids
 from shared.errors import Problem, Rejected

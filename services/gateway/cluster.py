@@ -4,8 +4,10 @@ from collections.abc import Iterable
 
 import msgspec
 
-from services.gateway import cursor, views
+from services.gateway import cursor
 from services.gateway.past import ReadModel, consistent
+from services.gateway.views.agents import Agent, AgentState, Availability, SlotView
+from services.gateway.views.queue import QueueItem, QueueView
 from shared.queue import QueueQuestion
 
 _AGENTS = """
@@ -32,7 +34,7 @@ class _Member(msgspec.Struct):
     slots: list[int]
 
 
-async def agents(database: ReadModel) -> list[views.Agent]:
+async def agents(database: ReadModel) -> list[Agent]:
     """Return every agent that ever joined, by name, with the trials on its slots."""
     async with consistent(database) as connection:
         rows = await connection.fetch(_AGENTS)
@@ -42,19 +44,19 @@ async def agents(database: ReadModel) -> list[views.Agent]:
             for member in msgspec.json.decode(row["members"], type=list[_Member])
             for number in member.slots
         }
-    found: dict[str, views.Agent] = {}
+    found: dict[str, Agent] = {}
     for row in rows:
         agent = found.setdefault(
             row["id"],
-            views.Agent(
+            Agent(
                 id=row["id"],
                 incarnation=row["incarnation"],
                 pool=row["pool_id"],
                 address=row["address"],
-                state=views.AgentState(row["state"]),
+                state=AgentState(row["state"]),
                 joined_at=row["joined_at"],
                 slots=[],
-                availability=views.Availability(row["whole"] or "ENABLED"),
+                availability=Availability(row["whole"] or "ENABLED"),
                 ends_at=row["whole_ends_at"],
                 labels=msgspec.json.decode(row["labels"], type=dict[str, str]),
                 zero_slot_limit=row["zero_slot_limit"],
@@ -63,13 +65,13 @@ async def agents(database: ReadModel) -> list[views.Agent]:
         if row["number"] is not None:
             memory_bytes = None if row["memory_bytes"] is None else int(row["memory_bytes"])
             trial_id = held.get((agent.id, agent.incarnation, row["number"]))
-            slot = views.SlotView(
+            slot = SlotView(
                 number=row["number"],
                 kind=row["kind"],
                 name=row["name"],
                 memory_bytes=memory_bytes,
                 trial_id=trial_id,
-                availability=views.Availability(row["single"] or "ENABLED"),
+                availability=Availability(row["single"] or "ENABLED"),
                 ends_at=row["single_ends_at"],
                 unhealthy=None if row["fault"] is None else f"{row['fault']} ({row['detail']})",
             )
@@ -77,12 +79,12 @@ async def agents(database: ReadModel) -> list[views.Agent]:
     return list(found.values())
 
 
-async def waiting(database: ReadModel, question: QueueQuestion, reason: str) -> views.QueueView:
+async def waiting(database: ReadModel, question: QueueQuestion, reason: str) -> QueueView:
     """Return the trials that wait for slots, in the order they were requested; why, only the scheduler can say, who is
     not asked: `reason` says so."""
     rows = await database.fetch(_WAITING, question.limit + 1, question.after, question.pool_id)
     items = [
-        views.QueueItem(
+        QueueItem(
             position=number,
             trial_id=row["id"],
             experiment_id=row["experiment_id"],
@@ -95,10 +97,10 @@ async def waiting(database: ReadModel, question: QueueQuestion, reason: str) -> 
         for number, row in enumerate(rows[: question.limit], start=question.after + 1)
     ]
     more = cursor.write(question.after + len(items)) if len(rows) > question.limit else None
-    return views.QueueView(items=items, next_cursor=more)
+    return QueueView(items=items, next_cursor=more)
 
 
-def slot_kinds(known: Iterable[views.Agent], pool: str) -> set[str]:
+def slot_kinds(known: Iterable[Agent], pool: str) -> set[str]:
     """Return what the slots of a pool's agents that are up are made of."""
-    up = [agent for agent in known if agent.pool == pool and agent.state is views.AgentState.UP]
+    up = [agent for agent in known if agent.pool == pool and agent.state is AgentState.UP]
     return {slot.kind for agent in up for slot in agent.slots}

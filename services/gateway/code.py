@@ -6,9 +6,9 @@ import zlib
 from io import BytesIO
 from pathlib import PurePosixPath
 
-from services.gateway import views
 from services.gateway.past import ReadModel
 from services.gateway.problems import not_found
+from services.gateway.views.experiments import CodeFile, CodeFiles
 from shared.errors import NotFound, Rejected
 from shared.objectstore import ObjectStore, code_key
 
@@ -17,10 +17,10 @@ MAX_FILE_BYTES = 2 * 1024 * 1024  # of one that is shown
 _DAMAGE = (tarfile.TarError, zlib.error, EOFError, OSError)
 
 
-async def files(database: ReadModel, store: ObjectStore, experiment_id: str) -> views.CodeFiles:
+async def files(database: ReadModel, store: ObjectStore, experiment_id: str) -> CodeFiles:
     """Return the files of an experiment's code directory by path. Raises Rejected (404)."""
     sha256, archive = await _archive(database, store, experiment_id)
-    return views.CodeFiles(sha256=sha256, items=await asyncio.to_thread(_list, archive))
+    return CodeFiles(sha256=sha256, items=await asyncio.to_thread(_list, archive))
 
 
 async def file(database: ReadModel, store: ObjectStore, experiment_id: str, path: str) -> bytes:
@@ -42,11 +42,9 @@ async def _archive(database: ReadModel, store: ObjectStore, experiment_id: str) 
         raise not_found("code archive", sha256) from error
 
 
-def _list(archive: bytes) -> list[views.CodeFile]:
+def _list(archive: bytes) -> list[CodeFile]:
     with _opened(archive) as tar:
-        found = [
-            views.CodeFile(path=_path(member), size_bytes=member.size) for member in tar.getmembers() if member.isfile()
-        ]
+        found = [CodeFile(path=_path(member), size_bytes=member.size) for member in tar.getmembers() if member.isfile()]
     return sorted(found, key=lambda each: each.path)[:MAX_FILES]
 
 

@@ -2,8 +2,9 @@
 
 import msgspec
 
-from services.gateway import cursor, views
+from services.gateway import cursor
 from services.gateway.past import ReadModel
+from services.gateway.views.trials import TrialColumns
 
 MAX_ROWS = 20_000
 
@@ -23,7 +24,7 @@ _decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 async def trials(
     database: ReadModel, experiment_id: str, *, since: int, after: int, limit: int = MAX_ROWS
-) -> views.TrialColumns:
+) -> TrialColumns:
     """Return the trials that are open or changed after event `since`, by index, of those after an index."""
     rows = await database.fetch(_COLUMNS, experiment_id, after, since, limit + 1)
     end = cursor.write(rows[limit - 1]["index"]) if len(rows) > limit else None
@@ -32,7 +33,7 @@ async def trials(
     given = [dict(flat(row["hyperparameters"])) for row in rows]
     names = sorted({name for values in given for name in values})
     hyperparameters = {name: [values.get(name, _NULL) for values in given] for name in names}
-    return views.TrialColumns(**found, hyperparameters=hyperparameters, next_cursor=end)
+    return TrialColumns(**found, hyperparameters=hyperparameters, next_cursor=end)
 
 
 def flat(tree: str | msgspec.Raw, prefix: str = "") -> list[tuple[str, msgspec.Raw]]:

@@ -7,7 +7,9 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
 
-from services.gateway.views import Checkpoint, CheckpointState, ExperimentState, Trial
+from services.gateway.views.checkpoints import Checkpoint, CheckpointState
+from services.gateway.views.experiments import ExperimentState
+from services.gateway.views.trials import Trial
 from shared.errors import Problem, Rejected
 from shared.events import (
     Event,

@@ -11,8 +11,8 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from services.gateway import views
 from services.gateway.past import ReadModel
+from services.gateway.views.diff import Difference, DiffPart, FieldChange
 
 MAX_TEXT = 200  # characters of a value
 FEW = 8  # what changed within an eighth of the log is looked up row by row; beyond, comparing all of it is faster
@@ -81,7 +81,7 @@ GROUP BY table_name
 """
 
 
-async def between(database: ReadModel, first: int, last: int, limit: int, *, head: int) -> list[views.DiffPart]:
+async def between(database: ReadModel, first: int, last: int, limit: int, *, head: int) -> list[DiffPart]:
     """Return what differs, at most `limit` rows of each kind and way, on a log of `head` events.
 
     `database` is a connection of `past.as_of`.
@@ -110,15 +110,15 @@ def _sql(kind: Kind, fields: Iterable[str], *, are_few: bool) -> str:
     return _DIFFERENT.format(**names, found=found, before=before, after=after, gone=gone)
 
 
-def _part(kind: Kind, fields: list[str], rows: list[asyncpg.Record]) -> views.DiffPart:
+def _part(kind: Kind, fields: list[str], rows: list[asyncpg.Record]) -> DiffPart:
     totals = {row["how"]: row["total"] for row in rows}
     names = [name for name in fields if name not in kind.key]
-    listed: dict[str, list[views.Difference]] = {"came": [], "changed": [], "went": []}
+    listed: dict[str, list[Difference]] = {"came": [], "changed": [], "went": []}
     for row in rows:
         before, after = (None if row[side] is None else msgspec.json.decode(row[side]) for side in ("before", "after"))
-        shown = views.Difference(id=row["id"], label=row["label"], seq=row["seq"], fields=changes(before, after, names))
+        shown = Difference(id=row["id"], label=row["label"], seq=row["seq"], fields=changes(before, after, names))
         listed[row["how"]].append(shown)
-    return views.DiffPart(
+    return DiffPart(
         kind=kind.table,
         num_came=totals.get("came", 0),
         num_changed=totals.get("changed", 0),
@@ -127,12 +127,10 @@ def _part(kind: Kind, fields: list[str], rows: list[asyncpg.Record]) -> views.Di
     )
 
 
-def changes(
-    before: dict[str, Any] | None, after: dict[str, Any] | None, names: Iterable[str]
-) -> list[views.FieldChange]:
+def changes(before: dict[str, Any] | None, after: dict[str, Any] | None, names: Iterable[str]) -> list[FieldChange]:
     """Return the fields that differ between two versions of a row; of a row that is not there, all are null."""
     pairs = ((name, (before or {}).get(name), (after or {}).get(name)) for name in names)
-    return [views.FieldChange(name=name, before=_raw(was), after=_raw(is_)) for name, was, is_ in pairs if was != is_]
+    return [FieldChange(name=name, before=_raw(was), after=_raw(is_)) for name, was, is_ in pairs if was != is_]
 
 
 def _raw(value: Any) -> msgspec.Raw:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from http import HTTPStatus
 
-from services.gateway.views import ExperimentState
+from services.gateway.views.experiments import ExperimentState
 from shared.errors import Problem, Rejected
 from shared.events import (
     Event,

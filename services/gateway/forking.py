@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from services.gateway.views import Trial
+from services.gateway.views.trials import Trial
 from shared.errors import Problem, Rejected
 
 MAX_CHANGES = 100

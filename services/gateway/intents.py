@@ -14,7 +14,8 @@ from services.gateway.access.access import principal
 from services.gateway.decide import STATE_INTENTS, Intent
 from services.gateway.filing import FILINGS, FilingEvent
 from services.gateway.problems import not_found, stale
-from services.gateway.views import Checkpoint, ExperimentState
+from services.gateway.views.checkpoints import Checkpoint
+from services.gateway.views.experiments import ExperimentState
 from shared import archive, ids, log, subjects
 from shared.errors import Conflict
 from shared.events import (

@@ -13,7 +13,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from services.gateway import tap
-from services.gateway.views import LogLine, LogPage
+from services.gateway.views.logs import LogLine, LogPage
 from shared import subjects, volume
 from shared.errors import Unavailable
 from shared.log import Follower, Message

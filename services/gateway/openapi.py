@@ -16,7 +16,8 @@ from services.gateway import idempotency, problems
 from services.gateway.access.access import COOKIE
 from services.gateway.api import MAX_SEQ, MIN_SEQ_HEADER, PREFIX, NoQuery, Route
 from services.gateway.routes import ROUTES
-from services.gateway.views import Problem, View
+from services.gateway.views.problems import Problem
+from services.gateway.views.view import View
 
 _REFERENCE = "#/components/schemas/{name}"
 _SCHEMES = {

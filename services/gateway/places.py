@@ -2,9 +2,9 @@
 
 import asyncpg
 
-from services.gateway import views
 from services.gateway.past import ReadModel
 from services.gateway.problems import not_found
+from services.gateway.views.workspaces import Project, Workspace
 from shared.ids import project_id, workspace_id
 
 _WORKSPACES = """
@@ -25,14 +25,14 @@ SELECT (SELECT archived FROM workspaces WHERE id = $1) AS workspace,
 
 async def workspaces(
     database: ReadModel, limit: int, after: str, mine: frozenset[str] | None
-) -> tuple[list[views.Workspace], str | None]:
+) -> tuple[list[Workspace], str | None]:
     """Return those of these workspaces (None: of all) whose names come after a name, and where the next page begins."""
     which = "WHERE w.name > $1 AND ($2::text[] IS NULL OR w.name = ANY($2)) ORDER BY w.name LIMIT $3"
     rows = await database.fetch(_WORKSPACES + which, after, mine, limit + 1)
     return [_workspace(row) for row in rows[:limit]], rows[limit - 1]["name"] if len(rows) > limit else None
 
 
-async def workspace(database: ReadModel, id_: str) -> views.Workspace:
+async def workspace(database: ReadModel, id_: str) -> Workspace:
     """Return one workspace. Raises Rejected (404)."""
     row = await database.fetchrow(f"{_WORKSPACES} WHERE w.id = $1", id_)
     if row is None:
@@ -42,14 +42,14 @@ async def workspace(database: ReadModel, id_: str) -> views.Workspace:
 
 async def projects(
     database: ReadModel, workspace_name: str, limit: int, after: str
-) -> tuple[list[views.Project], str | None]:
+) -> tuple[list[Project], str | None]:
     """Return a workspace's projects whose names come after a name, and where the next page begins."""
     which = "WHERE p.workspace = $1 AND p.name > $2 ORDER BY p.name LIMIT $3"
     rows = await database.fetch(_PROJECTS + which, workspace_name, after, limit + 1)
     return [_project(row) for row in rows[:limit]], rows[limit - 1]["name"] if len(rows) > limit else None
 
 
-async def project(database: ReadModel, id_: str) -> views.Project:
+async def project(database: ReadModel, id_: str) -> Project:
     """Return one project. Raises Rejected (404)."""
     row = await database.fetchrow(f"{_PROJECTS} WHERE p.id = $1", id_)
     if row is None:
@@ -64,9 +64,9 @@ async def archived(database: ReadModel, workspace_name: str, project_name: str) 
     return row["workspace"], row["project"]
 
 
-def _workspace(row: asyncpg.Record) -> views.Workspace:
-    return views.Workspace(**{name: row[name] for name in views.Workspace.__struct_fields__})
+def _workspace(row: asyncpg.Record) -> Workspace:
+    return Workspace(**{name: row[name] for name in Workspace.__struct_fields__})
 
 
-def _project(row: asyncpg.Record) -> views.Project:
-    return views.Project(**{name: row[name] for name in views.Project.__struct_fields__})
+def _project(row: asyncpg.Record) -> Project:
+    return Project(**{name: row[name] for name in Project.__struct_fields__})

@@ -8,8 +8,8 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from services.gateway import views
 from services.gateway.past import Behind
+from services.gateway.views import problems as views
 from shared import postgres
 from shared.errors import Conflict, NotFound, Problem, Refused, Rejected, Unavailable
 

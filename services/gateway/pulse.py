@@ -8,7 +8,7 @@ import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from services.gateway.views import ServiceStatus
+from services.gateway.views.status import ServiceStatus
 from shared import runtime, subjects
 
 ALIVE_S = 3.5 * runtime.HEARTBEAT_S

@@ -3,10 +3,23 @@
 import asyncpg
 import msgspec
 
-from services.gateway import lists, views
+from services.gateway import lists
 from services.gateway.lists import ListQuery
 from services.gateway.past import ReadModel
 from services.gateway.problems import not_found
+from services.gateway.views.checkpoints import Checkpoint, CheckpointPage, CheckpointState, File
+from services.gateway.views.experiments import (
+    BestTrial,
+    Deletion,
+    Experiment,
+    ExperimentDetail,
+    ExperimentPage,
+    ExperimentState,
+    SearcherView,
+    TrialCounts,
+)
+from services.gateway.views.status import SetAsideItem, SetAsideList
+from services.gateway.views.trials import AgentSlots, Trial, TrialPage, TrialState
 
 # Steps come from two folds: validations and checkpoints from EVENTS, training metrics from METRICS.
 _EXPERIMENTS = """
@@ -62,24 +75,24 @@ LEFT JOIN LATERAL (
 
 async def experiments(
     database: ReadModel, query: ListQuery, show: lists.Show, workspaces: frozenset[str] | None
-) -> views.ExperimentPage:
+) -> ExperimentPage:
     """Return a page of the experiments of these workspaces (None: of all). Raises Rejected (400)."""
     mine = (f"{lists.SHOWN[show]} AND ({{0}} IS NULL OR e.workspace = ANY({{0}}))", workspaces, "text[]")
     page = await lists.page(database, lists.experiments(query), "e", [mine], query)
     which = "SELECT * FROM experiments WHERE id = ANY($1)"
     rows = {row["id"]: row for row in await database.fetch(_EXPERIMENTS.format(which=which), page.ids)}
     items = [_experiment(rows[id_]) for id_ in page.ids if id_ in rows]
-    return views.ExperimentPage(items=items, next_cursor=page.next_cursor)
+    return ExperimentPage(items=items, next_cursor=page.next_cursor)
 
 
-async def experiment(database: ReadModel, experiment_id: str) -> views.ExperimentDetail:
+async def experiment(database: ReadModel, experiment_id: str) -> ExperimentDetail:
     """Return one experiment. Raises Rejected (404)."""
     row = await database.fetchrow(_EXPERIMENTS.format(which="SELECT * FROM experiments WHERE id = $1"), experiment_id)
     if row is None:
         raise not_found("experiment", experiment_id)
     shown = _experiment(row)
     values = {name: getattr(shown, name) for name in shown.__struct_fields__}
-    return views.ExperimentDetail(**values, notes=row["notes"], config=_raw(row["config"]))
+    return ExperimentDetail(**values, notes=row["notes"], config=_raw(row["config"]))
 
 
 async def check_experiment(database: ReadModel, experiment_id: str) -> None:
@@ -88,16 +101,16 @@ async def check_experiment(database: ReadModel, experiment_id: str) -> None:
         raise not_found("experiment", experiment_id)
 
 
-def _experiment(row: asyncpg.Record) -> views.Experiment:
+def _experiment(row: asyncpg.Record) -> Experiment:
     planned = row["max_trials"] or row["total"] or 1
     closed = row["completed"] + row["failed"] + row["canceled"]
-    return views.Experiment(
+    return Experiment(
         id=row["id"],
         name=row["name"],
         description=row["description"],
         labels=row["labels"],
-        state=views.ExperimentState(row["state"]),
-        searcher=views.SearcherView(
+        state=ExperimentState(row["state"]),
+        searcher=SearcherView(
             name=row["searcher"],
             metric=row["metric"],
             smaller_is_better=row["smaller_is_better"],
@@ -108,7 +121,7 @@ def _experiment(row: asyncpg.Record) -> views.Experiment:
         project=row["project"],
         owner=row["owner"],
         archived=row["archived"],
-        deletion=None if row["deletion"] is None else views.Deletion(row["deletion"]),
+        deletion=None if row["deletion"] is None else Deletion(row["deletion"]),
         forked_from=row["forked_from"],
         pool=row["pool_id"],
         priority=row["priority"],
@@ -118,14 +131,14 @@ def _experiment(row: asyncpg.Record) -> views.Experiment:
         submitted_at=row["submitted_at"],
         ended_at=row["ended_at"],
         reason=row["reason"],
-        trials=views.TrialCounts(**{name: row[name] for name in views.TrialCounts.__struct_fields__}),
+        trials=TrialCounts(**{name: row[name] for name in TrialCounts.__struct_fields__}),
         best=None if row["best_id"] is None else _best(row),
         seq=row["newest_seq"],
     )
 
 
-def _best(row: asyncpg.Record) -> views.BestTrial:
-    return views.BestTrial(
+def _best(row: asyncpg.Record) -> BestTrial:
+    return BestTrial(
         trial_id=row["best_id"],
         metric=row["best_metric"],
         step=row["best_step"],
@@ -134,17 +147,17 @@ def _best(row: asyncpg.Record) -> views.BestTrial:
     )
 
 
-async def trials(database: ReadModel, experiment_id: str, query: ListQuery) -> views.TrialPage:
+async def trials(database: ReadModel, experiment_id: str, query: ListQuery) -> TrialPage:
     """Return a page of an experiment's trials. Raises Rejected (400)."""
     fixed: list[lists.Condition] = [("t.experiment_id = {0}", experiment_id, "text")]
     page = await lists.page(database, lists.OF_TRIALS, "t", fixed, query)
     rows = await database.fetch(_TRIALS.format(which="SELECT * FROM trials WHERE id = ANY($1)"), page.ids)
     found = {row["id"]: row for row in rows}
     items = [_trial(found[id_]) for id_ in page.ids if id_ in found]
-    return views.TrialPage(items=items, next_cursor=page.next_cursor)
+    return TrialPage(items=items, next_cursor=page.next_cursor)
 
 
-async def trial(database: ReadModel, trial_id: str) -> views.Trial:
+async def trial(database: ReadModel, trial_id: str) -> Trial:
     """Return one trial. Raises Rejected (404)."""
     row = await database.fetchrow(_TRIALS.format(which="SELECT * FROM trials WHERE id = $1"), trial_id)
     if row is None:
@@ -160,13 +173,13 @@ async def trial_is_over(database: ReadModel, trial_id: str) -> bool:
     return row["ended_at"] is not None
 
 
-def _trial(row: asyncpg.Record) -> views.Trial:
-    members = [] if row["members"] is None else msgspec.json.decode(row["members"], type=list[views.AgentSlots])
-    return views.Trial(
+def _trial(row: asyncpg.Record) -> Trial:
+    members = [] if row["members"] is None else msgspec.json.decode(row["members"], type=list[AgentSlots])
+    return Trial(
         id=row["id"],
         experiment_id=row["experiment_id"],
         index=row["index"],
-        state=views.TrialState(row["state"]),
+        state=TrialState(row["state"]),
         hyperparameters=_raw(row["hyperparameters"]),
         seed=int(row["seed"]),
         slots=row["slots"],
@@ -196,7 +209,7 @@ async def trial_events(database: ReadModel, trial_id: str) -> list[tuple[int, st
 
 async def checkpoints(
     database: ReadModel, query: ListQuery, *, trial_id: str = "", experiment_id: str = ""
-) -> views.CheckpointPage:
+) -> CheckpointPage:
     """Return a page of the checkpoints of a trial or of an experiment. Raises Rejected (400)."""
     column, value = ("trial_id", trial_id) if trial_id else ("experiment_id", experiment_id)
     fixed: list[lists.Condition] = [(f"k.{column} = {{0}}", value, "text")]
@@ -204,10 +217,10 @@ async def checkpoints(
     rows = await database.fetch("SELECT * FROM checkpoints WHERE id = ANY($1)", page.ids)
     found = {row["id"]: row for row in rows}
     items = [_checkpoint(found[id_]) for id_ in page.ids if id_ in found]
-    return views.CheckpointPage(items=items, next_cursor=page.next_cursor)
+    return CheckpointPage(items=items, next_cursor=page.next_cursor)
 
 
-async def checkpoint(database: ReadModel, checkpoint_id: str) -> views.Checkpoint:
+async def checkpoint(database: ReadModel, checkpoint_id: str) -> Checkpoint:
     """Return one checkpoint. Raises Rejected (404)."""
     found = await find_checkpoint(database, checkpoint_id)
     if found is None:
@@ -215,7 +228,7 @@ async def checkpoint(database: ReadModel, checkpoint_id: str) -> views.Checkpoin
     return found
 
 
-async def find_checkpoint(database: ReadModel, checkpoint_id: str) -> views.Checkpoint | None:
+async def find_checkpoint(database: ReadModel, checkpoint_id: str) -> Checkpoint | None:
     """Return one checkpoint, None if there is none."""
     row = await database.fetchrow("SELECT * FROM checkpoints WHERE id = $1", checkpoint_id)
     return None if row is None else _checkpoint(row)
@@ -238,8 +251,8 @@ async def starts_from_any(database: ReadModel, experiment_id: str) -> str | None
     return found
 
 
-def _checkpoint(row: asyncpg.Record) -> views.Checkpoint:
-    return views.Checkpoint(
+def _checkpoint(row: asyncpg.Record) -> Checkpoint:
+    return Checkpoint(
         id=row["id"],
         trial_id=row["trial_id"],
         experiment_id=row["experiment_id"],
@@ -248,8 +261,8 @@ def _checkpoint(row: asyncpg.Record) -> views.Checkpoint:
         world_size=row["world_size"],
         zero_stage=row["zero_stage"],
         size_bytes=int(row["size_bytes"]),
-        files=msgspec.json.decode(row["files"], type=list[views.File]),
-        state=views.CheckpointState(row["state"]),
+        files=msgspec.json.decode(row["files"], type=list[File]),
+        state=CheckpointState(row["state"]),
         reason=row["reason"],
     )
 
@@ -260,11 +273,11 @@ FROM set_aside ORDER BY stored_at DESC, seq DESC LIMIT $1
 """
 
 
-async def set_aside(database: ReadModel, limit: int) -> views.SetAsideList:
+async def set_aside(database: ReadModel, limit: int) -> SetAsideList:
     """Return the messages that were set aside last, newest first, and how many there are."""
     rows = await database.fetch(_SET_ASIDE, limit)
-    items = [views.SetAsideItem(**{name: row[name] for name in views.SetAsideItem.__struct_fields__}) for row in rows]
-    return views.SetAsideList(items=items, total=rows[0]["total"] if rows else 0)
+    items = [SetAsideItem(**{name: row[name] for name in SetAsideItem.__struct_fields__}) for row in rows]
+    return SetAsideList(items=items, total=rows[0]["total"] if rows else 0)
 
 
 def _raw(json: str) -> msgspec.Raw:

@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import asyncpg
 
-from services.gateway import views
 from services.gateway.downsample import POINTS_PER_STRETCH, archived_from, thinned
 from services.gateway.past import Database
+from services.gateway.views.metrics import MetricName, MetricNames, Series, SeriesList
 from shared.series import (
     BLOCK_POINTS,
     CHUNK_POINTS,
@@ -113,7 +113,7 @@ class Line:
 
 async def read(
     database: Database, owner: Owner, owner_id: str, group: str, name: str | None, window: Window
-) -> views.SeriesList:
+) -> SeriesList:
     """Return the series of a trial or of all trials of an experiment, by trial and name."""
     async with database.acquire() as connection:
         if group == VALIDATION:
@@ -124,18 +124,18 @@ async def read(
                 rows = await connection.fetch(_ATTEMPTS.format(owner=owner), owner_id, group, name, window.attempt)
                 lines = [_line(*key, list(same), window) for key, same in groupby(rows, _key)]
                 found = await _chunked(connection, lines, window.max_points)
-    return views.SeriesList(
+    return SeriesList(
         series=[
-            views.Series(trial_id=trial_id, name=name, group=group, points=thinned(blocks, window.max_points))
+            Series(trial_id=trial_id, name=name, group=group, points=thinned(blocks, window.max_points))
             for trial_id, name, blocks in found
         ]
     )
 
 
-async def names(database: Database, owner: Owner, owner_id: str) -> views.MetricNames:
+async def names(database: Database, owner: Owner, owner_id: str) -> MetricNames:
     """Return which metrics a trial or an experiment has, by group and name."""
     rows = await database.fetch(_NAMES.format(owner=owner), owner_id)
-    return views.MetricNames(items=[views.MetricName(group=row["group"], name=row["name"]) for row in rows])
+    return MetricNames(items=[MetricName(group=row["group"], name=row["name"]) for row in rows])
 
 
 def _key(row: asyncpg.Record) -> tuple[str, str]:

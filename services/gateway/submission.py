@@ -11,7 +11,8 @@ from services.gateway import administration, admission, cluster, decide, filing,
 from services.gateway.access import permit
 from services.gateway.access.access import principal
 from services.gateway.api import PREFIX, Parts, json_response
-from services.gateway.views import Checkpoint, Experiment, ExperimentState, SearcherView, TrialCounts
+from services.gateway.views.checkpoints import Checkpoint
+from services.gateway.views.experiments import Experiment, ExperimentState, SearcherView, TrialCounts
 from services.gateway.warm_start import with_observations
 from shared.events import ExperimentSubmitted, Role
 

@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 from nats.aio.client import Client
 
-from services.gateway.views import EventItem
+from services.gateway.views.events import EventItem
 from shared import codec, log, narrate, subjects
 from shared.codec import Undecodable
 from shared.log import Follower, Message, Recorded

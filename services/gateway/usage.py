@@ -6,8 +6,8 @@ from typing import Literal
 
 import asyncpg
 
-from services.gateway import views
 from services.gateway.past import Database, ReadModel
+from services.gateway.views.usage import PoolHistory, SlotHistory, SlotUsage, SlotUsageItem, Usage
 
 By = Literal["user", "workspace", "project", "experiment", "pool"]
 
@@ -48,26 +48,24 @@ FROM allocations a WHERE a.experiment_id = $1
 """
 
 
-async def spent(database: ReadModel, experiment_id: str, now: datetime) -> views.Usage:
+async def spent(database: ReadModel, experiment_id: str, now: datetime) -> Usage:
     """Return what an experiment has had so far."""
     row = await database.fetchrow(_SPENT, experiment_id, now)
     assert row is not None
-    return views.Usage(
-        slot_seconds=row["slot_seconds"], allocations=row["allocations"], slots_held=row["slots_held"], at=now
-    )
+    return Usage(slot_seconds=row["slot_seconds"], allocations=row["allocations"], slots_held=row["slots_held"], at=now)
 
 
 async def used(
     database: Database, since: datetime, until: datetime, by: By, workspaces: frozenset[str] | None
-) -> views.SlotUsage:
+) -> SlotUsage:
     """Return the slot-seconds of a time by user or by something else, of these workspaces (None: of all)."""
     mine = None if workspaces is None else [*workspaces]
     rows = await database.fetch(_USED.format(keys=_KEYS[by]), since, until, mine)
-    items = [views.SlotUsageItem(**row) for row in rows]
-    return views.SlotUsage(since=since, until=until, by=by, slot_s=sum(item.slot_s for item in items), items=items)
+    items = [SlotUsageItem(**row) for row in rows]
+    return SlotUsage(since=since, until=until, by=by, slot_s=sum(item.slot_s for item in items), items=items)
 
 
-async def filled(database: Database, since: datetime, until: datetime, num_stretches: int) -> views.SlotHistory:
+async def filled(database: Database, since: datetime, until: datetime, num_stretches: int) -> SlotHistory:
     """Return how many slots were held, and there, on average in each of so many stretches of a time, by pool."""
     length = max((until - since) / num_stretches, timedelta(microseconds=1))
     held, offered = [
@@ -75,12 +73,12 @@ async def filled(database: Database, since: datetime, until: datetime, num_stret
         for table in ("occupancy", "presence")
     ]
     pools = sorted({row["pool_id"] for row in (*held, *offered)})
-    return views.SlotHistory(
+    return SlotHistory(
         since=since,
         until=until,
         stretch_s=length.total_seconds(),
         pools=[
-            views.PoolHistory(
+            PoolHistory(
                 pool=pool,
                 held=_means(held, pool, num_stretches, length),
                 slots=_means(offered, pool, num_stretches, length),

@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator
 
-from services.gateway import cluster, cursor, views
+from services.gateway import cluster, cursor
 from services.gateway.access.access import principal
 from services.gateway.api import Parts
 from services.gateway.past import Database
+from services.gateway.views.queue import QueueItem, QueueView
 from shared import subjects
 from shared.errors import Unavailable
 from shared.events import Role
@@ -42,7 +43,7 @@ async def explained(parts: Parts, question: QueueQuestion) -> AsyncIterator[Queu
         after = answer.next_after
 
 
-async def queue(parts: Parts, question: QueueQuestion) -> views.QueueView:
+async def queue(parts: Parts, question: QueueQuestion) -> QueueView:
     """Return a page of the queue in the order of service, and why each trial waits."""
     try:
         answers = [answer async for answer in explained(parts, question)]
@@ -51,7 +52,7 @@ async def queue(parts: Parts, question: QueueQuestion) -> views.QueueView:
     items = [item for answer in answers for item in answer.items]
     named = await names(parts.database, {item.experiment_id for item in items}, principal.get().workspaces(Role.VIEWER))
     last = answers[-1]
-    return views.QueueView(
+    return QueueView(
         items=[_item(item, named.get(item.experiment_id, item.experiment_id)) for item in items],
         next_cursor=None if last.next_after is None else cursor.write(last.next_after),
         num_waiting=last.num_waiting,
@@ -76,8 +77,8 @@ async def names(
     return {row["id"]: row["name"] for row in rows}
 
 
-def _item(item: WaitingTrial, name: str) -> views.QueueItem:
-    return views.QueueItem(
+def _item(item: WaitingTrial, name: str) -> QueueItem:
+    return QueueItem(
         position=item.position,
         trial_id=item.trial_id,
         experiment_id=item.experiment_id,

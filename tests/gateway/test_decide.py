@@ -11,7 +11,7 @@ from services.gateway.decide import (
     job_event,
     state_after,
 )
-from services.gateway.views import ExperimentState
+from services.gateway.views.experiments import ExperimentState
 from shared.errors import Rejected
 from shared.events import (
     Event,

@@ -4,7 +4,7 @@ import pytest
 
 from services.gateway import cursor, filing, forking
 from services.gateway.filing import Filing
-from services.gateway.views import ExperimentState
+from services.gateway.views.experiments import ExperimentState
 from shared.errors import Rejected
 from shared.events import (
     Event,

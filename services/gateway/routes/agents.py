@@ -10,7 +10,8 @@ from msgspec import Meta
 from services.gateway import administration, cluster, cursor, intents, waiting
 from services.gateway.api import PREFIX, Call, NoQuery, PastQuery, Route, Seq, get, json_response, post
 from services.gateway.cursor import Cursor
-from services.gateway.views import Agent, AgentList, QueueView
+from services.gateway.views.agents import Agent, AgentList
+from services.gateway.views.queue import QueueView
 from shared.events import AgentDisabled, AgentDrainRequested, AgentEnabled, AgentIntent
 from shared.queue import QueueQuestion
 

@@ -4,7 +4,7 @@ import asyncio
 
 from services.gateway import tap
 from services.gateway.api import PREFIX, Call, Query, get
-from services.gateway.views import AuditFinding, AuditReport
+from services.gateway.views.audit import AuditFinding, AuditReport
 from shared import subjects
 from shared.audit.verify import Verification
 from shared.errors import Unavailable

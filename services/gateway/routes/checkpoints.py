@@ -9,7 +9,7 @@ from aiohttp import web
 from services.gateway import decide, intents, queries, tarball
 from services.gateway.api import PREFIX, Call, NoQuery, PastQuery, Query, get, json_response, post
 from services.gateway.problems import not_found
-from services.gateway.views import Checkpoint
+from services.gateway.views.checkpoints import Checkpoint
 from shared.errors import NotFound
 from shared.objectstore import checkpoint_key, manifest_key
 

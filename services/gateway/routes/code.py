@@ -4,7 +4,7 @@ from aiohttp import web
 
 from services.gateway import code
 from services.gateway.api import PREFIX, Call, PastQuery, get
-from services.gateway.views import CodeFiles
+from services.gateway.views.experiments import CodeFiles
 
 TEXT = "text/plain"
 

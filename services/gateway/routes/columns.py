@@ -7,7 +7,7 @@ from msgspec import Meta
 from services.gateway import columns, cursor, queries
 from services.gateway.api import PREFIX, Call, PastQuery, Seq, get
 from services.gateway.cursor import Cursor
-from services.gateway.views import TrialColumns
+from services.gateway.views.trials import TrialColumns
 
 
 class ColumnsQuery(PastQuery, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from nats.aio.client import Client
 
 from services.gateway import diff, past
 from services.gateway.api import PREFIX, Call, Query, get
-from services.gateway.views import Diff, Moment
+from services.gateway.views.diff import Diff, Moment
 from shared import log
 from shared.errors import Problem, Rejected
 

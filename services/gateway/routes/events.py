@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from services.gateway import sse, tap
 from services.gateway.api import MAX_SEQ, PREFIX, Call, Query, get
-from services.gateway.views import EventItem, EventPage
+from services.gateway.views.events import EventItem, EventPage
 from shared import log, subjects
 from shared.log import Follower, Message
 

@@ -14,7 +14,9 @@ from services.gateway.api import PREFIX, Call, NoQuery, PastQuery, Route, get, j
 from services.gateway.decide import Intent
 from services.gateway.lists import ExperimentsQuery, ListQuery
 from services.gateway.past import ReadModel
-from services.gateway.views import CheckpointPage, Experiment, ExperimentDetail, ExperimentPage, TrialPage
+from services.gateway.views.checkpoints import CheckpointPage
+from services.gateway.views.experiments import Experiment, ExperimentDetail, ExperimentPage
+from services.gateway.views.trials import TrialPage
 from shared.events import JobEvent, JobMoved, Role
 from shared.ids import ExperimentId
 

@@ -15,7 +15,7 @@ from services.gateway.api import PREFIX, Body, Call, NoQuery, Parts, Route, json
 from services.gateway.decide import Intent
 from services.gateway.filing import MAX_LABELS, Filing, FilingEvent
 from services.gateway.problems import stale
-from services.gateway.views import Experiment, ExperimentDetail, Outcome, OutcomeList
+from services.gateway.views.experiments import Experiment, ExperimentDetail, Outcome, OutcomeList
 from shared.errors import Conflict, Problem, Rejected
 from shared.events import ExperimentDeletionRequested, ExperimentMoved, Role
 from shared.ids import ExperimentId

@@ -11,7 +11,8 @@ from services.gateway import forking, intents, queries
 from services.gateway.access import permit
 from services.gateway.api import PREFIX, Body, Call, NoQuery, post, read_body
 from services.gateway.submission import admitted, answer
-from services.gateway.views import Experiment, Trial
+from services.gateway.views.experiments import Experiment
+from services.gateway.views.trials import Trial
 from shared.errors import Problem, Rejected
 from shared.events import Role
 from shared.ids import ExperimentId

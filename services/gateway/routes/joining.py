@@ -11,7 +11,7 @@ from services.gateway import intents
 from services.gateway.access.access import JOIN
 from services.gateway.api import PREFIX, Body, Call, NoQuery, json_response, post, read_body
 from services.gateway.joining import Hosts, Token, admit, invite
-from services.gateway.views import Invitation, Joined
+from services.gateway.views.agents import Invitation, Joined
 from shared.errors import Rejected
 from shared.ids import AgentId, UserId
 

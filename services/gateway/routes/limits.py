@@ -9,7 +9,7 @@ from msgspec import Meta
 from services.gateway import administration, intents
 from services.gateway.api import PREFIX, Call, NoQuery, PastQuery, get, json_response, post
 from services.gateway.problems import not_found
-from services.gateway.views import LimitList
+from services.gateway.views.pools import LimitList
 from shared.errors import Rejected
 from shared.events import LimitCleared, LimitEvent, LimitSet
 from shared.ids import limit_id

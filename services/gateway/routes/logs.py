@@ -11,7 +11,7 @@ from msgspec import Meta
 from services.gateway import log_pages, queries, sse, tap
 from services.gateway.api import PREFIX, Call, Query, Seq, get
 from services.gateway.routes.following import to_the_end
-from services.gateway.views import LogItem, LogPage
+from services.gateway.views.logs import LogItem, LogPage
 from shared import subjects, volume
 from shared.log import Follower, Message
 

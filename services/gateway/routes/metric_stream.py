@@ -10,7 +10,7 @@ from msgspec import Meta
 from services.gateway import queries, sse, tap
 from services.gateway.api import PREFIX, Call, Query, get
 from services.gateway.routes.following import to_the_end
-from services.gateway.views import MetricItem
+from services.gateway.views.metrics import MetricItem
 from shared import subjects, volume
 from shared.log import Follower, Message
 

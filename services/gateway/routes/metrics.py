@@ -8,7 +8,7 @@ from services.gateway import queries, series
 from services.gateway.api import PREFIX, Call, Query, get
 from services.gateway.past import Database
 from services.gateway.series import MAX_STEP, Window
-from services.gateway.views import MetricNames, SeriesList
+from services.gateway.views.metrics import MetricNames, SeriesList
 
 Group = Annotated[
     str,

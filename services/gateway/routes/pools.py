@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from services.gateway import administration, cluster, intents
 from services.gateway.api import PREFIX, Call, NoQuery, PastQuery, get, json_response, post
-from services.gateway.views import Pool, PoolList
+from services.gateway.views.pools import Pool, PoolList
 from shared.errors import Problem, Rejected
 from shared.events import Fitting, PolicyType, PoolConfigured, PoolPolicy
 from shared.ids import PoolId

@@ -12,7 +12,7 @@ from services.gateway.access import decide
 from services.gateway.access.access import COOKIE, principal, unauthorized
 from services.gateway.access.people import ROOT, People, Principal
 from services.gateway.api import PREFIX, Body, Call, NoQuery, Query, get, json_response, post, read_body
-from services.gateway.views import Granted, LoginCode, Session
+from services.gateway.views.people import Granted, LoginCode, Session
 from shared.errors import Problem, Rejected
 from shared.events import Role, TokenRevoked
 from shared.ids import UserId

@@ -15,7 +15,7 @@ from msgspec import Meta
 from services.gateway import queries
 from services.gateway.api import PREFIX, Call, Parts, Query, get, json_response
 from services.gateway.pulse import DECIDERS
-from services.gateway.views import Health, LogStatus, Readiness, SetAsideList, Status
+from services.gateway.views.status import Health, LogStatus, Readiness, SetAsideList, Status
 from shared import postgres, subjects
 from shared.errors import Unavailable
 

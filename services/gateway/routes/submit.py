@@ -10,7 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from services.gateway import idempotency, intents
 from services.gateway.api import PREFIX, Call, NoQuery, post
 from services.gateway.submission import admitted, answer
-from services.gateway.views import Experiment
+from services.gateway.views.experiments import Experiment
 from shared.archive import MAX_ARCHIVE_BYTES
 from shared.errors import Problem, Rejected
 

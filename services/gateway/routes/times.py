@@ -3,7 +3,7 @@
 from services.gateway import queries
 from services.gateway.api import PREFIX, Call, Query, get
 from services.gateway.past import Database
-from services.gateway.views import StepTimes, StepTimesList
+from services.gateway.views.metrics import StepTimes, StepTimesList
 
 MAX_POINTS = 200_000  # of all trials together; beyond, every trial has its first ones
 

@@ -13,7 +13,7 @@ from services.gateway.access.access import principal
 from services.gateway.access.people import Token
 from services.gateway.api import PREFIX, Body, Call, NoQuery, Query, get, json_response, post, read_body
 from services.gateway.problems import not_found
-from services.gateway.views import NewToken, TokenList, TokenView
+from services.gateway.views.people import NewToken, TokenList, TokenView
 from shared.events import Role
 
 

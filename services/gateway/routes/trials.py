@@ -7,7 +7,8 @@ from aiohttp import web
 from services.gateway import intents, queries
 from services.gateway.api import PREFIX, Call, NoQuery, PastQuery, get, json_response, post
 from services.gateway.lists import ListQuery
-from services.gateway.views import CheckpointPage, Trial
+from services.gateway.views.checkpoints import CheckpointPage
+from services.gateway.views.trials import Trial
 from shared.errors import Rejected
 from shared.ids import ExperimentId, TrialId
 

@@ -10,7 +10,7 @@ from services.gateway.access.access import principal
 from services.gateway.api import PREFIX, Call, Query, get
 from services.gateway.routes.events import Instant
 from services.gateway.usage import By
-from services.gateway.views import SlotHistory, SlotUsage, Usage
+from services.gateway.views.usage import SlotHistory, SlotUsage, Usage
 from shared.errors import Problem, Rejected
 from shared.events import Role
 

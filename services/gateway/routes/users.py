@@ -10,7 +10,7 @@ from services.gateway import intents
 from services.gateway.access import decide
 from services.gateway.access.people import User
 from services.gateway.api import PREFIX, Body, Call, NoQuery, Query, get, json_response, post, read_body
-from services.gateway.views import Granted, UserList, UserView
+from services.gateway.views.people import Granted, UserList, UserView
 from shared.events import Role
 from shared.events.user import UserEvent
 

@@ -9,7 +9,7 @@ from msgspec import Meta
 from services.gateway import intents
 from services.gateway.api import MAX_SEQ, PREFIX, Body, Call, NoQuery, Query, get, json_response, post, read_body
 from services.gateway.problems import not_found
-from services.gateway.views import NewWebhook, WebhookList, WebhookState, WebhookView
+from services.gateway.views.webhooks import NewWebhook, WebhookList, WebhookState, WebhookView
 from services.gateway.webhooks import signature, target
 from services.gateway.webhooks.hooks import Hook
 from shared import ids

@@ -5,7 +5,7 @@ import msgspec
 from services.gateway import cluster, queries, waiting
 from services.gateway.api import PREFIX, Call, PastQuery, get
 from services.gateway.problems import not_found
-from services.gateway.views import Explanation, Why
+from services.gateway.views.why import Explanation, Why
 from services.gateway.why import agent, experiment, reading, trial, words
 from shared.errors import Unavailable
 from shared.events import (

@@ -12,7 +12,7 @@ from services.gateway.access import permit
 from services.gateway.access.access import principal
 from services.gateway.api import PREFIX, Body, Call, NoQuery, PastQuery, Route, get, json_response, post, read_body
 from services.gateway.cursor import Cursor
-from services.gateway.views import Project, ProjectPage, Workspace, WorkspacePage
+from services.gateway.views.workspaces import Project, ProjectPage, Workspace, WorkspacePage
 from shared.errors import Rejected
 from shared.events import (
     ProjectArchived,

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from services.gateway.views import Agent, AgentState, Availability, Explanation, View
+from services.gateway.views.agents import Agent, AgentState, Availability
+from services.gateway.views.view import View
+from services.gateway.views.why import Explanation
 from services.gateway.why import words
 from services.gateway.why.trial import cause_in_words
 from shared.events import (

@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 
-from services.gateway.views import ExperimentDetail, ExperimentState, Explanation, ReasonGroup, View
+from services.gateway.views.experiments import ExperimentDetail, ExperimentState
+from services.gateway.views.view import View
+from services.gateway.views.why import Explanation, ReasonGroup
 from services.gateway.why import words
 from services.gateway.why.trial import cause_in_words
 from shared.events import (

@@ -8,7 +8,8 @@ from nats.aio.client import Client
 
 from services.gateway import tap
 from services.gateway.past import Database, ReadModel
-from services.gateway.views import EventItem, ReasonGroup
+from services.gateway.views.events import EventItem
+from services.gateway.views.why import ReasonGroup
 from shared import log, subjects
 from shared.events import ExperimentSubmitted
 from shared.log import Recorded

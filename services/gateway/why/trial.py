@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from services.gateway.views import Explanation
+from services.gateway.views.why import Explanation
 from services.gateway.why import words
 from shared import narrate
 from shared.events import (
