@@ -151,13 +151,18 @@ def test_only_the_workers_image_has_torch_and_deepspeed() -> None:
 @pytest.mark.parametrize("service", ["gateway", "init", "scheduler", "searcher", "tracker", "worker"])
 def test_an_image_has_the_packages_that_its_service_imports(service: str) -> None:
     """Also those that our modules import that it reaches."""
-    packages = re.search(rf"AS {service}-packages\n.*?RUN pip install (.*)", DOCKERFILE)
-    assert packages is not None
-    has = with_dependencies(f"msgspec nats-py prometheus_client {packages[1]}".split())
+    core, own = (packages_of(stage) for stage in ("core", service))
+    has = with_dependencies([*core, *own])
     of_module = packages_distributions()
     package = ROOT / ("trainmaster/compose" if service == "init" else f"services/{service}")
     needs = {canonicalize_name(of_module[name][0]) for name in imported_by(package) if name in of_module}
     assert needs - {"trainmaster"} <= has
+
+
+def packages_of(stage: str) -> list[str]:
+    installed = re.search(rf"AS {stage}-packages\n.*?RUN pip install (.*?)\n", DOCKERFILE, re.DOTALL)
+    assert installed is not None
+    return installed[1].split()
 
 
 def with_dependencies(names: Iterable[str]) -> set[str]:

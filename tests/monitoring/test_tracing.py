@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from services.searcher.service import Searcher
 from shared import archive, broker, codec, log, subjects, tracing
@@ -69,14 +71,15 @@ async def test_what_is_decided_belongs_to_the_trace_of_what_asked_for_it(
 
 
 @pytest.fixture
-def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Span]]:
     """What a collector of OTLP over HTTP has heard."""
-    heard: list[dict[str, Any]] = []
+    heard: list[Span] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             assert self.path == "/v1/traces"
-            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            said = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
+            heard.extend(span for of in said.resource_spans for scope in of.scope_spans for span in scope.spans)
             self.send_response(200)
             self.end_headers()
 
@@ -92,7 +95,7 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]
         thread.join()
 
 
-async def test_spans_are_sent_with_their_parents(collector: list[dict[str, Any]]) -> None:
+async def test_spans_are_sent_with_their_parents(collector: list[Span]) -> None:
     async with tracing.exporting():
         with tracing.span("outer", PARENT, tracing.Kind.SERVER, {"trial": "x-1"}):
             outer = tracing.current.get()
@@ -100,16 +103,26 @@ async def test_spans_are_sent_with_their_parents(collector: list[dict[str, Any]]
                 assert tracing.variables() == {"TRACEPARENT": tracing.current.get()}
             with pytest.raises(ZeroDivisionError), tracing.span("broken", outer):
                 _ = 1 / 0
-    spans = {span["name"]: span for heard in collector for span in heard["resourceSpans"][0]["scopeSpans"][0]["spans"]}
-    assert {span["traceId"] for span in spans.values()} == {TRACE}
-    assert spans["outer"]["parentSpanId"] == "b7ad6b7169203331"
-    assert spans["inner"]["parentSpanId"] == spans["broken"]["parentSpanId"] == spans["outer"]["spanId"]
-    assert (spans["outer"]["kind"], spans["broken"]["status"], spans["inner"]["status"]) == (
-        2,
-        {"code": 2},
-        {"code": 1},
+    spans = {span.name: span for span in collector}
+    assert {span.trace_id.hex() for span in spans.values()} == {TRACE}
+    assert spans["outer"].parent_span_id.hex() == "b7ad6b7169203331"
+    assert spans["inner"].parent_span_id == spans["broken"].parent_span_id == spans["outer"].span_id
+    assert (spans["outer"].kind, spans["inner"].kind) == (Span.SPAN_KIND_SERVER, Span.SPAN_KIND_INTERNAL)
+    assert (spans["broken"].status.code, spans["inner"].status.code) == (
+        Status.STATUS_CODE_ERROR,
+        Status.STATUS_CODE_UNSET,
     )
-    assert spans["outer"]["attributes"] == [{"key": "trial", "value": {"stringValue": "x-1"}}]
+    assert [(found.key, found.value.string_value) for found in spans["outer"].attributes] == [("trial", "x-1")]
+
+
+async def test_a_span_without_a_parent_begins_a_trace(collector: list[Span]) -> None:
+    async with tracing.exporting():
+        with tracing.span("first", None):
+            carried = tracing.current.get()
+    (first,) = collector
+    assert carried is not None and tracing.parse(carried) == carried
+    assert carried.startswith(f"00-{first.trace_id.hex()}-{first.span_id.hex()}-")
+    assert not first.parent_span_id
 
 
 async def test_a_collector_that_is_away_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
