@@ -12,8 +12,8 @@ from services.searcher.gaussian_process import suggest
 from services.searcher.knowledge import Knowledge
 from services.searcher.method import Proposal, Result
 from services.searcher.methods import method_of
+from services.searcher.search import LOOKAHEAD_SHARE
 from services.searcher.space import sample
-from services.searcher.state import LOOKAHEAD_SHARE
 from shared.config import Experiment, parse_experiment
 
 SEARCHERS = {

@@ -11,11 +11,13 @@ from typing import Any
 import msgspec
 
 from services.searcher import grounds
+from services.searcher.exits import Exit
 from services.searcher.method import Proposal, Question
 from services.searcher.progress import Ending
 from services.searcher.rungs import Rule, Standing, Status
+from services.searcher.search import Retry, Search, Trial
 from services.searcher.space import generator
-from services.searcher.state import Exit, Retry, Search, State, Trial, Unreadable
+from services.searcher.state import State, Unreadable
 from shared.config.searcher import EarlyStoppingCommon
 from shared.decisions import Decision
 from shared.events import (

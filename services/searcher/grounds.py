@@ -2,8 +2,9 @@
 
 import math
 
+from services.searcher.exits import Exit
 from services.searcher.rungs import Standing
-from services.searcher.state import Exit, Search
+from services.searcher.search import Search
 from shared.events import Failure, Judgement
 
 

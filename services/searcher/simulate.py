@@ -37,10 +37,13 @@ class Script:
 
     def exits(self, index: int, units: int | None) -> bool:
         """Say whether trial `index` exits when it should report at some units, or (None) at all."""
+        exits_at = self.exits_at(index)
+        return exits_at is not None and (units is None or units >= exits_at)
+
+    def exits_at(self, index: int) -> int | None:
+        """Return from where on trial `index` exits, if it does."""
         trial = self._written(index)
-        if trial is None or trial.exits_at is None:
-            return False
-        return units is None or units >= trial.exits_at
+        return trial.exits_at if trial else None
 
     def cost(self, index: int, units: int) -> float:
         """Return what trial `index` comes to after some units. Raises Rejected when the file does not say."""
@@ -122,7 +125,12 @@ class Preview:
 
 
 def preview(experiment: Experiment, script: Script, report_every: int | None = None) -> Preview:
-    """Return the search, trained through. Raises Rejected when the script has too little."""
+    """Return the search, trained through. Raises Rejected when the script has too little.
+
+    Where trials are only stopped, they report every `report_every` units (at least 1); None: at each rung.
+    """
+    if report_every is not None and report_every < 1:
+        raise Rejected(f"a trial cannot report every {report_every} units; give 1 or more")
     played = tournament_of(experiment)
     return _without_rungs(experiment, script) if played is None else _Play(experiment, played, script).run(report_every)
 
@@ -186,10 +194,9 @@ class _Play:
             self.played.reach(index, target, self.script.cost(index, target), 0)
 
     def _train_until_stopped(self, index: int, report_every: int | None) -> None:
-        units = 0
         while (standing := self.played.standings[index]).status is Status.RUNNING:
             plan = self.played.brackets[standing.bracket].plan
-            units = min(plan.units[-1], units + report_every) if report_every else self.played.units(standing)
+            units = self._next_report(index, self.played.units(standing), report_every, plan.units[-1])
             self.trials[index - 1].units = units
             if self.script.exits(index, units):
                 self._note(index, standing.bracket, standing.rung, plan.units[standing.rung])
@@ -199,6 +206,14 @@ class _Play:
             now = self.played.standings[index]
             for rung in range(standing.rung, now.rung + (now.status is Status.DROPPED)):
                 self._note(index, standing.bracket, rung, plan.units[rung])
+
+    def _next_report(self, index: int, target: int, report_every: int | None, last: int) -> int:
+        """Return where a trial reports next that has anything to decide: at its rung or later, or where it exits."""
+        if report_every is None:
+            return target
+        exits_at = self.script.exits_at(index)
+        due = target if exits_at is None else min(target, exits_at)
+        return min(last, -(-due // report_every) * report_every)
 
     def _note(self, index: int, bracket: int, rung: int, target: int) -> None:
         self.counts[bracket][rung] += 1

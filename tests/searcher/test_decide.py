@@ -4,8 +4,9 @@ import pytest
 from msgspec.structs import replace
 
 from services.searcher.decide import question
+from services.searcher.exits import MAX_INTERRUPTIONS
 from services.searcher.method import Proposal
-from services.searcher.state import MAX_INTERRUPTIONS, State
+from services.searcher.state import State
 from shared.events import (
     ExperimentCanceled,
     ExperimentCompleted,

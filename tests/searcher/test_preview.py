@@ -60,6 +60,21 @@ def test_a_rare_report_is_judged_where_it_comes() -> None:
     assert [trial.units for trial in found.trials] == [900, 400, 400]
 
 
+@pytest.mark.parametrize("every", [0, -1, -900])
+@pytest.mark.parametrize("searcher", [TIME, "name: random, max_trials: 3"])
+def test_reports_must_go_forward(searcher: str, every: int) -> None:
+    with pytest.raises(Rejected, match=f"every {every} units; give 1 or more"):
+        previewed(searcher, metrics(0.1, 0.2, 0.3), every=every)
+
+
+def test_a_trial_that_reports_always_is_shown_at_once() -> None:
+    endless = f"{HALVING}, max_time: 1000000000, time_metric: batches"
+    trials = [Scripted(metric=0.1), Scripted(metric=0.2, exits_at=7), Scripted(metric=0.3)]
+    found = previewed(endless, trials, every=2)
+    assert [trial.units for trial in found.trials] == [1_000_000_000, 8, 333_333_334]
+    assert [trial.end for trial in found.trials] == ["completed", "exited", "stopped"]
+
+
 @pytest.mark.parametrize("searcher", [TIME, TARGETS])
 def test_a_trial_that_exits_reports_nothing_and_holds_nobody_up(searcher: str) -> None:
     trials = [Scripted(metric=0.1, exits_at=300), Scripted(metrics={300: 0.5, 900: 0.4}), Scripted(metric=0.6)]
@@ -136,6 +151,9 @@ def test_the_program_prints_json_that_depends_on_the_seed_alone(tmp_path: Path) 
 def test_the_program_names_mistakes(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("entrypoint: x\nsearcher: {name: asha, metric: loss, max_trials: 3, num_rungs: 2}")
-    done = run(file)
+    done = run(file, "--report-every", "-1")
     assert done.returncode == 1
     assert done.stderr.startswith("Error: the experiment file has a mistake\nsearcher: does not say how far")
+    file.write_text(f"entrypoint: x\nsearcher: {{metric: loss, {TIME}}}\n{SPACE}")
+    done = run(file, "--report-every", "-1")
+    assert (done.returncode, done.stderr) == (1, "Error: a trial cannot report every -1 units; give 1 or more\n")
