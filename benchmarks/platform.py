@@ -27,10 +27,16 @@ class Platform:
     """A running platform, driven over HTTP as any client would."""
 
     def __init__(self, url: str, data: Path) -> None:
-        self.data = data
-        token = json.loads((data / "credentials.json").read_text())["admin_token"]
-        headers = {"Authorization": f"Bearer {token}"}
-        self._http = httpx.Client(base_url=url + "/api/v1", timeout=30, headers=headers)
+        self.data, self.url = data, url
+        self.token: str = json.loads((data / "credentials.json").read_text())["admin_token"]
+        self.headers = {"Authorization": f"Bearer {self.token}"}
+        self._http = httpx.Client(base_url=url + "/api/v1", timeout=30, headers=self.headers)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where the gateway listens."""
+        found = httpx.URL(self.url)
+        return found.host, found.port or 80
 
     def wait_until_warm(self) -> None:
         """Return once every agent's resident processes have imported torch and deepspeed."""
@@ -61,6 +67,10 @@ class Platform:
         if experiment["state"] != "COMPLETED":
             raise SystemExit(f"experiment {experiment_id} ended {experiment['state']}: {experiment['reason']}")
         return experiment
+
+    def cancel(self, experiment_id: str) -> None:
+        """End an experiment."""
+        self._http.post(f"/experiments/{experiment_id}/cancel").raise_for_status()
 
     def events(self, experiment_id: str) -> list[dict[str, Any]]:
         """Return all events of an experiment, oldest first."""

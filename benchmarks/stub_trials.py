@@ -92,7 +92,7 @@ async def _optuna(data: Path) -> list[Row]:
 
 
 async def _measure(running: Platform, code: Path) -> float:
-    async with broker.connect(_admin_url(running.data), "stub agent") as client:
+    async with broker.connect(admin_url(running.data), "stub agent") as client:
         agent = StubAgent(client)
         await agent.join()
         task = asyncio.create_task(agent.run(), name="stub agent")
@@ -114,8 +114,9 @@ async def _measure(running: Platform, code: Path) -> float:
 class StubAgent:
     """Says what an agent says, at once."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, num_slots: int = SLOTS) -> None:
         self._client = client
+        self._num_slots = num_slots
         self._incarnation = new_incarnation()
         self._allocated: list[Recorded] = []
         self._last = 0
@@ -124,11 +125,11 @@ class StubAgent:
         """Offer the slots."""
         before = await log.last_of(self._client, subjects.writer_subject(subjects.agent_writer(AGENT)))
         self._last = before.seq if before else 0
-        slots = tuple(Slot(number=number, kind=SlotKind.CPU, name="stub") for number in range(SLOTS))
+        slots = tuple(Slot(number=number, kind=SlotKind.CPU, name="stub") for number in range(self._num_slots))
         joined = AgentJoined(
             agent_id=AGENT, incarnation=self._incarnation, pool_id=POOL, address="127.0.0.1", slots=slots
         )
-        await self._append([(joined, (), AGENT)])
+        await self.say([(joined, (), AGENT)])
 
     async def run(self) -> None:
         """Answer allocations for ever."""
@@ -141,7 +142,7 @@ class StubAgent:
                 batch_size = log.MAX_BATCH // EVENTS_PER_TRIAL
                 while self._allocated:
                     batch, self._allocated = self._allocated[:batch_size], self._allocated[batch_size:]
-                    await self._append([said for recorded in batch for said in self._life(recorded)])
+                    await self.say([said for recorded in batch for said in self._life(recorded)])
 
     def _note(self, recorded: Recorded) -> None:
         event = recorded.event
@@ -165,7 +166,8 @@ class StubAgent:
         )
         return [(said, (recorded.seq,), event.experiment_id) for said in life]
 
-    async def _append(self, facts: list[tuple[Event, tuple[int, ...], str]]) -> None:
+    async def say(self, facts: list[tuple[Event, tuple[int, ...], str]]) -> None:
+        """Append facts, each with its causes and correlation."""
         writer = subjects.agent_writer(AGENT)
         envelopes = [
             envelope_of(event, writer=writer, actor=writer, correlation=correlation, causes=causes)
@@ -175,7 +177,8 @@ class StubAgent:
         self._last = await log.append(self._client, envelopes, expected=self._last, scope=scope)
 
 
-def _admin_url(data: Path) -> str:
+def admin_url(data: Path) -> str:
+    """Return the broker's address, with all rights."""
     ports = json.loads((data / "ports.json").read_text())
     passwords = json.loads((data / "credentials.json").read_text())["nats"]
     return user_url(ports["nats"], ADMIN, passwords[ADMIN])

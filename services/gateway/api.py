@@ -150,6 +150,7 @@ class Route:
     answer: type[View] | str
     respond: Callable[[web.Request], Awaitable[web.StreamResponse]]
     status: int = HTTPStatus.OK
+    also: tuple[int, ...] = ()  # other statuses that the answer may come with
     problems: tuple[int, ...] = ()
     forms: tuple[str, ...] = ()  # parts of a multipart body
     body: type[Body] | None = None
@@ -163,6 +164,7 @@ def get(
     summary: str,
     *,
     is_cached: bool = False,
+    also: tuple[int, ...] = (),
 ) -> Route:
     """Return the route of a question; its answer shows at least the event `min_seq`, unless that takes too long.
 
@@ -189,8 +191,9 @@ def get(
 
     problems = (404,) if "{" in path else ()
     return Route(
-        method="GET", path=path, summary=summary, query=query, answer=answer, respond=answer_request, problems=problems
-    )
+        method="GET", path=path, summary=summary, query=query, answer=answer, respond=answer_request, also=also,
+        problems=problems,
+    )  # fmt: skip
 
 
 async def _answer(respond: Callable[[Call[QueryT]], Awaitable[Answer]], call: Call[QueryT]) -> Encoded:

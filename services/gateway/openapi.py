@@ -71,7 +71,7 @@ def _path(route: Route) -> str:
 
 def _operation(route: Route) -> dict[str, Any]:
     is_ours = route.path.startswith(PREFIX)
-    failures = {*_ALWAYS, *route.problems} if is_ours else set()
+    failures = {*_ALWAYS, *route.problems} if is_ours else {HTTPStatus.BAD_REQUEST}
     if is_ours and route.method == "POST":
         failures |= {*_WITH_KEY}
     if "{id}" in route.path:
@@ -86,7 +86,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "summary": route.summary,
         "parameters": [*_path_parameters(route), *_query_parameters(route.query), *_headers(route)],
         "responses": {
-            str(int(route.status)): {"description": HTTPStatus(route.status).phrase, "content": _content(route.answer)},
+            **{str(int(status)): _answer(route, status) for status in (route.status, *route.also)},
             **_unchanged(route),
             **{str(int(status)): _failure(status) for status in sorted(failures)},
         },
@@ -117,6 +117,10 @@ def _is_tagged(route: Route) -> bool:
 
 def _unchanged(route: Route) -> dict[str, Any]:
     return {"304": {"description": "Not Modified"}} if _is_tagged(route) else {}
+
+
+def _answer(route: Route, status: int) -> dict[str, Any]:
+    return {"description": HTTPStatus(status).phrase, "content": _content(route.answer)}
 
 
 def _content(answer: type[View] | str) -> dict[str, Any]:

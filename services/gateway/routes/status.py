@@ -101,5 +101,12 @@ ROUTES = (
     ),
     get(f"{PREFIX}/schema/experiment", show_schema, Query, SCHEMA, "JSON Schema of the experiment file"),
     get("/healthz", show_health, Query, Health, "Whether the process is up"),
-    get("/readyz", show_readiness, Query, Readiness, "Whether everything answers; 503 with the reasons if not"),
+    get(
+        "/readyz",
+        show_readiness,
+        Query,
+        Readiness,
+        "Whether everything answers; 503 with the reasons if not",
+        also=(HTTPStatus.SERVICE_UNAVAILABLE,),
+    ),
 )
