@@ -4,7 +4,7 @@ import pytest
 
 from trainmaster.cli.output import figures, number, print_table, size
 from trainmaster.cli.trials import texts
-from trainmaster.client.shapes import LogItem
+from trainmaster.client.shapes import LogLine
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,8 @@ def test_in_a_pipe_a_table_is_neither_wrapped_nor_padded(capsys: pytest.CaptureF
 
 
 def test_a_line_stands_between_two_attempts() -> None:
-    def line(epoch: int, text: str) -> LogItem:
-        return LogItem(time="2026-01-31T12:00:00+00:00", rank=0, epoch=epoch, stream="stdout", text=text)
+    def line(epoch: int, text: str) -> LogLine:
+        return LogLine(seq=1, time="2026-01-31T12:00:00+00:00", rank=0, epoch=epoch, stream="stdout", text=text)
 
     shown = list(texts([line(1, "a"), line(1, "b"), line(2, "c")]))
     assert [text.rpartition(" ")[2] for text in shown] == ["a", "b", "────", "c"]

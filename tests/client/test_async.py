@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.platform import RunningPlatform
 from trainmaster.client import ApiError, AsyncClient, Client, Unreachable
-from trainmaster.client.generate import SOURCE, TARGET, generated, modules
+from trainmaster.client.generate import SHAPES, SOURCE, TARGET, generated, modules, shapes
 
 ROOT = Path(__file__).parents[2]
 OPENAPI: dict[str, Any] = json.loads((ROOT / "docs" / "reference" / "openapi.json").read_text())
@@ -22,9 +22,10 @@ CONFIG = b"entrypoint: [cat, words.txt]\nsearcher: {name: single, metric: loss}\
 
 def test_what_is_checked_in_is_what_would_be_made() -> None:
     for name, text in generated().items():
-        assert (TARGET / f"{name}.py").read_text() == text, "run python -m trainmaster.client.generate"
+        assert (TARGET / f"{name}.py").read_text() == text, "run python trainmaster/client/generate.py"
     assert {path.stem for path in TARGET.glob("*.py")} == {*modules(), "__init__"}
     assert SOURCE != TARGET
+    assert SHAPES.read_text() == shapes(), "run python trainmaster/client/generate.py"
 
 
 def test_both_clients_have_the_same_methods_with_the_same_parameters() -> None:

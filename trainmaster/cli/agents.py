@@ -7,7 +7,7 @@ from trainmaster.cli.moments import as_of_option
 from trainmaster.cli.options import data_option, json_option, platform_client
 from trainmaster.cli.output import clock, print_json, print_table
 from trainmaster.client.hints import command
-from trainmaster.client.shapes import Agent, Slot
+from trainmaster.client.shapes import Agent, SlotView
 
 slot_option = click.option(
     "--slot", "slots", type=click.IntRange(0), multiple=True, metavar="N", help="Only this slot; may be repeated."
@@ -39,7 +39,7 @@ def agents(ctx: click.Context, data: str | None, as_of: str | int | None, *, as_
     print_table(("AGENT", "STATE", "POOL", "SLOT", "KIND", "NAME", "WORK", "TRIAL"), rows)
 
 
-def availability(agent: Agent, slot: Slot) -> str:
+def availability(agent: Agent, slot: SlotView) -> str:
     """Return whether a slot takes work: what is said of its agent, else of itself, its GPU's health first."""
     if slot["unhealthy"]:
         return f"UNHEALTHY: {slot['unhealthy']}"

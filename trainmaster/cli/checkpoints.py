@@ -12,7 +12,7 @@ from trainmaster.cli.options import checkpoint_id, data_option, experiment_id, j
 from trainmaster.cli.output import clock, print_json, print_table, size
 from trainmaster.cli.transfer import receiving
 from trainmaster.client import Client
-from trainmaster.client.shapes import Checkpoint, CheckpointFile
+from trainmaster.client.shapes import Checkpoint, File
 
 
 @click.group()
@@ -94,7 +94,7 @@ def _row(checkpoint: Checkpoint) -> tuple[object, ...]:
     return (checkpoint["id"], checkpoint["trial_id"], *amount, clock(checkpoint["saved_at"]), checkpoint["state"])
 
 
-def _fetch(client: Client, checkpoint_id: str, file: CheckpointFile, target: Path) -> Iterator[int]:
+def _fetch(client: Client, checkpoint_id: str, file: File, target: Path) -> Iterator[int]:
     """Write one file, yielding how many bytes came; a file that is not whole never gets its name."""
     path = target / file["path"]
     if not path.resolve().is_relative_to(target.resolve()):

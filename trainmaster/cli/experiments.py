@@ -11,7 +11,7 @@ from trainmaster.cli.one_trial import show_trial
 from trainmaster.cli.options import data_option, experiment_id, json_option, platform_client, trial_id
 from trainmaster.cli.output import clock, figures, number, print_json, print_table
 from trainmaster.client import Client
-from trainmaster.client.shapes import Experiment, Trial
+from trainmaster.client.shapes import Experiment, ExperimentDetail, Trial
 
 TRIAL_COLUMNS = ("TRIAL", "STATE", "STEP", "BEST", "AT", "RESTARTS", "ORIGIN", "HYPERPARAMETERS")
 
@@ -67,9 +67,9 @@ def print_experiment(experiment: Experiment, trials: list[Trial]) -> None:
     print_table(TRIAL_COLUMNS, (trial_row(trial) for trial in trials))
 
 
-def warn_of_silence(client: Client, experiment: Experiment) -> bool:
+def warn_of_silence(client: Client, experiment: ExperimentDetail) -> bool:
     """Say so on stderr when no trial reports what the search goes by. Return whether none reported its metric."""
-    time_metric = experiment.get("config", {}).get("searcher", {}).get("time_metric")
+    time_metric = experiment["config"]["searcher"].get("time_metric")
     is_silent = experiment["best"] is None and experiment["trials"]["completed"] > 0
     if not is_silent and time_metric in (None, "batches"):
         return False

@@ -107,7 +107,7 @@ def note(
     with platform_client(data) as client:
         whole = experiment_id(client, experiment)
         if text is None and name is None and description is None:
-            text = click.edit(client.experiment(whole).get("notes", ""))
+            text = click.edit(client.experiment(whole)["notes"])
             if text is None:
                 raise click.ClickException("nothing was written; the notes are as they were")
         changes = {"name": name, "description": description, "notes": text}

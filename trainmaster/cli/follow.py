@@ -10,7 +10,7 @@ from rich.live import Live
 from trainmaster.cli.output import clock, console
 from trainmaster.cli.picture import picture
 from trainmaster.client import Client, Unreachable
-from trainmaster.client.shapes import EventItem, Experiment
+from trainmaster.client.shapes import EventItem, ExperimentDetail
 from trainmaster.client.sse import PATIENCE_S
 
 ENDS = ("ExperimentCompleted", "ExperimentFailed", "ExperimentCanceled")
@@ -34,7 +34,7 @@ class View(Protocol):
         """Show what an event has changed."""
 
 
-def follow(client: Client, experiment_id: str) -> Experiment:
+def follow(client: Client, experiment_id: str) -> ExperimentDetail:
     """Show an experiment until it ends, and return it then."""
     with _view() as view:
         for event in client.follow_events({"experiment": experiment_id, "after": 0}, patience_s=PATIENCE_S):

@@ -17,7 +17,7 @@ from trainmaster.cli.output import print_json
 from trainmaster.cli.transfer import sending
 from trainmaster.client import ApiError, Client
 from trainmaster.client.hints import command
-from trainmaster.client.shapes import Experiment, LogItem
+from trainmaster.client.shapes import Experiment, LogLine
 
 #: Exit codes besides the command's own, as of `docker run` and shells.
 PLATFORM_FAILED = 125
@@ -132,7 +132,7 @@ class _Following:
                     self._num_shown = number
                     self._print(line)
 
-    def _print(self, line: LogItem) -> None:
+    def _print(self, line: LogLine) -> None:
         if self._as_json:
             return
         rank = f"[rank={line['rank']}] " if self._show_ranks else ""

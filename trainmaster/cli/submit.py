@@ -25,18 +25,17 @@ def submit(file: Path, code: Path | None, data: str | None, *, follows: bool, as
     check(file)  # tells its mistakes even without a platform
     with platform_client(data) as client:
         with sending("code") as on_sent:
-            experiment = client.submit(file, code or file.absolute().parent, on_sent=on_sent)
-        if follows:
-            experiment = follow(client, experiment["id"])
+            submitted = client.submit(file, code or file.absolute().parent, on_sent=on_sent)
+        ended = follow(client, submitted["id"]) if follows else None
         if as_json:
-            print_json(experiment)
-        elif follows:
-            print_experiment(experiment, list(client.trials(experiment["id"])))
-            warn_of_silence(client, experiment)
+            print_json(ended or submitted)
+        elif ended:
+            print_experiment(ended, list(client.trials(ended["id"])))
+            warn_of_silence(client, ended)
         else:
-            _tell(experiment, client.url, data)
-    if follows and experiment["state"] != "COMPLETED":
-        raise click.ClickException(f"experiment {experiment['id']} ended {experiment['state']}: {experiment['reason']}")
+            _tell(submitted, client.url, data)
+    if ended and ended["state"] != "COMPLETED":
+        raise click.ClickException(f"experiment {ended['id']} ended {ended['state']}: {ended['reason']}")
 
 
 def _tell(experiment: Experiment, url: str, data: str | None) -> None:

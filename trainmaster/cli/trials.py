@@ -6,7 +6,7 @@ import click
 
 from trainmaster.cli.options import data_option, json_option, platform_client, trial_id
 from trainmaster.cli.output import clock, print_json_line
-from trainmaster.client.shapes import LogItem
+from trainmaster.client.shapes import LogLine
 
 
 @click.command()
@@ -27,7 +27,7 @@ def logs(trial: str, rank: int | None, data: str | None, *, follow: bool, as_jso
                 click.echo(text)
 
 
-def texts(lines: Iterable[LogItem]) -> Iterator[str]:
+def texts(lines: Iterable[LogLine]) -> Iterator[str]:
     """Yield a trial's output as people read it, with a line between two attempts."""
     epoch: int | None = None
     for line in lines:

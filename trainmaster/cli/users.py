@@ -5,7 +5,7 @@ import click
 from trainmaster.cli.login import where
 from trainmaster.cli.options import data_option, json_option, platform_client
 from trainmaster.cli.output import clock, print_json, print_table
-from trainmaster.client.shapes import Token, User
+from trainmaster.client.shapes import TokenView, UserView
 
 ROLES = ("viewer", "editor", "operator", "admin")
 
@@ -162,18 +162,18 @@ def _new_password() -> str:
     return text
 
 
-def _tell(one: User, *, as_json: bool) -> None:
+def _tell(one: UserView, *, as_json: bool) -> None:
     if as_json:
         print_json(one)
     else:
         print_table(("USER", "NAME", "KIND", "STATE", "ROLES"), [_row(one)])
 
 
-def _row(one: User) -> tuple[str, ...]:
+def _row(one: UserView) -> tuple[str, ...]:
     roles = ", ".join(f"{granted['role']} {where(granted['workspace'])}" for granted in one["grants"])
     kind, state = "service" if one["is_service"] else "person", "enabled" if one["enabled"] else "disabled"
     return one["user_id"], one["full_name"], kind, state, roles or "none"
 
 
-def _token_row(one: Token) -> tuple[str | None, ...]:
+def _token_row(one: TokenView) -> tuple[str | None, ...]:
     return one["token_id"], one["user_id"], one["label"], one["role"], clock(one["issued_at"]), clock(one["expires_at"])

@@ -8,7 +8,7 @@ import httpx
 
 from trainmaster.client.checked import check
 from trainmaster.client.errors import Unreachable
-from trainmaster.client.shapes import Invitation, LoginCode, NewToken, Session, Token, User
+from trainmaster.client.shapes import Invitation, LoginCode, NewToken, Session, TokenView, UserView
 
 TIMEOUT_S = 30.0
 
@@ -31,9 +31,9 @@ class Access:
         """Change one's own password."""
         self._call("POST", "/session/password", {"old": old, "new": new})
 
-    def tokens(self) -> list[Token]:
+    def tokens(self) -> list[TokenView]:
         """Return one's tokens; an administrator sees everybody's."""
-        return cast("list[Token]", self._call("GET", "/tokens")["items"])
+        return cast("list[TokenView]", self._call("GET", "/tokens")["items"])
 
     def new_token(self, label: str, *, role: str, days: int | None, user: str | None = None) -> NewToken:
         """Issue a token; `days` None: until it is revoked."""
@@ -44,30 +44,30 @@ class Access:
         """Revoke a token."""
         self._call("DELETE", f"/tokens/{token_id}")
 
-    def users(self) -> list[User]:
+    def users(self) -> list[UserView]:
         """Return the users by name."""
-        return cast("list[User]", self._call("GET", "/users")["items"])
+        return cast("list[UserView]", self._call("GET", "/users")["items"])
 
-    def create_user(self, name: str, *, full_name: str, is_service: bool) -> User:
+    def create_user(self, name: str, *, full_name: str, is_service: bool) -> UserView:
         """Make a user known."""
         wanted = {"name": name, "full_name": full_name, "is_service": is_service}
-        return cast("User", self._call("POST", "/users", wanted))
+        return cast("UserView", self._call("POST", "/users", wanted))
 
-    def set_password(self, name: str, password: str) -> User:
+    def set_password(self, name: str, password: str) -> UserView:
         """Set a user's password."""
-        return cast("User", self._call("POST", f"/users/{name}/password", {"password": password}))
+        return cast("UserView", self._call("POST", f"/users/{name}/password", {"password": password}))
 
-    def enable_user(self, name: str, *, enabled: bool) -> User:
+    def enable_user(self, name: str, *, enabled: bool) -> UserView:
         """Let a user in again, or keep it out."""
-        return cast("User", self._call("POST", f"/users/{name}/{'enable' if enabled else 'disable'}"))
+        return cast("UserView", self._call("POST", f"/users/{name}/{'enable' if enabled else 'disable'}"))
 
-    def grant(self, name: str, role: str, workspace: str | None) -> User:
+    def grant(self, name: str, role: str, workspace: str | None) -> UserView:
         """Give a user a role in a workspace, or (None) everywhere."""
-        return cast("User", self._call("PUT", f"/users/{name}/roles", {"role": role, "workspace": workspace}))
+        return cast("UserView", self._call("PUT", f"/users/{name}/roles", {"role": role, "workspace": workspace}))
 
-    def revoke(self, name: str, workspace: str | None) -> User:
+    def revoke(self, name: str, workspace: str | None) -> UserView:
         """Take a user's role in a workspace, or (None) everywhere."""
-        return cast("User", self._call("DELETE", f"/users/{name}/roles", query={"workspace": workspace}))
+        return cast("UserView", self._call("DELETE", f"/users/{name}/roles", query={"workspace": workspace}))
 
     def invite_machine(self, agent: str | None) -> Invitation:
         """Let a machine join as an agent, None: as the first that is free."""

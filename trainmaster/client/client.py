@@ -24,8 +24,9 @@ from trainmaster.client.shapes import (
     EventItem,
     EventPage,
     Experiment,
+    ExperimentDetail,
     Limit,
-    LogItem,
+    LogLine,
     Policy,
     Pool,
     QueueItem,
@@ -108,9 +109,9 @@ class Client:
         query: Query = {"filter": where or None, "sort": sort or None, "show": show}
         return cast("Iterator[Experiment]", self._pages("/experiments", query))
 
-    def experiment(self, experiment_id: str, *, min_seq: int | None = None) -> Experiment:
+    def experiment(self, experiment_id: str, *, min_seq: int | None = None) -> ExperimentDetail:
         """Return one experiment; with `min_seq`, as it was no earlier than that event."""
-        return cast("Experiment", self._read(f"/experiments/{experiment_id}", query={"min_seq": min_seq}))
+        return cast("ExperimentDetail", self._read(f"/experiments/{experiment_id}", query={"min_seq": min_seq}))
 
     def pause(self, experiment_id: str) -> Experiment:
         """Have an experiment's trials checkpoint and give their slots back."""
@@ -278,18 +279,18 @@ class Client:
 
     def logs(
         self, trial_id: str, *, follow: bool, rank: int | None = None, min_seq: int | None = None
-    ) -> Iterator[LogItem]:
+    ) -> Iterator[LogLine]:
         """Yield the lines a trial wrote; with `follow`, until it is over and all lines are out. `min_seq` is an event
         that must be known there, such as the one that requested the trial."""
         path, query = f"/trials/{trial_id}/logs", Query(rank=rank, min_seq=min_seq)
         if follow:
             for event in self._followed(path, query | {"follow": "true"}, sse.PATIENCE_S):
-                yield cast("LogItem", json.loads(event.data))
+                yield cast("LogLine", json.loads(event.data))
         else:
             with self._open("GET", path, query) as response:
                 for line in response.iter_lines():
                     if line:
-                        yield cast("LogItem", json.loads(line))
+                        yield cast("LogLine", json.loads(line))
 
     def _pages(self, path: str, query: Query | None = None) -> Iterator[dict[str, Any]]:
         cursor: str | None = None

@@ -1,7 +1,8 @@
-"""Writes the async client of the sync one: `python -m trainmaster.client.generate` makes client/asynchronous.
+"""Writes what follows from something else: `python trainmaster/client/generate.py`.
 
-There is one client to maintain. Whatever talks HTTP, and whatever calls that, becomes a coroutine; generators become
-async ones. A test holds what is checked in to what this would write.
+client/shapes.py follows from the API's description, and client/asynchronous from the sync client, so that there is one
+to maintain: whatever talks HTTP, and whatever calls that, becomes a coroutine; generators become async ones. A test
+holds what is checked in to what this would write.
 """
 
 import ast
@@ -12,6 +13,8 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parent
 TARGET = SOURCE / "asynchronous"
+SHAPES = SOURCE / "shapes.py"
+OPENAPI = SOURCE.parents[1] / "docs" / "reference" / "openapi.json"
 PACKAGE = "trainmaster.client"
 ASYNC_PACKAGE = f"{PACKAGE}.asynchronous"
 
@@ -32,6 +35,8 @@ NAMES = {
 }
 #: What httpx does, what a part of the client is given to call with, and what it sleeps with.
 AWAITED = frozenset({"request", "post", "delete", "aread", "aclose", "sleep", "_call_json"})
+SHAPES_HEADER = """# Made by trainmaster/client/generate.py of docs/reference/openapi.json: change the gateway's views.
+\"\"\"The JSON shapes of the API.\"\"\""""
 CALLER = "Callable[..., dict[str, Any]]"
 ASYNC_CALLER = "Callable[..., Awaitable[dict[str, Any]]]"
 
@@ -56,11 +61,26 @@ def _imported(tree: ast.Module) -> Iterator[str]:
             yield node.module.removeprefix(f"{PACKAGE}.")
 
 
+def shapes() -> str:
+    """Return the text of shapes.py: the JSON of docs/reference/openapi.json as typed dictionaries."""
+    made = subprocess.run(
+        [
+            sys.executable, "-m", "datamodel_code_generator", "--input", str(OPENAPI), "--input-file-type", "openapi",
+            "--output-model-type", "typing.TypedDict", "--target-python-version", "3.11", "--formatters", "builtin",
+            "--use-schema-description", "--use-standard-collections", "--use-union-operator",
+            "--enum-field-as-literal", "all", "--no-use-closed-typed-dict", "--custom-file-header", SHAPES_HEADER,
+        ],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return _formatted(SHAPES, made.stdout)
+
+
 def generated() -> dict[str, str]:
     """Return the text of each async module by its name, formatted."""
     trees = modules()
     kinds = _Kinds(trees)
-    return {name: _formatted(name, _text(_Async(kinds, frozenset(trees)).visit(tree))) for name, tree in trees.items()}
+    texts = {name: _text(_Async(kinds, frozenset(trees)).visit(tree)) for name, tree in trees.items()}
+    return {name: _formatted(TARGET / f"{name}.py", text) for name, text in texts.items()}
 
 
 def _text(tree: ast.AST) -> str:
@@ -72,9 +92,9 @@ def _text(tree: ast.AST) -> str:
     return f"# Made by trainmaster/client/generate.py from its sync counterpart: change that one.\n{text}\n"
 
 
-def _formatted(name: str, text: str) -> str:
-    for words in (("check", "--fix", "--select", "I,UP", "--quiet"), ("format",)):
-        command = (sys.executable, "-m", "ruff", *words, "--stdin-filename", str(TARGET / f"{name}.py"), "-")
+def _formatted(path: Path, text: str) -> str:
+    for words in (("check", "--fix-only", "--select", "D200,D209,D212,I,UP", "--quiet"), ("format",)):
+        command = (sys.executable, "-m", "ruff", *words, "--stdin-filename", str(path), "-")
         text = subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
     return text
 
@@ -189,6 +209,7 @@ def _is_iterator(annotation: ast.expr | None) -> bool:
 
 def main() -> None:
     """Write the modules."""
+    SHAPES.write_text(shapes())
     TARGET.mkdir(exist_ok=True)
     texts = generated()
     for path in TARGET.glob("*.py"):

@@ -2,9 +2,7 @@
 
 from datetime import datetime
 
-import msgspec
-
-from services.gateway.views.view import View
+from services.gateway.views.view import Object, View
 
 
 class EventItem(View, frozen=True, kw_only=True):
@@ -23,7 +21,7 @@ class EventItem(View, frozen=True, kw_only=True):
     aggregate: str
     aggregate_id: str
     text: str
-    event: msgspec.Raw
+    event: Object
 
 
 class EventPage(View, frozen=True, kw_only=True):

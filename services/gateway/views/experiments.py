@@ -3,9 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-import msgspec
-
-from services.gateway.views.view import View
+from services.gateway.views.view import Object, View
 
 
 class ExperimentState(StrEnum):
@@ -44,7 +42,7 @@ class BestTrial(View, frozen=True, kw_only=True):
     trial_id: str
     metric: float
     step: int
-    hyperparameters: msgspec.Raw
+    hyperparameters: Object
     checkpoint_id: str | None
 
 
@@ -88,7 +86,7 @@ class ExperimentDetail(Experiment, frozen=True, kw_only=True):
     """An experiment with what people noted on it and its whole configuration, every default filled in."""
 
     notes: str
-    config: msgspec.Raw
+    config: Object
 
 
 class ExperimentPage(View, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
-from services.gateway.views.view import View
+from services.gateway.views.view import Object, View
 
 
 class TrialState(StrEnum):
@@ -36,7 +36,7 @@ class Trial(View, frozen=True, kw_only=True):
     experiment_id: str
     index: int
     state: TrialState
-    hyperparameters: msgspec.Raw
+    hyperparameters: Object
     seed: int
     slots: int
     origin: str

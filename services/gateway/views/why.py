@@ -2,10 +2,8 @@
 
 from datetime import datetime
 
-import msgspec
-
 from services.gateway.views.events import EventItem
-from services.gateway.views.view import View
+from services.gateway.views.view import Object, View
 
 
 class Explanation(View, frozen=True, kw_only=True):
@@ -17,7 +15,7 @@ class Explanation(View, frozen=True, kw_only=True):
     text: str
     seq: int | None = None
     time: datetime | None = None
-    detail: msgspec.Raw | None = None
+    detail: Object | None = None
 
 
 class Why(View, frozen=True, kw_only=True):

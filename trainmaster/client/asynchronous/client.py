@@ -26,8 +26,9 @@ from trainmaster.client.shapes import (
     EventItem,
     EventPage,
     Experiment,
+    ExperimentDetail,
     Limit,
-    LogItem,
+    LogLine,
     Policy,
     Pool,
     QueueItem,
@@ -101,9 +102,9 @@ class AsyncClient:
         query: Query = {"filter": where or None, "sort": sort or None, "show": show}
         return cast("AsyncIterator[Experiment]", self._pages("/experiments", query))
 
-    async def experiment(self, experiment_id: str, *, min_seq: int | None = None) -> Experiment:
+    async def experiment(self, experiment_id: str, *, min_seq: int | None = None) -> ExperimentDetail:
         """Return one experiment; with `min_seq`, as it was no earlier than that event."""
-        return cast("Experiment", await self._read(f"/experiments/{experiment_id}", query={"min_seq": min_seq}))
+        return cast("ExperimentDetail", await self._read(f"/experiments/{experiment_id}", query={"min_seq": min_seq}))
 
     async def pause(self, experiment_id: str) -> Experiment:
         """Have an experiment's trials checkpoint and give their slots back."""
@@ -280,18 +281,19 @@ class AsyncClient:
 
     async def logs(
         self, trial_id: str, *, follow: bool, rank: int | None = None, min_seq: int | None = None
-    ) -> AsyncIterator[LogItem]:
+    ) -> AsyncIterator[LogLine]:
         """Yield the lines a trial wrote; with `follow`, until it is over and all lines are out. `min_seq` is an event
-        that must be known there, such as the one that requested the trial."""
+        that must be known there, such as the one that requested the trial.
+        """
         path, query = (f"/trials/{trial_id}/logs", Query(rank=rank, min_seq=min_seq))
         if follow:
             async for event in self._followed(path, query | {"follow": "true"}, sse.PATIENCE_S):
-                yield cast("LogItem", json.loads(event.data))
+                yield cast("LogLine", json.loads(event.data))
         else:
             async with self._open("GET", path, query) as response:
                 async for line in response.aiter_lines():
                     if line:
-                        yield cast("LogItem", json.loads(line))
+                        yield cast("LogLine", json.loads(line))
 
     async def _pages(self, path: str, query: Query | None = None) -> AsyncIterator[dict[str, Any]]:
         cursor: str | None = None

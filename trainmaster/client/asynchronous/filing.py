@@ -40,7 +40,8 @@ class Filing:
 
     async def ask_many(self, action: str, ids: Sequence[str], **more: object) -> list[Outcome]:
         """Ask the same of many: archive, unarchive, delete, pause, resume, cancel; move (to `workspace`, `project`) or
-        label (`add`, `remove`). Return what became of each."""
+        label (`add`, `remove`). Return what became of each.
+        """
         body = {"action": action, "ids": list(ids)} | more
         return cast("list[Outcome]", (await self._json("POST", "/experiments/bulk", body=body))["items"])
 

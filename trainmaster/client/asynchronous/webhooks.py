@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 from urllib.parse import quote
 
-from trainmaster.client.shapes import NewWebhook, Webhook
+from trainmaster.client.shapes import NewWebhook, WebhookView
 
 
 class Webhooks:
@@ -14,19 +14,19 @@ class Webhooks:
     def __init__(self, json: Callable[..., Awaitable[dict[str, Any]]]) -> None:
         self._json = json
 
-    async def all(self) -> list[Webhook]:
+    async def all(self) -> list[WebhookView]:
         """Return the webhooks, oldest first."""
-        return cast("list[Webhook]", (await self._json("GET", "/webhooks"))["items"])
+        return cast("list[WebhookView]", (await self._json("GET", "/webhooks"))["items"])
 
     async def create(self, url: str, events: Sequence[str] = ()) -> NewWebhook:
         """Have events of these names, or all, posted to an address; the secret is shown this once."""
         return cast("NewWebhook", await self._json("POST", "/webhooks", body={"url": url, "events": list(events)}))
 
-    async def delete(self, webhook_id: str) -> Webhook:
+    async def delete(self, webhook_id: str) -> WebhookView:
         """Post nothing more."""
-        return cast("Webhook", await self._json("DELETE", f"/webhooks/{quote(webhook_id, safe='')}"))
+        return cast("WebhookView", await self._json("DELETE", f"/webhooks/{quote(webhook_id, safe='')}"))
 
-    async def replay(self, webhook_id: str, from_seq: int) -> Webhook:
+    async def replay(self, webhook_id: str, from_seq: int) -> WebhookView:
         """Post again from an event on; a dead webhook is alive after that."""
         path = f"/webhooks/{quote(webhook_id, safe='')}/replay"
-        return cast("Webhook", await self._json("POST", path, body={"from_seq": from_seq}))
+        return cast("WebhookView", await self._json("POST", path, body={"from_seq": from_seq}))
