@@ -1,51 +1,27 @@
 """Three brokers and hot standbys on a real engine, and an object store whose disk fills up: searches end all the same.
 
-As test_engine.py it takes minutes and runs only where TM_TEST_COMPOSE=1 asks for it.
+As test_engine.py it takes minutes and runs only where `./tm test --compose` asks for it.
 """
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests.compose.engine import DEPLOYMENT, OFFLINE, Deployment, NoEngine, engine, measure
-from tests.compose.test_engine import (
-    NUM_AGENTS,
-    begin_search,
-    client,
-    end_search,
-    is_ready,
-    note,
-    state,
-    timed,
-    up,
-)
+from tests.compose.deployment import CLUSTER, Deployment, measure, note, running, timed
+from tests.compose.engine import OFFLINE, Engine, Images
+from tests.compose.search import NUM_TRIALS, begin_search, client, end_search, is_ready, state
 from trainmaster.client import Client
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(1800),
-    pytest.mark.skipif(os.environ.get("TM_TEST_COMPOSE") != "1", reason="takes minutes; TM_TEST_COMPOSE=1 asks for it"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    overlays = (DEPLOYMENT / "compose.cluster.yaml", OFFLINE / "small-disk.yaml")
-    try:
-        with engine() as found:
-            deployment = Deployment(engine=found, scratch=tmp_path_factory.mktemp("cluster"), overlays=overlays)
-            deployment.write_settings()
-            try:
-                deployment.compose("build", "--quiet")
-                up(deployment)
-                note("cluster: up, until all are healthy", deployment.wait_healthy(num_agents=NUM_AGENTS))
-                deployment.trust()
-                yield deployment
-            finally:
-                deployment.compose("down", "--volumes")
-    except NoEngine as error:
-        pytest.skip(str(error))
+def cluster(docker: tuple[Engine, Images], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    found, images = docker
+    overlays = (CLUSTER, OFFLINE / "small-disk.yaml")
+    scratch = tmp_path_factory.mktemp("cluster")
+    with running(Deployment(engine=found, images=images, scratch=scratch, overlays=overlays)) as up:
+        yield up
 
 
 @pytest.mark.parametrize("node", ["nats", "nats-2", "nats-3"])
@@ -57,7 +33,7 @@ def test_a_search_goes_on_while_one_of_three_brokers_is_away(cluster: Deployment
         note(f"{node} stopped: next trial completed", next_trial(platform, experiment))
         end_search(platform, experiment)
         cluster.compose("start", node)
-        note(f"{node} started: all are healthy", cluster.wait_healthy(num_agents=NUM_AGENTS))
+        note(f"{node} started: all are healthy", cluster.wait_healthy())
 
 
 @pytest.mark.parametrize("service", ["scheduler", "searcher"])
@@ -75,7 +51,7 @@ def test_a_full_disk_of_the_object_store_holds_a_search_up_and_loses_nothing(clu
     with client(cluster) as platform:
         experiment = begin_search(platform)
         store = cluster.containers()["minio"]["Id"]
-        fill = "dd if=/dev/zero of=/var/lib/minio/ballast bs=1M count=100 2>/dev/null; df /var/lib/minio | tail -1"
+        fill = "dd if=/dev/zero of=/var/lib/minio/ballast bs=1M count=300 2>/dev/null; df /var/lib/minio | tail -1"
         assert "100%" in cluster.engine.docker("exec", store, "sh", "-c", fill)
         measure(lambda: has_waited(platform, experiment), lambda: list(platform.trials(experiment)), 300)
         assert state(platform, experiment) == "RUNNING"
@@ -90,7 +66,7 @@ def next_trial(platform: Client, experiment: str) -> float:
         return sum(trial["state"] == "COMPLETED" for trial in platform.trials(experiment))
 
     before = num_completed()
-    return measure(lambda: num_completed() > before or before == 12, num_completed, 120)
+    return measure(lambda: num_completed() > before or before == NUM_TRIALS, num_completed, 120)
 
 
 def has_waited(platform: Client, experiment: str) -> bool:

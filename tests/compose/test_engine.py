@@ -1,51 +1,34 @@
 """The deployment on a real engine: a search over two agents while every container is killed, then a restore.
 
-It takes minutes, builds images and may start an engine of its own, so it runs only where TM_TEST_COMPOSE=1 asks:
+It takes minutes, builds images and may start an engine of its own, so it runs only where it is asked for:
 
-    TM_TEST_COMPOSE=1 ./tm test tests/compose -s
+    ./tm test --compose
 """
 
-import os
 import subprocess
 import sys
-import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from tests.compose.engine import ROOT, Deployment, NoEngine, engine, measure
-from trainmaster.client import ApiError, Client, Unreachable
+from tests.compose.deployment import Deployment, measure, note, running, timed
+from tests.compose.engine import ROOT, Engine, Images
+from tests.compose.search import begin_search, client, end_search, is_ready, shown, state
+from trainmaster.client import Client
 
-NUM_AGENTS = 2
 SERVERS = ("nats", "postgres", "minio", "proxy", "gateway", "scheduler", "searcher", "tracker", "agent-1", "agent-2")
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(1800),
-    pytest.mark.skipif(os.environ.get("TM_TEST_COMPOSE") != "1", reason="takes minutes; TM_TEST_COMPOSE=1 asks for it"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    try:
-        with engine() as found:
-            deployment = Deployment(engine=found, scratch=tmp_path_factory.mktemp("compose"))
-            deployment.write_settings()
-            try:
-                note("build", timed(lambda: deployment.compose("build", "--quiet")))
-                up(deployment)
-                note("up, until all are healthy", deployment.wait_healthy(num_agents=NUM_AGENTS))
-                deployment.trust()
-                yield deployment
-            finally:
-                deployment.compose("down", "--volumes")
-    except NoEngine as error:
-        pytest.skip(str(error))
+def deployment(docker: tuple[Engine, Images], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    found, images = docker
+    with running(Deployment(engine=found, images=images, scratch=tmp_path_factory.mktemp("compose"))) as up:
+        yield up
 
 
 def test_a_machine_outside_joins_and_trains(deployment: Deployment, tmp_path: Path) -> None:
@@ -77,8 +60,8 @@ def test_secrets_are_rotated(deployment: Deployment) -> None:
     deployment.compose("run", "--rm", "prepare", *rotate, "nats", "s3", "admin", "certificates", "postgres")
     deployment.compose("down")
     deployment.engine.docker("volume", "rm", f"{deployment.project}_postgres")
-    up(deployment)
-    note("rotated: until all are healthy", deployment.wait_healthy(num_agents=NUM_AGENTS))
+    deployment.up()
+    note("rotated: until all are healthy", deployment.wait_healthy())
     assert deployment.admin_token() != before
     with client(deployment) as platform:
         measure(lambda: is_ready(platform), platform.agents, 120)
@@ -123,7 +106,7 @@ def test_a_search_survives_the_restart_of_the_engine(deployment: Deployment) -> 
         experiment = begin_search(platform)
         note("engine stopped", timed(deployment.engine.stop))
         note("engine started", timed(deployment.engine.start))
-        note("engine started: all are healthy", deployment.wait_healthy(num_agents=NUM_AGENTS))
+        note("engine started: all are healthy", deployment.wait_healthy())
         note("engine started: the platform is ready", measure(lambda: is_ready(platform), platform.agents, 120))
         end_search(platform, experiment)
 
@@ -153,8 +136,8 @@ def test_a_restored_deployment_is_the_one_that_was_backed_up(deployment: Deploym
     note("backup.sh", timed(lambda: deployment.script("backup.sh", tmp_path / "backup")))
     deployment.compose("down", "--volumes")
     note("restore.sh", timed(lambda: deployment.script("restore.sh", tmp_path / "backup")))
-    note("restored: up", timed(lambda: up(deployment)))
-    note("restored: until all are healthy", deployment.wait_healthy(num_agents=NUM_AGENTS))
+    note("restored: up", timed(deployment.up))
+    note("restored: until all are healthy", deployment.wait_healthy())
     deployment.trust()
     with client(deployment) as platform:
         measure(lambda: shown(platform) == before, lambda: (shown(platform), before), 60)
@@ -164,51 +147,14 @@ def test_a_restored_deployment_is_the_one_that_was_backed_up(deployment: Deploym
 
 
 def test_more_agents_get_users_of_their_own(deployment: Deployment) -> None:
-    settings = deployment.scratch / "env"
-    settings.write_text(settings.read_text() + f"TM_AGENTS={NUM_AGENTS + 1}\n")
-    deployment.compose("up", "--detach", "--no-build", "--scale", f"agent={NUM_AGENTS + 1}")
+    deployment.num_agents += 1
+    deployment.set(TM_AGENTS=deployment.num_agents)
+    deployment.up()
     deployment.compose("kill", "-s", "HUP", "nats")
-    note("one more agent: all are healthy", deployment.wait_healthy(num_agents=NUM_AGENTS + 1))
+    note("one more agent: all are healthy", deployment.wait_healthy())
     with client(deployment) as platform:
-        assert [agent["id"] for agent in platform.agents() if agent["state"] == "UP"] == [
-            "agent-1",
-            "agent-2",
-            "agent-3",
-        ]
-
-
-def up(deployment: Deployment) -> None:
-    deployment.compose("up", "--detach", "--no-build", "--scale", f"agent={NUM_AGENTS}")
-
-
-def client(deployment: Deployment) -> Client:
-    return Client(deployment.url, deployment.admin_token())
-
-
-def shown(platform: Client) -> list[Any]:
-    experiments = list(platform.experiments())
-    return [experiments, *(list(platform.trials(experiment["id"])) for experiment in experiments)]
-
-
-def state(platform: Client, experiment: str) -> str:
-    try:
-        return str(platform.experiment(experiment)["state"])
-    except (ApiError, Unreachable):
-        return "not reachable"
-
-
-def begin_search(platform: Client) -> str:
-    """Submit the digits search; return when two of its trials run."""
-    experiment = platform.submit(ROOT / "examples/digits/search.yaml", ROOT / "examples/digits")["id"]
-    measure(lambda: running_trials(platform, experiment) == 2, lambda: list(platform.trials(experiment)), 120)
-    return experiment
-
-
-def end_search(platform: Client, experiment: str) -> None:
-    """Wait for the search's end: each of its twelve trials completed, and was closed once."""
-    measure(lambda: state(platform, experiment) == "COMPLETED", lambda: state(platform, experiment), 600)
-    assert [trial["state"] for trial in platform.trials(experiment)] == ["COMPLETED"] * 12
-    assert len(platform.events({"experiment": experiment, "name": "TrialClosed"})["items"]) == 12
+        up = [agent["id"] for agent in platform.agents() if agent["state"] == "UP"]
+    assert up == ["agent-1", "agent-2", "agent-3"]
 
 
 def kill(deployment: Deployment, platform: Client, name: str) -> None:
@@ -219,33 +165,3 @@ def kill(deployment: Deployment, platform: Client, name: str) -> None:
     healthy_s = deployment.wait_restarted(name, num_restarts)
     ready_s = healthy_s + measure(lambda: is_ready(platform, name, incarnations), platform.agents, 120)
     note(f"{name} killed: the container is healthy after {healthy_s:.1f} s, the platform ready", ready_s)
-
-
-def is_ready(platform: Client, killed: str = "", before: Collection[str] = ()) -> bool:
-    """Everything answers and both agents are up; an agent that was killed, as another incarnation."""
-    try:
-        if httpx.get(f"{platform.url}/readyz").status_code != HTTPStatus.OK:
-            return False
-        agents = platform.agents()
-    except (ApiError, Unreachable, httpx.HTTPError):
-        return False
-    num_new = sum(agent["incarnation"] not in before for agent in agents)
-    return [agent["state"] for agent in agents] == ["UP"] * NUM_AGENTS and (not before or num_new == is_agent(killed))
-
-
-def is_agent(name: str) -> bool:
-    return name.startswith("agent")
-
-
-def running_trials(platform: Client, experiment: str) -> int:
-    return sum(trial["state"] == "RUNNING" for trial in platform.trials(experiment))
-
-
-def timed(action: Any) -> float:
-    started = time.monotonic()
-    action()
-    return time.monotonic() - started
-
-
-def note(what: str, seconds: float) -> None:
-    print(f"MEASURED {what}: {seconds:.1f} s", flush=True)  # noqa: T201 # what the run is for

@@ -27,9 +27,13 @@ def check() -> None:
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
+@click.option("--compose", is_flag=True, help="Instead, run the team deployment on a Docker engine: half an hour.")
 @click.argument("pytest_args", nargs=-1, type=click.UNPROCESSED)
-def test(pytest_args: tuple[str, ...]) -> None:
+def test(pytest_args: tuple[str, ...], *, compose: bool) -> None:
     """Run the checks and all tests; what is written after it goes to pytest."""
+    if compose:
+        os.environ["TM_TEST_COMPOSE"] = "1"
+        raise SystemExit(_run(("-m", "pytest", "tests/compose", "-s", *pytest_args)))
     checked = _check_all()
     _ensure_browser()
     passed = _run(("-m", "pytest", *pytest_args)) == 0

