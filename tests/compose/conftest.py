@@ -5,14 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.compose.deployment import Deployment, note, timed
-from tests.compose.engine import ASKED_FOR, Engine, Images, NoEngine, engine, images, what_is_missing
+from tests.compose.engine import Engine, Images, NoEngine, engine, images
 
 
 @pytest.fixture(scope="session")
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine, Images]]:
-    if not ASKED_FOR:
-        hindrance = what_is_missing()
-        pytest.skip(f"takes half an hour: ./tm test --compose{hindrance and f'; here {hindrance}'}")
     try:
         with engine() as found:
             made = images(found, tmp_path_factory.mktemp("images"))

@@ -12,15 +12,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 DEPLOYMENT = ROOT / "deploy" / "compose"
 OFFLINE = ROOT / "tests" / "compose" / "offline"
-ASKED_FOR = os.environ.get("TM_TEST_COMPOSE") == "1"
 POLL_S = 0.1
 
 
 class NoEngine(Exception):
     """No engine can be used here; the message says why."""
+
+
+def only_where_asked_for() -> None:
+    """Skip the module that calls this, unless `./tm test --compose` runs."""
+    if os.environ.get("TM_TEST_COMPOSE") != "1":
+        missing = what_is_missing()
+        reason = f"half an hour on a Docker engine; ./tm test --compose runs it{missing and f'. But {missing}'}"
+        pytest.skip(reason, allow_module_level=True)
 
 
 @dataclass(slots=True)

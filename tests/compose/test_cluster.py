@@ -8,9 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.compose.deployment import CLUSTER, Deployment, measure, note, running, timed
-from tests.compose.engine import OFFLINE, Engine, Images
+from tests.compose.engine import OFFLINE, Engine, Images, only_where_asked_for
 from tests.compose.search import NUM_TRIALS, begin_search, client, end_search, is_ready, state
 from trainmaster.client import Client
+
+only_where_asked_for()
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -37,12 +39,12 @@ def test_a_search_goes_on_while_one_of_three_brokers_is_away(cluster: Deployment
 
 
 @pytest.mark.parametrize("service", ["scheduler", "searcher"])
-def test_a_standby_goes_on_where_the_active_one_was_stopped(cluster: Deployment, service: str) -> None:
+def test_a_standby_goes_on_where_the_active_one_was_killed(cluster: Deployment, service: str) -> None:
     with client(cluster) as platform:
         experiment = begin_search(platform)
         for name in (service, f"{service}-2"):
-            cluster.compose("stop", name)
-            note(f"{name} stopped: next trial completed", next_trial(platform, experiment))
+            cluster.compose("kill", name)
+            note(f"{name} killed: next trial completed", next_trial(platform, experiment))
             cluster.compose("start", name)
         end_search(platform, experiment)
 

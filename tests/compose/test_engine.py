@@ -15,11 +15,13 @@ import httpx
 import pytest
 
 from tests.compose.deployment import Deployment, measure, note, running, timed
-from tests.compose.engine import ROOT, Engine, Images
+from tests.compose.engine import ROOT, Engine, Images, only_where_asked_for
 from tests.compose.search import begin_search, client, end_search, is_ready, shown, state
 from trainmaster.client import Client
 
 SERVERS = ("nats", "postgres", "minio", "proxy", "gateway", "scheduler", "searcher", "tracker", "agent-1", "agent-2")
+
+only_where_asked_for()
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.compose.deployment import NUM_AGENTS, Deployment, measure, note, running
-from tests.compose.engine import ROOT, Engine, Images
+from tests.compose.engine import ROOT, Engine, Images, only_where_asked_for
 from tests.compose.search import begin_search, client, end_search
 
 MONITORING = ROOT / "deploy" / "monitoring"
@@ -22,6 +22,8 @@ ALERTS = [
     rule for group in yaml.safe_load((MONITORING / "alerts.yaml").read_text())["groups"] for rule in group["rules"]
 ]
 PANELS = json.loads((MONITORING / "grafana" / "dashboards" / "trainmaster.json").read_text())["panels"]
+
+only_where_asked_for()
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
