@@ -17,6 +17,7 @@ NUM_AGENTS = 2
 SERVICES = frozenset(
     ("prepare", "init", "nats", "postgres", "minio", "gateway", "scheduler", "searcher", "tracker", "proxy")
 )
+ROTATE = ("python", "-P", "-m", "trainmaster.compose", "rotate")
 CLUSTER = DEPLOYMENT / "compose.cluster.yaml"
 STANDBYS = frozenset(("nats-2", "nats-3", "scheduler-2", "searcher-2"))
 

@@ -1,15 +1,16 @@
-"""Three brokers and hot standbys on a real engine, and an object store whose disk fills up: searches end all the same.
+"""Three brokers and hot standbys on a real engine: a search goes on without one, and secrets and backups cover all.
 
 As test_engine.py it takes minutes and runs only where `./tm test --compose` asks for it.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.compose.deployment import CLUSTER, Deployment, measure, note, running, timed
-from tests.compose.engine import OFFLINE, Engine, Images, only_where_asked_for
-from tests.compose.search import NUM_TRIALS, begin_search, client, end_search, is_ready, state
+from tests.compose.deployment import CLUSTER, ROTATE, Deployment, measure, note, running, timed
+from tests.compose.engine import Engine, Images, only_where_asked_for
+from tests.compose.search import NUM_TRIALS, begin_search, client, end_search, is_ready, shown
 from trainmaster.client import Client
 
 only_where_asked_for()
@@ -20,9 +21,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 @pytest.fixture(scope="module")
 def cluster(docker: tuple[Engine, Images], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     found, images = docker
-    overlays = (CLUSTER, OFFLINE / "small-disk.yaml")
     scratch = tmp_path_factory.mktemp("cluster")
-    with running(Deployment(engine=found, images=images, scratch=scratch, overlays=overlays)) as up:
+    with running(Deployment(engine=found, images=images, scratch=scratch, overlays=(CLUSTER,))) as up:
         yield up
 
 
@@ -49,16 +49,28 @@ def test_a_standby_goes_on_where_the_active_one_was_killed(cluster: Deployment, 
         end_search(platform, experiment)
 
 
-def test_a_full_disk_of_the_object_store_holds_a_search_up_and_loses_nothing(cluster: Deployment) -> None:
+def test_rotated_secrets_are_those_of_all_three_brokers(cluster: Deployment) -> None:
+    cluster.compose("run", "--rm", "prepare", *ROTATE, "nats", "certificates")
+    cluster.compose("down")
+    cluster.up()
+    note("rotated: until all are healthy", cluster.wait_healthy())
     with client(cluster) as platform:
-        experiment = begin_search(platform)
-        store = cluster.containers()["minio"]["Id"]
-        fill = "dd if=/dev/zero of=/var/lib/minio/ballast bs=1M count=300 2>/dev/null; df /var/lib/minio | tail -1"
-        assert "100%" in cluster.engine.docker("exec", store, "sh", "-c", fill)
-        measure(lambda: has_waited(platform, experiment), lambda: list(platform.trials(experiment)), 300)
-        assert state(platform, experiment) == "RUNNING"
-        cluster.engine.docker("exec", store, "rm", "/var/lib/minio/ballast")
-        note("disk has room again: the search has ended", timed(lambda: end_search(platform, experiment)))
+        measure(lambda: is_ready(platform), platform.agents, 120)
+        end_search(platform, begin_search(platform))
+
+
+def test_a_restored_cluster_is_the_one_that_was_backed_up(cluster: Deployment, tmp_path: Path) -> None:
+    with client(cluster) as platform:
+        before = shown(platform)
+    note("backup.sh", timed(lambda: cluster.script("backup.sh", tmp_path / "backup")))
+    assert {"nats.tar", "nats-2.tar", "nats-3.tar"} < {path.name for path in (tmp_path / "backup").iterdir()}
+    cluster.compose("down", "--volumes")
+    note("restore.sh", timed(lambda: cluster.script("restore.sh", tmp_path / "backup")))
+    cluster.up()
+    note("restored: until all are healthy", cluster.wait_healthy())
+    cluster.trust()
+    with client(cluster) as platform:
+        measure(lambda: shown(platform) == before, lambda: (shown(platform), before), 60)
 
 
 def next_trial(platform: Client, experiment: str) -> float:
@@ -69,9 +81,3 @@ def next_trial(platform: Client, experiment: str) -> float:
 
     before = num_completed()
     return measure(lambda: num_completed() > before or before == NUM_TRIALS, num_completed, 120)
-
-
-def has_waited(platform: Client, experiment: str) -> bool:
-    """Whether a trial has told that it waits for the store."""
-    lines = [line for trial in platform.trials(experiment) for line in platform.logs(trial["id"], follow=False)]
-    return any("object store" in str(line) for line in lines)

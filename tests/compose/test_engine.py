@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.compose.deployment import Deployment, measure, note, running, timed
+from tests.compose.deployment import ROTATE, Deployment, measure, note, running, timed
 from tests.compose.engine import ROOT, Engine, Images, only_where_asked_for
 from tests.compose.search import begin_search, client, end_search, is_ready, shown, state
 from trainmaster.client import Client
@@ -58,8 +58,7 @@ def test_a_machine_outside_joins_and_trains(deployment: Deployment, tmp_path: Pa
 
 def test_secrets_are_rotated(deployment: Deployment) -> None:
     before = deployment.admin_token()
-    rotate = ("python", "-P", "-m", "trainmaster.compose", "rotate")
-    deployment.compose("run", "--rm", "prepare", *rotate, "nats", "s3", "admin", "certificates", "postgres")
+    deployment.compose("run", "--rm", "prepare", *ROTATE, "nats", "s3", "admin", "certificates", "postgres")
     deployment.compose("down")
     deployment.engine.docker("volume", "rm", f"{deployment.project}_postgres")
     deployment.up()

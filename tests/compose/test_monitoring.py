@@ -82,12 +82,12 @@ def test_each_alert_fires_when_it_should_and_not_before(watched: Deployment) -> 
     watched.compose("exec", "-T", "prometheus", *inside, stdin=UNIT_TESTS.read_text())
 
 
-@pytest.mark.parametrize("title", [panel["title"] for panel in PANELS if "targets" in panel])
-def test_a_panel_of_the_dashboard_has_data(watched: Deployment, title: str) -> None:
-    [panel] = [panel for panel in PANELS if panel["title"] == title]
-    for target in panel["targets"]:
-        query = target["expr"]
-        measure(lambda query=query: bool(ask(watched, "query", query=query)["result"]), lambda query=query: query, 60)
+@pytest.mark.parametrize("query", [target["expr"] for panel in PANELS for target in panel.get("targets", [])])
+def test_a_query_of_the_dashboard_has_an_answer(watched: Deployment, query: str) -> None:
+    def answer() -> list[Any]:
+        return list(ask(watched, "query", query=query)["result"])
+
+    measure(lambda: answer() != [], lambda: query, 60)
 
 
 def test_nothing_is_wrong_while_nothing_is_wrong(watched: Deployment) -> None:
