@@ -29,6 +29,7 @@ class Deployment:
     engine: Engine
     images: Images
     scratch: Path
+    folder: Path = DEPLOYMENT
     overlays: tuple[Path, ...] = ()
     project: str = "trainmaster-test"
     port: int = 18443
@@ -36,11 +37,17 @@ class Deployment:
     services: set[str] = field(default_factory=lambda: set(SERVICES))
 
     def __post_init__(self) -> None:
-        ports = f"TM_PORT={self.port}\nTM_NATS_PORT=14222\nTM_S3_PORT=19443\nTM_GRAFANA_PORT=13000\n"
-        text = f"{self.images.settings}\nCOMPOSE_PROJECT_NAME={self.project}\nTM_REMOTE_AGENTS=1\n{ports}"
-        self.settings_file.write_text(text)
+        self.write_settings()
         if CLUSTER in self.overlays:
             self.services |= STANDBYS
+
+    def write_settings(self) -> None:
+        """Write what stands in for .env."""
+        ports = f"TM_PORT={self.port}\nTM_NATS_PORT=14222\nTM_S3_PORT=19443\nTM_GRAFANA_PORT=13000\n"
+        own = f"COMPOSE_PROJECT_NAME={self.project}\nTM_REMOTE_AGENTS=1\n{ports}"
+        self.settings_file.write_text(
+            "\n".join(((self.folder / ".env.example").read_text(), self.images.settings, own))
+        )
 
     @property
     def url(self) -> str:
@@ -62,12 +69,12 @@ class Deployment:
         program = ("docker", "compose") if self.engine.has("compose", "version") else ("docker-compose",)
         command = (*program, "--env-file", str(self.settings_file), *self._files, *words)
         streams: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True, "input": stdin}
-        return str(subprocess.run(command, check=True, env=self.engine.environment, cwd=DEPLOYMENT, **streams).stdout)
+        return str(subprocess.run(command, check=True, env=self.engine.environment, cwd=self.folder, **streams).stdout)
 
     @property
     def _files(self) -> list[str]:
         offline = (OFFLINE / "compose.yaml",) if self.images.stand_ins else ()
-        return [word for path in (DEPLOYMENT / "compose.yaml", *self.overlays, *offline) for word in ("-f", str(path))]
+        return [word for path in (self.folder / "compose.yaml", *self.overlays, *offline) for word in ("-f", str(path))]
 
     def up(self) -> None:
         """Start what is not there yet."""
@@ -76,7 +83,7 @@ class Deployment:
     def script(self, name: str, folder: Path) -> None:
         """Run backup.sh or restore.sh."""
         environment = self.engine.environment | {"TM_ENV_FILE": str(self.settings_file)}
-        subprocess.run((str(DEPLOYMENT / name), str(folder), *self._files), check=True, env=environment)
+        subprocess.run((str(self.folder / name), str(folder), *self._files), check=True, env=environment)
 
     def trust(self) -> None:
         """Have this process believe the deployment's certificates."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -54,8 +55,8 @@ class Engine:
         return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=self.environment).stdout
 
     def has(self, *words: str) -> bool:
-        """Say whether a docker command succeeds."""
-        done = subprocess.run(("docker", *words), capture_output=True, env=self.environment, timeout=30)
+        """Say whether a docker command succeeds, within five minutes."""
+        done = subprocess.run(("docker", *words), capture_output=True, env=self.environment, timeout=300)
         return done.returncode == 0
 
     def start(self) -> None:
@@ -113,7 +114,7 @@ def what_is_missing() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
-    """Which images are used: settings for .env, and whether they are stand-ins."""
+    """Which images are used: what is set besides .env.example, and whether they are stand-ins."""
 
     settings: str
     stand_ins: bool
@@ -121,13 +122,10 @@ class Images:
 
 def images(found: Engine, scratch: Path) -> Images:
     """The pinned images where a registry can be reached, else stand-ins made in `scratch`. Raises NoEngine."""
-    settings = (DEPLOYMENT / ".env.example").read_text()
-    pinned = dict(line.split("=", 1) for line in settings.splitlines() if "_IMAGE=" in line)
-    try:
-        found.docker("pull", "--quiet", pinned["TM_NATS_IMAGE"])
-    except subprocess.CalledProcessError:
-        if os.geteuid() != 0 or shutil.which("debootstrap") is None:
-            raise NoEngine("no registry can be reached, and images take root and debootstrap to make") from None
-        subprocess.run((str(OFFLINE / "images.sh"), str(scratch), sys.executable), check=True, env=found.environment)
-        return Images(settings=f"{settings}\n{(OFFLINE / 'images.env').read_text()}", stand_ins=True)
-    return Images(settings=settings, stand_ins=False)
+    [pinned] = re.findall(r"^TM_NATS_IMAGE=(.+)", (DEPLOYMENT / ".env.example").read_text(), re.MULTILINE)
+    if found.has("pull", "--quiet", pinned):
+        return Images(settings="", stand_ins=False)
+    if os.geteuid() != 0 or shutil.which("debootstrap") is None:
+        raise NoEngine("no registry can be reached, and images take root and debootstrap to make")
+    subprocess.run((str(OFFLINE / "images.sh"), str(scratch), sys.executable), check=True, env=found.environment)
+    return Images(settings=(OFFLINE / "images.env").read_text(), stand_ins=True)
