@@ -135,7 +135,8 @@ def running(deployment: Deployment) -> Iterator[Deployment]:
         deployment.trust()
         yield deployment
     finally:
-        deployment.compose("down", "--volumes")
+        # Compose v2 leaves alone what belongs to a profile that it was not told of, and then the network too.
+        deployment.compose("--profile", "monitoring", "down", "--volumes")
 
 
 def measure(condition: Callable[[], bool], describe: Callable[[], object], timeout_s: float) -> float:

@@ -47,7 +47,7 @@ def running_trials(platform: Client, experiment: str) -> int:
 
 
 def is_ready(platform: Client, killed: str = "", before: Collection[str] = ()) -> bool:
-    """Everything answers and all agents are up; an agent that was killed, as another incarnation than `before`."""
+    """Everything answers and all agents are up that have not left; one that was killed, as a new incarnation."""
     try:
         if httpx.get(f"{platform.url}/readyz").status_code != HTTPStatus.OK:
             return False
@@ -56,7 +56,8 @@ def is_ready(platform: Client, killed: str = "", before: Collection[str] = ()) -
         return False
     num_new = sum(agent["incarnation"] not in before for agent in agents)
     is_agent = killed.startswith("agent")
-    return [agent["state"] for agent in agents] == ["UP"] * NUM_AGENTS and (not before or num_new == is_agent)
+    states = [agent["state"] for agent in agents if agent["state"] != "LEFT"]
+    return states == ["UP"] * NUM_AGENTS and (not before or num_new == is_agent)
 
 
 def shown(platform: Client) -> list[Any]:
