@@ -136,7 +136,7 @@ def running(deployment: Deployment) -> Iterator[Deployment]:
         yield deployment
     finally:
         # Compose v2 leaves alone what belongs to a profile that it was not told of, and then the network too.
-        deployment.compose("--profile", "monitoring", "down", "--volumes")
+        deployment.compose("--profile", "cpu", "--profile", "monitoring", "down", "--volumes")
 
 
 def measure(condition: Callable[[], bool], describe: Callable[[], object], timeout_s: float) -> float:
