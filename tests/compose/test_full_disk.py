@@ -32,7 +32,7 @@ def test_a_full_disk_of_the_object_store_holds_a_search_up_and_loses_nothing(dep
         fill = "dd if=/dev/zero of=/var/lib/minio/ballast bs=1M count=300 2>/dev/null; df /var/lib/minio | tail -1"
         assert "100%" in deployment.engine.docker("exec", store, "sh", "-c", fill)
         measure(lambda: has_waited(platform, experiment), lambda: list(platform.trials(experiment)), 300)
-        assert state(platform, experiment) == "RUNNING"
+        assert state(platform, experiment) == "ACTIVE"
         deployment.engine.docker("exec", store, "rm", "/var/lib/minio/ballast")
         note("disk has room again: the search has ended", timed(lambda: end_search(platform, experiment)))
 
