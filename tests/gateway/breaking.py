@@ -2,7 +2,8 @@
 
 Broken: an operation, a parameter or an answer's field that is gone or has another type, a parameter or a body's field
 that is newly required, an answer's status that is gone. A new operation, an optional parameter, a new field of an
-answer and a new value of one are not: clients ignore what they do not know.
+answer and a new value of one are not: clients ignore what they do not know. Nor is a field of an answer that could be
+anything and is said to be something now.
 """
 
 from collections.abc import Iterator
@@ -85,8 +86,13 @@ def _schema(name: str, before: Json, after: Json, *, is_body: bool) -> Iterator[
         now = after.get("properties", {}).get(field)
         if now is None:
             yield f"{name}.{field} is gone"
-        elif _type(was) != _type(now):
+        elif _type(was) != _type(now) and (is_body or not _is_anything(was)):
             yield f"{name}.{field} has another type"
+
+
+def _is_anything(schema: Json) -> bool:
+    others = schema.keys() - {"default", "description"}
+    return not others or (others == {"anyOf"} and any(map(_is_anything, schema["anyOf"])))
 
 
 def _type(schema: Json) -> object:

@@ -23,6 +23,7 @@ def test_what_breaks_a_client_is_found() -> None:
     new["paths"]["/api/v1/experiments"]["get"]["parameters"].append({"name": "x", "in": "query", "required": True})
     del new["components"]["schemas"]["Experiment"]["properties"]["name"]
     new["components"]["schemas"]["Trial"]["properties"]["index"] = {"type": "string"}
+    old["components"]["schemas"]["Trial"]["properties"]["reason"] = {"anyOf": [{}, {"type": "null"}]}
     new["components"]["schemas"]["TrialState"]["enum"].append("LOST")
     new["components"]["schemas"]["WantedUser"]["required"].append("full_name")
     found = breaking_changes(old, new)
