@@ -2,7 +2,8 @@
 
 One trial on a real platform trains in blocks of steps, by turns bare and inside `trial.steps` with a metric reported at
 every step: then its sign of life, its profile and its metrics travel through agent, log and tables meanwhile. Block
-stands beside block, so that what else the machine does meets both.
+stands beside block, each first as often as the other, so that what else the machine does meets both. A block's
+processor time holds what a thread of ours sends for it afterwards.
 """
 
 import json
@@ -19,7 +20,7 @@ SCRIPT = Path(__file__).parent / "scripts" / "overhead.py"
 
 
 @click.command()
-@click.option("--blocks", default=20, show_default=True, help="Pairs of blocks.")
+@click.option("--blocks", default=50, show_default=True, help="Pairs of blocks.")
 @json_option
 def main(blocks: int, *, as_json: bool) -> None:
     """Measure and print the table."""

@@ -12,10 +12,11 @@ from trainmaster.sdk.communication import Waits
 
 
 @pytest.mark.slow
-def test_a_rank_that_waits_for_another_says_so(start_gang: Start, scripts: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("script", ["communication.py", "communication_ddp.py"])
+def test_a_rank_that_waits_for_another_says_so(start_gang: Start, scripts: Path, tmp_path: Path, script: str) -> None:
     length = {"unit": "batches", "count": 7}
     with FakeAgent(tmp_path, world_size=2, local_world_size=2, max_length=length) as agent:
-        gang = start_gang(scripts / "communication.py", agent, 2)
+        gang = start_gang(scripts / script, agent, 2)
         assert gang.join() == [0, 0], gang.output
     profiles = [frame for frame in agent.of_type("metrics") if frame.get("group") == "profiling"]
     shares = [point[2]["communication_share"] for frame in profiles for point in frame["points"]]
@@ -38,6 +39,28 @@ def test_waits_are_added_up_also_those_that_fail() -> None:
     with pytest.raises(TimeoutError):
         timed(seconds=6.0)
     assert waits.total_s() == 8.0
+
+
+class Parallel:
+    """DistributedDataParallel, as far as it tells what it has timed."""
+
+    def __init__(self, **told: int) -> None:
+        self.told = told
+
+    def _get_ddp_logging_data(self) -> dict[str, int]:
+        return self.told
+
+
+def test_of_an_exchange_of_gradients_counts_what_does_not_lie_beside_computation() -> None:
+    waits = Waits()
+    waits.noted(Parallel.__init__)(generator := Parallel(), backward_comm_time=7, backward_compute_comm_overlap_time=5)
+    assert waits.exchange_s() == pytest.approx(2e-9)
+    waits.noted(Parallel.__init__)(critic := Parallel())
+    assert waits.exchange_s() is None, "the second has not timed any yet"
+    critic.told = {"backward_comm_time": 3, "backward_compute_comm_overlap_time": 4}
+    assert waits.exchange_s() == pytest.approx(2e-9)
+    del generator
+    assert waits.exchange_s() == 0.0
 
 
 class Event:

@@ -70,11 +70,11 @@ class AgentSession:
 
     def report(self, step: int, metrics: dict[str, Captured], group: str = "training") -> None:
         """Queue metrics of a group; batches leave every half second."""
-        self._outbox.add_point(Point(step=step, time_s=time.time(), metrics=metrics, group=group))
+        self._outbox.add_point(Point(step, time.time(), metrics, group))
 
     def report_profile(self, step: int, figures: dict[str, float]) -> None:
         """Queue figures of where the time goes."""
-        self._outbox.add_point(Point(step=step, time_s=time.time(), metrics={**figures}, group="profiling"))
+        self._outbox.add_point(Point(step, time.time(), {**figures}, "profiling"))
 
     def report_validation(self, step: int, metrics: dict[str, Captured]) -> None:
         """Queue validation metrics, to be sent at once."""

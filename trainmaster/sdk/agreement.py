@@ -62,18 +62,25 @@ class StopAgreement:
         self._is_stopped = False
 
     def begin(self, step: int) -> bool:
-        """Return whether `step` may be trained; waits for the agreement when a stop has been requested."""
-        if self._is_requested:
-            self._agree()  # this may be a new loop
-        with self._changed:
-            if self._is_requested:
-                if not self._changed.wait_for(lambda: self._last_step is not None, AGREEMENT_TIMEOUT_S):
-                    raise TimeoutError(f"the ranks did not agree where to stop within {AGREEMENT_TIMEOUT_S:.0f} s")
-                if self._last_step is not None and step > self._last_step:
-                    self._is_stopped = True
-                    return False
-            self._begun = step
+        """Return whether `step` may be trained; waits for the agreement when a stop has been requested.
+
+        Takes no lock at every step: we claim the step and then look whether a stop is requested, `request` says that
+        one is and then reads what we claim. So either we see the request, or it counts the step that we begin. A step
+        that was claimed and published is trained, because the last step is then this one or a later one.
+        """
+        before, self._begun = self._begun, step
+        if not self._is_requested:
             return True
+        with self._changed:
+            if self._published_loop != self._loop:
+                self._begun = before  # a new loop: nobody has read the claim
+        self._agree()
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._last_step is not None, AGREEMENT_TIMEOUT_S):
+                raise TimeoutError(f"the ranks did not agree where to stop within {AGREEMENT_TIMEOUT_S:.0f} s")
+            self._is_stopped = self._last_step is not None and step > self._last_step
+            self._begun = before if self._is_stopped else step
+            return not self._is_stopped
 
     def request(self) -> None:
         """Stop: publish where this rank is and learn where all are. Runs beside the loop; may be called twice."""

@@ -2,8 +2,11 @@
 
 Every such operation ends in `Work.wait`, the asynchronous ones when their result is needed; so that method is timed.
 With gloo the thread stands still there. With NCCL the GPU's stream does, and so two events on the stream take the time,
-which are read later: nothing waits for them. What DistributedDataParallel does for itself inside `backward`
-comes to no `Work` in Python, and is not seen.
+which are read later: nothing waits for them.
+
+What DistributedDataParallel exchanges inside `backward` comes to no `Work` in Python. But it times the exchange itself,
+at the first ten and then at every hundredth, and what of it lay beside computation. The newest such figure counts for
+every step until the next, one exchange a step.
 """
 
 import sys
@@ -12,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
+from weakref import WeakSet
 
 MAX_PENDING = 10_000  # pairs of events that a GPU has not come to yet; more are not timed
 
@@ -25,6 +29,7 @@ class Waits:
         self._clock = clock
         self._total_s = 0.0
         self._pending: deque[tuple[Any, Any]] = deque()
+        self._parallel: WeakSet[Any] = WeakSet()
 
     def timed(self, wait: Wait) -> Wait:
         """Return `wait`, timed."""
@@ -41,12 +46,33 @@ class Waits:
 
         return waiting
 
+    def noted(self, initialize: Callable[..., None]) -> Callable[..., None]:
+        """Return DistributedDataParallel's `__init__`, such that its figures are asked for."""
+
+        @wraps(initialize)
+        def initializing(model: Any, *args: Any, **kwargs: Any) -> None:
+            initialize(model, *args, **kwargs)
+            self._parallel.add(model)
+
+        return initializing
+
     def total_s(self) -> float:
-        """Return how long was waited until now, as far as is known."""
+        """Return how long was waited until now, as far as is known, beside the exchanges of gradients."""
         while self._pending and self._pending[0][1].query():
             began, ended = self._pending.popleft()
             self._total_s += began.elapsed_time(ended) / 1000
         return self._total_s
+
+    def exchange_s(self) -> float | None:
+        """Return how long a step waits for DistributedDataParallel's exchange of gradients; None: not known."""
+        total_s = 0.0
+        for model in self._parallel:
+            told = model._get_ddp_logging_data()  # noqa: SLF001 # nothing else tells
+            if "backward_comm_time" not in told:
+                return None
+            beside_computation = told["backward_compute_comm_overlap_time"]
+            total_s += max(0, told["backward_comm_time"] - beside_computation) / 1e9
+        return total_s
 
     def _on_a_stream(self, cuda: Any, wait: Wait, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if len(self._pending) >= MAX_PENDING or cuda.is_current_stream_capturing():
@@ -64,12 +90,15 @@ _waits: Waits | None = None
 
 
 def watch() -> Waits | None:
-    """Time all waits of this process from now on; None if it has not imported torch.distributed."""
-    global _waits  # noqa: PLW0603 # the method that is replaced is the process's, too
+    """Time all waits of this process from now on; None if it has not imported torch."""
+    global _waits  # noqa: PLW0603 # the methods that are replaced are the process's, too
     distributed = sys.modules.get("torch.distributed")
-    if _waits is None and distributed is not None and distributed.is_available():
+    parallel = sys.modules.get("torch.nn.parallel.distributed")
+    if _waits is None and distributed is not None and distributed.is_available() and parallel is not None:
         _waits = Waits()
         distributed.Work.wait = _waits.timed(distributed.Work.wait)
+        model = parallel.DistributedDataParallel
+        model.__init__ = _waits.noted(model.__init__)
     return _waits
 
 

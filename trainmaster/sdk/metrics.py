@@ -36,13 +36,20 @@ def capture(metrics: Mapping[str, object]) -> dict[str, Captured]:
 
     Raises TypeError, naming the metric, for anything that is not a single number.
     """
-    if len(metrics) > MAX_METRICS or not all(0 < len(name) <= MAX_NAME_LENGTH for name in metrics):
-        raise ValueError(f"a report holds up to {MAX_METRICS} metrics, with names of 1 to {MAX_NAME_LENGTH} characters")
-    return {name: _capture(name, value) for name, value in metrics.items()}
+    captured: dict[str, Captured] = {}
+    for name, value in metrics.items():
+        if not 0 < len(name) <= MAX_NAME_LENGTH or len(metrics) > MAX_METRICS:
+            raise ValueError(
+                f"a report holds up to {MAX_METRICS} metrics, with names of 1 to {MAX_NAME_LENGTH} characters"
+            )
+        captured[name] = value if type(value) is float else _capture(name, value)
+    return captured
 
 
 def check_step(step: object) -> int:
     """Return a step as an int. Raises TypeError or ValueError when it is none, or negative."""
+    if type(step) is int and step >= 0:
+        return step
     number = index(step)  # type: ignore[arg-type]  # that is the check
     if number < 0:
         raise ValueError(f"a step is 0 or more; got {number}")
@@ -50,19 +57,26 @@ def check_step(step: object) -> int:
 
 
 def _capture(name: str, value: object) -> Captured:
-    if isinstance(value, Real):
-        return float(value)
     array: Any = value
-    if not hasattr(value, "item") or math.prod(getattr(value, "shape", ())) != 1:
-        raise _not_a_number(name, value)
+    if not hasattr(value, "item"):
+        return _real(name, value)
     if getattr(getattr(value, "device", None), "type", "cpu") != "cpu":
+        if math.prod(array.shape) != 1:
+            raise _not_a_number(name, value)
         kept = array.detach().clone()  # the loop may add to this tensor in place before we read it
         fetch: Callable[[], Any] = kept.item
         return fetch
-    number = array.item()
-    if not isinstance(number, Real):
+    try:
+        number = array.item()
+    except (RuntimeError, TypeError, ValueError) as error:  # it holds none, or several
+        raise _not_a_number(name, value) from error
+    return number if type(number) is float else _real(name, number)
+
+
+def _real(name: str, value: object) -> float:
+    if not isinstance(value, Real):  # asking that of a tensor is slow
         raise _not_a_number(name, value)
-    return float(number)
+    return float(value)
 
 
 def _not_a_number(name: str, value: object) -> TypeError:
@@ -79,9 +93,12 @@ class FiniteFilter:
 
     def fetch(self, step: int, captured: Mapping[str, Captured]) -> dict[str, float]:
         """Return the finite values among `captured`; waits for the accelerator where one holds them."""
-        values = {name: float(value()) if callable(value) else value for name, value in captured.items()}
-        for name in values.keys() - self._named:
-            if not math.isfinite(values[name]):
+        finite: dict[str, float] = {}
+        for name, value in captured.items():
+            number = float(value()) if callable(value) else value
+            if math.isfinite(number):
+                finite[name] = number
+            elif name not in self._named:
                 self._named.add(name)
-                warn(f'metric "{name}" is {values[name]} at step {step}; it is left out when it is not finite')
-        return {name: value for name, value in values.items() if math.isfinite(value)}
+                warn(f'metric "{name}" is {number} at step {step}; it is left out when it is not finite')
+        return finite

@@ -3,7 +3,7 @@
 step_time_s      a step, on average since the point before
 samples_per_s    records a second over all ranks, where the global batch size is known
 data_wait_share  the part of that time in which the loop waited for the loader of tm.deepspeed, or for `waiting`
-communication_share  the part in which rank 0 waited for other ranks, where there are any
+communication_share  the part in which rank 0 waited for other ranks, where there are any and it is known
 """
 
 import time
@@ -30,7 +30,7 @@ class Profile:
         self._communicated_s = 0.0
 
     def watch_communication(self) -> None:
-        """Tell of the waits for other ranks, too."""
+        """Tell of the waits for other ranks, too. Call it before the model is made, and after torch was imported."""
         self._waits = communication.watch()
 
     def begin(self) -> None:
@@ -56,9 +56,14 @@ class Profile:
         if passed_s < INTERVAL_S:
             return None
         figures = {"step_time_s": passed_s / self._num_steps, "data_wait_share": min(1.0, self._waited_s / passed_s)}
-        if self._waits is not None:
-            figures["communication_share"] = min(1.0, (self._waits.total_s() - self._communicated_s) / passed_s)
+        figures |= self._communication(passed_s)
         if global_batch_size is not None:
             figures["samples_per_s"] = self._num_steps * global_batch_size / passed_s
         self.begin()
         return figures
+
+    def _communication(self, passed_s: float) -> dict[str, float]:
+        if self._waits is None or (exchange_s := self._waits.exchange_s()) is None:
+            return {}
+        waited_s = self._waits.total_s() - self._communicated_s + self._num_steps * exchange_s
+        return {"communication_share": min(1.0, waited_s / passed_s)}

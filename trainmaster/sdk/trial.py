@@ -81,6 +81,8 @@ class Trial:
         self._known_records: tuple[int, int] | None = (0, 0)  # a step, and the records trained on up to it
 
         self.profile = Profile()
+        if assignment.world_size > 1:
+            self.profile.watch_communication()
         """Where this rank's time goes; `steps` and tm.deepspeed's loader keep it."""
         self.id = assignment.trial_id
         self.experiment_id = assignment.experiment_id
@@ -138,9 +140,8 @@ class Trial:
         """
         self._restore(resume)
         last_step = self.max_steps
-        if self.world_size > 1:
-            self.profile.watch_communication()
         self.profile.begin()
+        counts_steps = hasattr(resume, "global_steps")  # a DeepSpeed engine
         try:
             while last_step is None or self.steps_completed < last_step:
                 if not self._agreement.begin(self.steps_completed + 1):
@@ -148,12 +149,13 @@ class Trial:
                     break
                 self.step = self.steps_completed + 1
                 self._session.progress(self.step)
-                optimizer_steps = _optimizer_steps(resume)
+                optimizer_steps = resume.global_steps if counts_steps else 0
                 try:
                     yield self.step
                 finally:  # a loop that breaks is through with its step, too
                     self.steps_completed = self.step
-                _check_accumulation(resume, self.step, optimizer_steps)
+                if counts_steps:
+                    _check_accumulation(resume, self.step, optimizer_steps)
                 if self.is_chief and (figures := self.profile.step_ended(self.global_batch_size)):
                     self._session.report_profile(self.step, figures)
                 if resume is not None and self._policy.is_due(self.step):
@@ -269,15 +271,9 @@ class Trial:
         return value
 
 
-def _optimizer_steps(engine: Any) -> int:
-    steps: int = getattr(engine, "global_steps", 0)
-    return steps
-
-
 def _check_accumulation(engine: Any, step: int, steps_before: int) -> None:
-    accumulates = hasattr(engine, "global_steps") and engine.gradient_accumulation_steps() > 1
-    if accumulates and engine.global_steps == steps_before:
-        num_batches = engine.gradient_accumulation_steps()
+    num_batches = engine.gradient_accumulation_steps()
+    if num_batches > 1 and engine.global_steps == steps_before:
         raise RuntimeError(
             f"step {step} ended before the optimizer moved: with gradient_accumulation_steps {num_batches}, take "
             f"{num_batches} batches from the loader in every step, each with engine.backward and engine.step"
