@@ -12,8 +12,8 @@ from typing import TypeVar
 
 import msgspec
 
+from services.worker.allocation import Checkpoint
 from services.worker.patience import Patience
-from services.worker.state import Checkpoint
 from shared import log, objectstore
 from shared.errors import NotFound, Refused, TooLarge
 from shared.events import CheckpointFile, CheckpointSaved, CheckpointShardUploaded

@@ -5,9 +5,9 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
+from services.worker.allocation import MemberExit, Rendezvous, Shard
 from services.worker.decide import Kill, KillReason, Order, Start, Stop
 from services.worker.endings import Fault
-from services.worker.state import MemberExit, Rendezvous, Shard
 from shared.events import FailureCause, Outcome
 from shared.ids import AgentId
 

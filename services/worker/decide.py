@@ -10,7 +10,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.worker.state import Allocation, MemberExit, Rendezvous, Shard, State
+from services.worker.allocation import Allocation, MemberExit, Rendezvous, Shard
+from services.worker.state import State
 from shared.events import PreemptionReason
 from shared.ids import AllocationId
 

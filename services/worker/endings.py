@@ -9,8 +9,8 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from services.worker.allocation import MemberExit
 from services.worker.decide import KillReason
-from services.worker.state import MemberExit
 from shared.events import FailureCause, Outcome
 from shared.ids import AgentId
 

@@ -10,6 +10,7 @@ TrialStarted … and at the end TrialExited or TrialPreempted. The others report
 import asyncio
 import contextlib
 
+from services.worker.allocation import Allocation, Rendezvous
 from services.worker.control import Control
 from services.worker.decide import Kill, KillReason, Order, Stop
 from services.worker.endings import Ending, gang_ending
@@ -17,7 +18,6 @@ from services.worker.facilities import Facilities
 from services.worker.failures import ending_after
 from services.worker.rendezvous import ANY_PORT, RendezvousHost, wait_for_chief_to_end
 from services.worker.share import Share
-from services.worker.state import Allocation, Rendezvous
 from services.worker.unfinished import Notes
 from services.worker.uploads import Uploads
 from shared import tracing

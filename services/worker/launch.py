@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.worker.state import Allocation, Rendezvous
+from services.worker.allocation import Allocation, Rendezvous
 from shared.config.launcher import Launcher
 from shared.errors import Rejected
 from shared.events import Slot, SlotKind

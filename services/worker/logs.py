@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from nats.aio.client import Client
 
 from services.worker import volume
+from services.worker.allocation import Allocation
 from services.worker.instruments import LOST_LINES
-from services.worker.state import Allocation
 from shared import subjects
 from shared import volume as messages
 from shared.ids import AgentId

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import msgspec
 
+from services.worker.allocation import Experiment, Trial
 from services.worker.health import Fault
-from services.worker.state import Experiment, State, Trial
+from services.worker.state import State
 from shared.ids import ExperimentId, TrialId
 from shared.snapshots import Snapshots
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from services.worker import telemetry
+from services.worker.allocation import Allocation
 from services.worker.facilities import Facilities
-from services.worker.state import Allocation
 from services.worker.telemetry import Gpus
 from shared.events import Slot
 from shared.volume import MetricBatch, MetricPoint

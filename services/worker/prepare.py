@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from services.worker import checkpoints, launch
+from services.worker.allocation import Allocation, Checkpoint, Trial
 from services.worker.checkpoints import BadCheckpoint
 from services.worker.facilities import Facilities
 from services.worker.launch import Command, Place
 from services.worker.logs import RankLog
 from services.worker.patience import Patience
-from services.worker.state import Allocation, Checkpoint, Trial
 from shared.config import Experiment, load_experiment
 from shared.errors import Rejected
 from shared.ids import CheckpointId

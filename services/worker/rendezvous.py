@@ -9,8 +9,8 @@ import asyncio
 import signal
 import socket
 
+from services.worker.allocation import Rendezvous
 from services.worker.parent import Parent, Process
-from services.worker.state import Rendezvous
 
 #: A single rank meets nobody: it hosts its own store, on any port.
 ANY_PORT = 0

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from services.worker import launch
+from services.worker.allocation import Allocation
 from services.worker.endings import Bye
 from services.worker.facilities import Facilities
 from services.worker.frames import (
@@ -19,7 +20,6 @@ from services.worker.frames import (
     Validation,
     split_finite,
 )
-from services.worker.state import Allocation
 from services.worker.uploads import Uploads, Written
 from shared.events import MetricReported, Outcome
 from shared.volume import MetricBatch, MetricPoint

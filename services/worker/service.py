@@ -34,9 +34,8 @@ from shared.log import Follower
 from shared.objectstore import ObjectStore
 from shared.pace import Pace
 
-LEAVE_GRACE_S = 15.0  # for trials to write a checkpoint and stop
 HEALTH_S = 5.0  # between two looks at the GPUs
-LEAVE_TIMEOUT_S = 30.0  # for that, for storing it, and for saying so
+FAREWELL_S = 15.0  # for storing what trials have written when they had to stop, and for saying that we are gone
 
 #: What the parent on a GPU machine imports, unless TM_WARM_GPUS: enough to host rendezvous stores.
 STORE_MODULES = ("torch.distributed",)
@@ -236,12 +235,12 @@ class Agent:
         """Let the trials checkpoint and end, and say that we are gone."""
         self._is_leaving = True
         try:
-            async with asyncio.timeout(LEAVE_TIMEOUT_S):
+            async with asyncio.timeout(self._settings.stop_grace_s + FAREWELL_S):
                 incarnation = self._state.incarnation
                 if self._gangs:
                     seq = await self._say(AgentLeaving(agent_id=self._settings.agent_id, incarnation=incarnation))
                     for gang in self._gangs.values():
-                        gang.leave(LEAVE_GRACE_S, seq)
+                        gang.leave(self._settings.stop_grace_s, seq)
                 await self._no_gangs.wait()
                 reason = "it was stopped"
                 await self._say(AgentLeft(agent_id=self._settings.agent_id, incarnation=incarnation, reason=reason))

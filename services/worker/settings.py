@@ -13,6 +13,8 @@ from shared.settings import S3Settings
 
 MAX_LABELS = 16
 MAX_ZERO_SLOT_LIMIT = 10_000
+STOP_GRACE_S = 15.0
+MAX_STOP_GRACE_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,7 @@ class Settings:
     zero_slot_limit: int = ZERO_SLOT_LIMIT
     upload_bytes_per_s: float | None = None  # of checkpoints
     forks_on_gpus: bool = False
+    stop_grace_s: float = STOP_GRACE_S  # for trials to checkpoint and stop when this agent is told to end
 
     @classmethod
     def from_environment(cls) -> "Settings":
@@ -46,6 +49,7 @@ class Settings:
             zero_slot_limit=_zero_slot_limit(os.environ.get("TM_ZERO_SLOT_LIMIT", str(ZERO_SLOT_LIMIT))),
             upload_bytes_per_s=_upload_limit(os.environ.get("TM_UPLOAD_MB_S")),
             forks_on_gpus=_warm_gpus(os.environ.get("TM_WARM_GPUS", "no")),
+            stop_grace_s=_stop_grace(os.environ.get("TM_STOP_GRACE_S")),
         )
 
 
@@ -79,6 +83,18 @@ def _upload_limit(text: str | None) -> float | None:
     if not 0.001 <= limit <= 1e6:
         raise SystemExit(f"TM_UPLOAD_MB_S is {text!r}; use a number of megabytes a second, 0.001 to 1000000")
     return limit * 1e6
+
+
+def _stop_grace(text: str | None) -> float:
+    if text is None:
+        return STOP_GRACE_S
+    try:
+        grace_s = float(text)
+    except ValueError:
+        grace_s = -1.0
+    if not 0 <= grace_s <= MAX_STOP_GRACE_S:
+        raise SystemExit(f"TM_STOP_GRACE_S is {text!r}; use a number of seconds, 0 to {MAX_STOP_GRACE_S:g}")
+    return grace_s
 
 
 def _warm_gpus(text: str) -> bool:

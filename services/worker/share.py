@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from services.worker import launch, workspace
+from services.worker.allocation import Allocation, Checkpoint, Rendezvous
 from services.worker.control import Control
 from services.worker.endings import Ending, RankExit, local_ending
 from services.worker.facilities import Facilities
@@ -21,7 +22,6 @@ from services.worker.ranks import Ranks, end
 from services.worker.rendezvous import ANY_PORT, RendezvousHost
 from services.worker.reports import Reports
 from services.worker.stalls import DUMP_S, Watch, verdict
-from services.worker.state import Allocation, Checkpoint, Rendezvous
 from services.worker.trial_socket import TrialSocket, socket_path
 from services.worker.uploads import Uploads
 from shared import tracing

@@ -11,12 +11,20 @@ are void at once.
     Any of them ──AgentRefused (ours)──► REFUSED: this process must end
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import singledispatch
-from typing import Any
 
+from services.worker.allocation import (
+    Allocation,
+    Checkpoint,
+    Experiment,
+    MemberExit,
+    Preemption,
+    Rendezvous,
+    Shard,
+    Trial,
+)
 from services.worker.health import Fault
 from shared.events import (
     AgentEnabled,
@@ -26,7 +34,6 @@ from shared.events import (
     AgentRefused,
     CheckpointDeleted,
     CheckpointDeletionRequested,
-    CheckpointFile,
     CheckpointRefused,
     CheckpointSaved,
     CheckpointShardUploaded,
@@ -35,13 +42,9 @@ from shared.events import (
     ExperimentCompleted,
     ExperimentFailed,
     ExperimentSubmitted,
-    FailureCause,
-    GangMember,
     GangMemberExited,
     GPUAllocated,
     GPUReleased,
-    Outcome,
-    PreemptionReason,
     PreemptionRequested,
     RendezvousOpened,
     SlotRecovered,
@@ -50,7 +53,7 @@ from shared.events import (
     TrialExtended,
     TrialRequested,
 )
-from shared.ids import AgentId, AllocationId, CheckpointId, ExperimentId, TrialId
+from shared.ids import AgentId, AllocationId, ExperimentId, TrialId
 from shared.log import Recorded
 
 #: The newest checkpoints that are kept in mind: when one turns out to be broken, the one before it is used.
@@ -66,115 +69,6 @@ class Standing(StrEnum):
     REPLACED = "replaced"
     RIVAL = "rival"
     REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Experiment:
-    """What an experiment runs."""
-
-    config: Mapping[str, Any]
-    code_sha256: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """A whole checkpoint in the object store."""
-
-    checkpoint_id: CheckpointId
-    epoch: int
-    seq: int
-    step: int
-    world_size: int
-    files: tuple[CheckpointFile, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """An open trial: what was sampled for it, and what it can resume from, newest first."""
-
-    index: int
-    hyperparameters: Mapping[str, Any]
-    seed: int
-    checkpoints: tuple[Checkpoint, ...] = ()
-    target: int | None = None  # how far to train, if not simply to the experiment's max_length
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendezvous:
-    """Where the ranks of a gang meet."""
-
-    address: str
-    port: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preemption:
-    """The scheduler's wish that an allocation ends."""
-
-    seq: int
-    reason: PreemptionReason
-    timeout_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemberExit:
-    """How another agent's ranks ended; an outcome of None: the agent was lost."""
-
-    agent_id: AgentId
-    seq: int
-    outcome: Outcome | None
-    exit_code: int | None = None
-    error: str | None = None
-    rank: int | None = None
-    cause: FailureCause | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shard:
-    """Another agent's part of a checkpoint."""
-
-    agent_id: AgentId
-    step: int
-    files: tuple[CheckpointFile, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allocation:
-    """A gang that this agent is part of. What is to run is pinned here, the same on all its agents."""
-
-    allocation_id: AllocationId
-    trial_id: TrialId
-    experiment_id: ExperimentId
-    epoch: int
-    seq: int
-    members: tuple[GangMember, ...]
-    experiment: Experiment | None
-    trial: Trial | None
-    rendezvous: Rendezvous | None = None
-    preemption: Preemption | None = None
-    exits: tuple[MemberExit, ...] = ()
-    shards: tuple[Shard, ...] = ()
-    traceparent: str | None = None  # of the trace that led to it
-
-    @property
-    def chief(self) -> AgentId:
-        """The agent that hosts rank 0 and speaks for the gang."""
-        return self.members[0].agent_id
-
-    @property
-    def world_size(self) -> int:
-        """How many ranks the whole gang has."""
-        return max(1, sum(len(member.slots) for member in self.members))
-
-    def spoken_by(self, agent_id: AgentId) -> dict[str, Any]:
-        """Return the fields that all events of a trial have in common."""
-        return {
-            "trial_id": self.trial_id,
-            "experiment_id": self.experiment_id,
-            "allocation_id": self.allocation_id,
-            "epoch": self.epoch,
-            "agent_id": agent_id,
-        }
 
 
 @dataclass(slots=True, kw_only=True)

@@ -14,11 +14,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from services.worker import checkpoints, unfinished
+from services.worker.allocation import Allocation, Shard
 from services.worker.checkpoints import BadCheckpoint
 from services.worker.instruments import UPLOADED
 from services.worker.outbox import Outbox
 from services.worker.patience import Patience
-from services.worker.state import Allocation, Shard
 from services.worker.unfinished import Note, Notes
 from shared import ids
 from shared.errors import TooLarge

@@ -370,6 +370,16 @@ say("bye", outcome="preempted", step=9)
     assert names[-3:] == ["CheckpointSaved", "TrialPreempted", "AgentLeft"]
 
 
+async def test_an_agent_that_leaves_waits_for_its_trials_as_long_as_it_is_told_and_no_longer(tm: Cluster) -> None:
+    await tm.submit(script('print("training")\nhear("stop")\nsignal.pause()'))
+    async with tm.agent(stop_grace_s=0.5):
+        await tm.allocate()
+        await tm.wait_for_line("training")
+    await tm.wait_for(AgentLeft)
+    assert (await tm.wait_for_line("killed: still running"))[2].startswith("killed: still running 0.5 s after")
+    assert [recorded.envelope.name for recorded in tm.recorded][-2:] == ["TrialPreempted", "AgentLeft"]
+
+
 async def test_a_lost_agent_kills_what_is_void_and_joins_again(tm: Cluster) -> None:
     await tm.submit(script('print("pid", os.getpid())\nsignal.pause()'))
     async with tm.agent():

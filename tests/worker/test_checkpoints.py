@@ -11,9 +11,9 @@ import pytest
 
 from services.worker import checkpoints
 from services.worker import patience as patience_module
+from services.worker.allocation import Checkpoint
 from services.worker.checkpoints import BadCheckpoint
 from services.worker.patience import Patience
-from services.worker.state import Checkpoint
 from shared import objectstore
 from shared.errors import Refused, Unavailable
 from shared.events import CheckpointFile, CheckpointSaved, CheckpointShardUploaded

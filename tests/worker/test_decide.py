@@ -1,7 +1,8 @@
 """What an agent tells its gangs, as histories: given events, then orders."""
 
+from services.worker.allocation import MemberExit, Rendezvous, Shard
 from services.worker.decide import Kill, KillReason, Order, Start, Stop, decide
-from services.worker.state import MemberExit, Rendezvous, Shard, Standing, State, evolve
+from services.worker.state import Standing, State, evolve
 from shared.events import (
     AgentJoined,
     AgentLost,

@@ -4,9 +4,9 @@ import signal
 
 import pytest
 
+from services.worker.allocation import MemberExit
 from services.worker.decide import KillReason
 from services.worker.endings import Bye, Ending, Fault, RankExit, error_of, gang_ending, local_ending
-from services.worker.state import MemberExit
 from shared.events import FailureCause, Outcome
 from shared.ids import AgentId
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from services.worker import launch
+from services.worker.allocation import Allocation, Rendezvous
 from services.worker.launch import Command, Place
-from services.worker.state import Allocation, Rendezvous
 from shared.config.launcher import Launcher
 from shared.errors import Rejected
 from shared.events import GangMember, Slot, SlotKind

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.worker import logs
+from services.worker.allocation import Allocation
 from services.worker.logs import BATCH_LINES, MAX_LINE_BYTES, TAIL_LINES, LineSplitter, Logs
-from services.worker.state import Allocation
 from shared import broker, subjects
 from shared import volume as messages
 from shared.ids import AgentId, AllocationId, ExperimentId, TrialId

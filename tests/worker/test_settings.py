@@ -1,10 +1,17 @@
 """What an agent's environment may say."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from services.worker.service import FAREWELL_S
 from services.worker.settings import Settings
+from trainmaster.embedded.supervisor import AGENT_GRACE_S
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+UNIT = DEPLOY / "systemd" / "trainmaster-agent.service"
+COMPOSE = DEPLOY / "compose" / "compose.yaml"
 
 GIVEN = {
     "TM_NATS_URL": "nats://worker-a1:x@127.0.0.1:4222",
@@ -20,7 +27,15 @@ GIVEN = {
 def given(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in GIVEN.items():
         monkeypatch.setenv(name, value)
-    for name in ("TM_SLOTS", "TM_POOL", "TM_AGENT_ADDRESS", "TM_AGENT_LABELS", "TM_ZERO_SLOT_LIMIT", "TM_UPLOAD_MB_S"):
+    for name in (
+        "TM_SLOTS",
+        "TM_POOL",
+        "TM_AGENT_ADDRESS",
+        "TM_AGENT_LABELS",
+        "TM_ZERO_SLOT_LIMIT",
+        "TM_UPLOAD_MB_S",
+        "TM_STOP_GRACE_S",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -50,6 +65,9 @@ def test_labels_and_the_limit_of_tasks_without_slots_are_read(monkeypatch: pytes
         ("TM_ZERO_SLOT_LIMIT", "-1", "TM_ZERO_SLOT_LIMIT is '-1'; use a number"),
         ("TM_UPLOAD_MB_S", "0", "TM_UPLOAD_MB_S is '0'; use a number of megabytes"),
         ("TM_UPLOAD_MB_S", "fast", "TM_UPLOAD_MB_S is 'fast'"),
+        ("TM_STOP_GRACE_S", "-1", "TM_STOP_GRACE_S is '-1'; use a number of seconds, 0 to 3600"),
+        ("TM_STOP_GRACE_S", "nan", "TM_STOP_GRACE_S is 'nan'"),
+        ("TM_STOP_GRACE_S", "1m", "TM_STOP_GRACE_S is '1m'"),
         ("TM_WARM_GPUS", "maybe", "TM_WARM_GPUS is 'maybe'; use yes or no"),
         ("TM_S3_ENDPOINT", "file://shared", "name a directory by its whole path"),
     ],
@@ -58,6 +76,17 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, va
     monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit, match=complaint):
         Settings.from_environment()
+
+
+def test_whoever_stops_an_agent_waits_for_its_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = dict(line.split("=", 1) for line in UNIT.read_text().splitlines() if "=" in line)
+    assert unit["Environment"].startswith("TM_STOP_GRACE_S=")
+    name, _, value = unit["Environment"].partition("=")
+    least_s = Settings.from_environment().stop_grace_s + FAREWELL_S
+    monkeypatch.setenv(name, value)
+    assert int(unit["TimeoutStopSec"]) > Settings.from_environment().stop_grace_s + FAREWELL_S
+    (compose,) = re.findall(r"stop_grace_period: (\d+)s", COMPOSE.read_text())
+    assert min(int(compose), AGENT_GRACE_S) > least_s
 
 
 def test_uploads_may_be_limited(monkeypatch: pytest.MonkeyPatch) -> None:

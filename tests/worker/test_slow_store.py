@@ -10,8 +10,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from services.worker import checkpoints
+from services.worker.allocation import Checkpoint
 from services.worker.patience import Patience
-from services.worker.state import Checkpoint
 from shared.ids import CheckpointId
 from shared.objectstore import ObjectStore
 from shared.pace import Pace

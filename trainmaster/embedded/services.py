@@ -57,13 +57,17 @@ def agent_program(
 ) -> Program:
     """Return one agent."""
     work_dir.mkdir(parents=True, exist_ok=True)
-    env = {
-        "TM_NATS_URL": _nats_url(ports, credentials, subjects.agent_writer(agent_id)),
-        "TM_AGENT_ID": agent_id,
-        "TM_SLOTS": slots,
-        "TM_AGENT_ADDRESS": HOST,
-        "TM_WORK_DIR": str(work_dir),
-    } | _passed_on("TM_UPLOAD_MB_S")
+    env = (
+        {
+            "TM_NATS_URL": _nats_url(ports, credentials, subjects.agent_writer(agent_id)),
+            "TM_AGENT_ID": agent_id,
+            "TM_SLOTS": slots,
+            "TM_AGENT_ADDRESS": HOST,
+            "TM_WORK_DIR": str(work_dir),
+        }
+        | _passed_on("TM_UPLOAD_MB_S")
+        | _passed_on("TM_STOP_GRACE_S")
+    )
     env |= _shown(ports, subjects.agent_writer(agent_id))
     return _python(f"worker-{agent_id}", "worker", env | s3_environment(ports, credentials))
 
