@@ -104,6 +104,7 @@ class Share:
             with self._conversions(prepared), socket_path(prepared.directory) as path:
                 trial_socket = self._socket(path, prepared, reports, watch)
                 async with asyncio.TaskGroup() as tasks, trial_socket.serve(tasks):
+                    self._say_limits(prepared)
                     ranks, captures = await self._launch(prepared, rendezvous, path, scratch, tasks)
                     measuring = tasks.create_task(self._meter(ranks).run(lambda: reports.step), name="measure")
                     try:
@@ -207,6 +208,14 @@ class Share:
         async with asyncio.TaskGroup() as tasks:
             for fd, stream in ((stdout, "stdout"), (stderr, "stderr")):
                 tasks.create_task(self._logs[rank].capture(fd, stream), name=f"{stream} of rank {rank}")
+
+    def _say_limits(self, prepared: Prepared) -> None:
+        """Say to what each process is held, and by which means of the kernel."""
+        resources = prepared.experiment.resources
+        if memory_mb := resources.memory_mb_per_slot:
+            self.log.say(f"each process may hold {memory_mb} MiB of data (RLIMIT_DATA)")
+        if (num_cpus := resources.cpus_per_slot) and self._place.slots:
+            self.log.say(f"each rank runs on {num_cpus} of the agent's processors (affinity)")
 
     async def _say_started(self, prepared: Prepared) -> None:
         """The chief says that the trial has started; on other agents what follows is caused by the allocation."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from services.worker import unfinished
+from services.worker import leftovers, unfinished
 from services.worker.conversions import Conversions
 from services.worker.patience import Patience
 from shared import archive, objectstore
@@ -35,10 +35,11 @@ def lock(directory: Path) -> int:
     """Return the descriptor of a lock that nobody else holds, and leave no folder of an earlier life in the directory
     that has not a checkpoint to be finished (services.worker.unfinished).
 
-    Every process of an agent inherits the descriptor: having the lock means that none of an earlier life still runs.
-    Exits with a clear message when it cannot be had.
+    The warm parent and forks inherit the descriptor, and what an agent that was killed has left is ended: whoever has the
+    lock knows that nothing of an earlier life still runs. Exits with a clear message when it cannot be had.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    directory = directory.resolve()
     fd = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     deadline = time.monotonic() + LOCK_TIMEOUT_S
     while True:
@@ -46,11 +47,15 @@ def lock(directory: Path) -> int:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except BlockingIOError:
+            if leftovers.is_owner_dead(fd):
+                leftovers.end_all(directory, directory / _LOCK)
             if time.monotonic() > deadline:
                 raise SystemExit(
                     f"another agent, or a process that a trial of it left, still uses {directory}"
                 ) from None
             time.sleep(LOCK_RETRY_S)
+    leftovers.end_all(directory, directory / _LOCK)
+    leftovers.note_owner(fd)
     for entry in directory.iterdir():
         if entry.is_dir() and entry.name not in (_ARCHIVES, _CONVERSIONS):
             if (elsewhere := entry / _SCRATCH).is_symlink() and elsewhere.readlink().name.startswith(_ELSEWHERE):

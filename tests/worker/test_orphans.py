@@ -47,3 +47,54 @@ for _ in batches:
     await eventually(lambda: not any(map(is_alive, [parent, *others])), timeout_s=15)
     async with tm.agent():
         await tm.wait_for(AgentJoined, 2)
+
+
+@pytest.mark.parametrize("with_parent", [False, True], ids=["the agent", "the agent and the warm parent"])
+async def test_what_ranks_have_started_ends_before_the_next_agent_joins(tm: Cluster, *, with_parent: bool) -> None:
+    """Programs and forks in sessions of their own, which no signal to the rank's group reaches."""
+    body = """
+import subprocess
+program = subprocess.Popen(["sleep", "600"], start_new_session=True)
+fork = os.fork()
+if fork == 0:
+    os.setsid()
+    signal.pause()
+print("pids", os.getppid(), os.getpid(), program.pid, fork)
+signal.pause()
+"""
+    await tm.submit(script(body), entrypoint="[python, -B, main.py]")
+    process = await asyncio.create_subprocess_exec(
+        *tm.light_agent(), env=tm.environment(), stdout=asyncio.subprocess.DEVNULL, start_new_session=True
+    )
+    await tm.allocate()
+    _, _, line = await tm.wait_for_line("pids", timeout_s=60)
+    pids = [int(word) for word in line.split()[1:]]
+    if with_parent:
+        os.kill(pids[0], signal.SIGKILL)
+    process.kill()
+    await process.wait()
+    await eventually(lambda: not any(map(is_alive, pids[:2])), timeout_s=15)
+    assert all(map(is_alive, pids[2:])), "the test would not see what it is about"
+    async with tm.agent():
+        await tm.wait_for(AgentJoined, 2)
+        assert not any(map(is_alive, pids))
+
+
+async def test_processes_of_an_agent_that_lives_are_left_alone(tm: Cluster) -> None:
+    body = """
+import subprocess
+program = subprocess.Popen(["sleep", "600"], start_new_session=True)
+print("pid", program.pid)
+hear("stop")
+program.kill()
+"""
+    await tm.submit(script(body))
+    async with tm.agent():
+        await tm.allocate()
+        _, _, line = await tm.wait_for_line("pid")
+        second = await asyncio.create_subprocess_exec(
+            *tm.light_agent(), env=tm.environment(), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+        )
+        _, said = await second.communicate()
+        assert second.returncode == 1 and b"another agent" in said
+        assert is_alive(int(line.split()[1]))

@@ -100,6 +100,7 @@ async def test_memory_is_limited_and_the_lack_of_it_recognised(tm: Cluster, entr
     async with tm.agent():
         await tm.allocate()
         exited = await tm.wait_for(TrialExited)
+        assert await tm.wait_for_line("each process may hold 400 MiB of data (RLIMIT_DATA)")
     assert (exited.outcome, exited.cause) == (Outcome.FAILED, FailureCause.HOST_MEMORY)
     assert (exited.error or "").splitlines()[-2:] == ["MemoryError", "rank 0 ran out of host memory"]
 
@@ -119,7 +120,8 @@ async def test_a_process_and_its_children_keep_to_the_processors_of_its_slot(tm:
     await tm.submit({"main.py": body}, resources="slots_per_trial: 1, cpus_per_slot: 1")
     async with tm.agent():
         await tm.allocate()
-        assert (await tm.wait_for_line("1 "))[2] == "1 1"
+        assert (await tm.wait_for_line("1 1"))[2] == "1 1"
+        assert await tm.wait_for_line("each rank runs on 1 of the agent's processors (affinity)")
 
 
 async def test_temporary_files_are_a_trials_own_and_go_with_it(tm: Cluster) -> None:
