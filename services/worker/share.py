@@ -314,8 +314,9 @@ class Share:
             self.log.say(f"{verdict(overdue, watch.timeout_s)}; the stacks of all ranks follow")
             ranks.dump_stacks(watch.ranks)
             await asyncio.sleep(DUMP_S)
-            error = verdict(watch.overdue() or overdue, watch.timeout_s)  # the others have fallen silent a little later
-            stacks = "\n".join(self._logs[overdue[0]].stderr_tail)
+            hung = watch.overdue() or overdue  # the others have fallen silent a little later
+            error = verdict(hung, watch.timeout_s)
+            stacks = "\n".join(self._logs[hung[0]].stderr_tail)
             self._control.fail(f"{error}\n{stacks}\n{error}", FailureCause.STALLED)
             return
 

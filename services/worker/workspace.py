@@ -35,7 +35,7 @@ def lock(directory: Path) -> int:
     """Return the descriptor of a lock that nobody else holds, and leave no folder of an earlier life in the directory
     that has not a checkpoint to be finished (services.worker.unfinished).
 
-    The warm parent and forks inherit the descriptor, and what an agent that was killed has left is ended: whoever has the
+    Warm parent and forks inherit the descriptor, and what an agent that was killed has left is ended: whoever has the
     lock knows that nothing of an earlier life still runs. Exits with a clear message when it cannot be had.
     """
     directory.mkdir(parents=True, exist_ok=True)
