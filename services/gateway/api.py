@@ -245,7 +245,7 @@ def post(  # noqa: PLR0913 # one for each property of the route
         if key is None:
             return await respond(call)
         request[RAW] = await _read(request)
-        print_ = idempotency.fingerprint(request, request[RAW])
+        print_ = idempotency.fingerprint(call.access.fingerprint_key, request, request[RAW])
         answer_once = partial(respond, call)
         return await idempotency.once(call.parts.database, key, print_, answer_once, holds_secret=holds_secret)
 

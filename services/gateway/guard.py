@@ -16,6 +16,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from services.gateway.problems import problem
 
+_PORTS = {"http": 80, "https": 443}
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 HEADERS = {
@@ -40,11 +41,22 @@ def complaint(method: str, headers: Mapping[str, str], own_names: frozenset[str]
     if method in SAFE_METHODS:
         return None
     origin = headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != host:
+    if origin is not None and not names_same(origin, host):
         return f"a page of {origin} may not change anything here"
     if headers.get("Sec-Fetch-Site") == "cross-site":
         return "a page of another site may not change anything here"
     return None
+
+
+def names_same(origin: str, host: str) -> bool:
+    """Say whether an Origin is of the server that a Host header names; a port left out is the scheme's."""
+    try:
+        page, server = urlsplit(origin), urlsplit(f"//{host}")
+        default = _PORTS.get(page.scheme)
+        ports = (page.port or default, server.port or default)
+    except ValueError:
+        return False
+    return page.hostname is not None and page.hostname == server.hostname and ports[0] == ports[1]
 
 
 def own_names(host: str, published: frozenset[str] = frozenset()) -> frozenset[str]:

@@ -9,6 +9,7 @@ carried out again; a submission then finds the experiment that it made, whose id
 
 import asyncio
 import hashlib
+import hmac
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -24,7 +25,7 @@ from services.gateway.intents import reserved_id
 from services.gateway.past import Database
 from services.gateway.problems import problem
 from shared import ids, postgres
-from shared.errors import Problem, Rejected
+from shared.errors import Conflict, Problem, Rejected
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -70,9 +71,12 @@ def key_of(request: web.Request) -> str | None:
     return found[1] or found[2]
 
 
-def fingerprint(request: web.Request, *parts: bytes) -> bytes:
-    """Return what tells this request from another one: its method, path, query and the parts of its body."""
-    digest = hashlib.sha256(f"{request.method} {request.path_qs}".encode())
+def fingerprint(secret: bytes, request: web.Request, *parts: bytes) -> bytes:
+    """Return what tells this request from another one: its method, path, query and the parts of its body.
+
+    A body may hold a password, so nobody may find it by trying who does not know the gateways' `secret`.
+    """
+    digest = hmac.new(secret, f"{request.method} {request.path_qs}".encode(), hashlib.sha256)
     for part in parts:
         digest.update(b"\0%d\0" % len(part))
         digest.update(part)
@@ -95,7 +99,7 @@ async def once(
     token = reserved_id.set(reserved)
     try:
         response = await respond()
-    except Rejected:
+    except (Rejected, Conflict):  # nothing was done
         await database.execute(_FORGET, owner, key)
         raise
     finally:

@@ -1,5 +1,6 @@
 """The gateway asks who it is: tokens, logins and roles over HTTP, for every route."""
 
+import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator
@@ -149,7 +150,8 @@ async def test_a_browser_logs_in_with_a_password_and_out_again(api: Api) -> None
     jar = aiohttp.CookieJar(unsafe=True)  # cookies of an address in numbers
     own_page = {"Origin": api.url}
     async with aiohttp.ClientSession(cookie_jar=jar) as browser:
-        for wrong in ({"user": "ada", "password": "wrong"}, {"user": "nobody", "password": PASSWORD}, {"code": "x"}):
+        for wrong in ({"user": "ada", "password": "wrong"}, {"user": "nobody", "password": PASSWORD}, {"code": "x"},
+                      {"user": "ada@example.org", "password": PASSWORD}):  # fmt: skip
             async with browser.post(f"{api.url}/api/v1/session", json=wrong) as response:
                 assert response.status == 401
         login = {"user": "ada", "password": PASSWORD}
@@ -165,6 +167,14 @@ async def test_a_browser_logs_in_with_a_password_and_out_again(api: Api) -> None
             assert response.status == 200
         async with browser.get(f"{api.url}/api/v1/session", headers={"Cookie": f"{COOKIE}={cookie.value}"}) as response:
             assert response.status == 401, "the token itself is over"
+
+
+async def test_a_token_of_bytes_that_no_token_has_opens_nothing(api: Api) -> None:
+    host, port = api.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /api/v1/session HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer \xff\xfe\r\n\r\n")
+    assert b" 401 " in await reader.readline()
+    writer.close()
 
 
 async def test_a_code_opens_a_login_once(api: Api) -> None:

@@ -88,6 +88,25 @@ def test_a_published_name_is_one_of_ours() -> None:
     assert guard.complaint("GET", {"Host": "other.example"}, names) is not None
 
 
+@pytest.mark.parametrize(
+    ("origin", "host", "same"),
+    [
+        ("https://Train.example:443", "train.example", True),
+        ("http://train.example", "TRAIN.example:80", True),
+        ("http://127.0.0.1:8080", "127.0.0.1:8080", True),
+        ("http://127.0.0.1:8081", "127.0.0.1:8080", False),
+        ("https://train.example", "train.example:80", False),
+        ("https://evil.example", "train.example", False),
+        ("null", "train.example", False),
+        ("null", "", False),
+        ("http://[", "train.example", False),
+        ("http://train.example:x", "train.example", False),
+    ],
+)
+def test_an_origin_is_compared_as_what_it_stands_for(origin: str, host: str, *, same: bool) -> None:
+    assert guard.names_same(origin, host) is same
+
+
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "", "127.0.0.1.evil.example", "[::1"])
 def test_other_names_are_refused(host: str) -> None:
     assert guard.complaint("GET", {"Host": host}, frozenset({"localhost"})) is not None

@@ -171,7 +171,8 @@ async def test_the_address_that_is_connected_to_counts(
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "10.0.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "::1", "fe80::1",
-     "fc00::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "::"],
+     "fc00::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "::", "::127.0.0.1",
+     "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "fec0::1"],
 )  # fmt: skip
 def test_addresses_that_are_not_public_are_refused(address: str) -> None:
     with pytest.raises(target.Forbidden):
@@ -179,7 +180,8 @@ def test_addresses_that_are_not_public_are_refused(address: str) -> None:
 
 
 def test_public_addresses_and_allowed_networks_are_not() -> None:
-    target.check_address("93.184.216.34", ())
+    for address in ("93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "64:ff9b::5db8:d822"):
+        target.check_address(address, ())
     target.check_address("10.1.2.3", target.networks("10.1.0.0/16, 192.168.7.0/24"))
     with pytest.raises(ValueError, match="host bits"):
         target.networks("10.1.2.3/16")

@@ -3,13 +3,13 @@
 Every request under /api/ needs one; what it may do is its route's to say (services.gateway.api).
 """
 
+import hashlib
 import hmac
 import logging
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -54,6 +54,7 @@ class Access:
         self.codes = Codes()
         self.patience = Patience()
         self._root_token = root_token.encode()
+        self.fingerprint_key = hashlib.sha256(b"fingerprints of requests" + self._root_token).digest()
         self._followed = Followed(client, UserEvent.aggregate, partial(evolve, self.people))
         self.wait = self._followed.wait
         self.is_ready = False
@@ -72,6 +73,8 @@ class Access:
 
     async def who(self, token: str) -> Principal | None:
         """Return whom a token speaks for, None when it opens nothing."""
+        if not token.isascii():  # none of ours; a header's other bytes could not even be encoded
+            return None
         if hmac.compare_digest(token.encode(), self._root_token):
             return root()
         token_id = await self.secrets.opens(token)
@@ -132,4 +135,4 @@ def _presented(request: web.Request) -> tuple[str | None, bool]:
 def _is_own_page(request: web.Request) -> bool:
     """A page of ours says where it comes from; SameSite=Strict keeps the cookie from all others in any case."""
     origin = request.headers.get("Origin")
-    return origin is not None and urlsplit(origin).netloc == request.headers.get("Host")
+    return origin is not None and guard.names_same(origin, request.headers.get("Host", ""))

@@ -15,6 +15,7 @@ from nats.aio.client import Client
 from nats.js.errors import KeyNotFoundError
 from nats.js.kv import KeyValue
 
+from shared import ids
 from shared.errors import Unavailable
 from shared.ids import AgentId, TokenId, UserId, WebhookId
 from shared.subjects import SECRETS
@@ -81,7 +82,7 @@ class Secrets:
 
     async def is_password(self, user_id: UserId, password: str) -> bool:
         """Say whether this is the user's password. Takes as long when there is no such user."""
-        stored = await self._get(f"password.{user_id}")
+        stored = await self._get(f"password.{user_id}") if ids.is_token(user_id) else None
         async with self._hashing:
             fits = await asyncio.to_thread(_verify, stored.decode() if stored else _NOBODY, password)
         return fits and stored is not None

@@ -26,13 +26,12 @@ async def submit(call: Call[NoQuery]) -> web.StreamResponse:
     """Check everything, then store the code, then append: nothing is left half-done."""
     parts = call.parts
     async with _turn:
-        async with asyncio.timeout(UPLOAD_TIMEOUT_S):
-            form = await _read_form(call.request)
+        form = await _read_in_time(call.request)
         respond = partial(_submit, call, form)
         key = idempotency.key_of(call.request)
         if key is None:
             return await respond()
-        print_ = idempotency.fingerprint(call.request, form["config"], form["code"])
+        print_ = idempotency.fingerprint(call.access.fingerprint_key, call.request, form["config"], form["code"])
         return await idempotency.once(parts.database, key, print_, respond)
 
 
@@ -42,6 +41,15 @@ async def _submit(call: Call[NoQuery], form: dict[str, bytes]) -> web.StreamResp
     config = await admitted(parts, config)
     seq, event = await intents.submit(parts.client, parts.store, config, form["code"])
     return await answer(parts, event, seq)
+
+
+async def _read_in_time(request: web.Request) -> dict[str, bytes]:
+    try:
+        async with asyncio.timeout(UPLOAD_TIMEOUT_S):
+            return await _read_form(request)
+    except TimeoutError as error:
+        slow = f"the code did not come within {UPLOAD_TIMEOUT_S:g} s"
+        raise Rejected(slow, status=HTTPStatus.REQUEST_TIMEOUT) from error
 
 
 async def _read_form(request: web.Request) -> dict[str, bytes]:

@@ -20,6 +20,10 @@ MAX_URL = 2000
 RESOLVE_TIMEOUT_S = 5.0
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
 
 
 class Forbidden(Exception):
@@ -33,11 +37,19 @@ def networks(text: str) -> tuple[Network, ...]:
 
 def check_address(address: str, allowed: Sequence[Network]) -> None:
     """Raise Forbidden unless an address is public, or in a network that is allowed."""
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    parsed = mapped or parsed
-    if (not parsed.is_global or parsed.is_multicast) and not any(parsed in network for network in allowed):
+    parsed = _meant(ipaddress.ip_address(address.partition("%")[0]))
+    is_public = parsed.is_global and not parsed.is_multicast and not getattr(parsed, "is_site_local", False)
+    if not is_public and not any(parsed in network for network in allowed):
         raise Forbidden(f"{address} is not a public address; TM_WEBHOOK_NETWORKS does not allow it")
+
+
+def _meant(address: Address) -> Address:
+    """The IPv4 address that a translated or a tunnelled one reaches (RFC 4291, 6052, 3056, 4380)."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else address)
 
 
 def check_literal(url: str, allowed: Sequence[Network]) -> None:
