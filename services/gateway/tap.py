@@ -20,16 +20,16 @@ class Selection:
 
     experiment: str | None = None
     trial: str | None = None
-    name: str | None = None
+    names: tuple[str, ...] = ()
     writer: str | None = None
 
     def filters(self) -> list[str]:
         """Return subjects that cover the selection, so that the broker leaves out most of the rest."""
         experiment = self.trial.rpartition("-")[0] if self.trial else self.experiment
         if experiment is None:
-            return [subjects.event_filter(writer=self.writer, name=self.name)]
+            return [subjects.event_filter(writer=self.writer, name=name) for name in self.names or (None,)]
         about = (("experiment", experiment), ("trial", self.trial), ("pool", None))
-        return [subjects.event_filter(self.writer, kind, one, self.name) for kind, one in about]
+        return [subjects.event_filter(self.writer, *one, name) for one in about for name in self.names or (None,)]
 
     def covers(self, recorded: Recorded) -> bool:
         """Say whether an event that one of the filters let through belongs to the selection."""

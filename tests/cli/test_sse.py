@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from trainmaster.client import sse
+from trainmaster.client import ApiError, sse
 from trainmaster.client.sse import ServerEvent, parse, resumed
 
 
@@ -36,6 +36,14 @@ def test_a_broken_stream_is_taken_up_after_the_last_event(monkeypatch: pytest.Mo
 
     assert [event.data for event in resumed(connect)] == ["one", "two"]
     assert asked == [None, "1", "1"]
+
+
+def test_an_end_for_a_reason_is_an_error() -> None:
+    body = b'id: 1\ndata: one\n\nevent: end\ndata: {"reason": "access changed"}\n\n'
+    events = resumed(lambda last_id: contextlib.nullcontext(httpx.Response(200, content=body)))
+    assert next(events).data == "one"
+    with pytest.raises(ApiError, match="access changed"):
+        next(events)
 
 
 def test_a_server_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,7 @@ async def test_the_tap_filters(api: Api) -> None:
 
     assert await names(experiment="m0000000") == {"ExperimentSubmitted"}
     assert await names(writer="scheduler") == {"GPUAllocated", "GPUReleased"}
+    assert await names(name="TrialClosed,GPUAllocated", experiment=story.EXPERIMENT) == {"TrialClosed", "GPUAllocated"}
     assert await names(name="TrialClosed", trial=story.trial(2)) == {"TrialClosed"}
     of_trial = (await api.get("/api/v1/events", trial=story.trial(2)))["items"]
     assert {item["event"]["trial_id"] for item in of_trial} == {story.trial(2)}

@@ -47,7 +47,13 @@ _OPTIONS = (
     ),
     click.option("--experiment", metavar="ID", help="Only what is about this experiment."),
     click.option("--trial", metavar="ID", help="Only what is about this trial."),
-    click.option("--name", type=EventName(), metavar="EVENT", help="Only events of this name, such as GPUAllocated."),
+    click.option(
+        "--name",
+        type=EventName(),
+        multiple=True,
+        metavar="EVENT",
+        help="Only events of this name, such as GPUAllocated; may be repeated.",
+    ),
     click.option("--writer", metavar="NAME", help="Only what this service says, such as scheduler or worker-local."),
 )
 
@@ -61,7 +67,7 @@ def selection_options(command: F) -> F:
 
 def query_of(client: Client, selection: dict[str, Any]) -> Query:
     """Return the selection as the API takes it, ids made whole; a sequence to end with is `last`."""
-    query: Query = dict(selection)
+    query: Query = selection | {"name": ",".join(selection["name"]) or None}
     until, experiment, trial = selection["until"], selection["experiment"], selection["trial"]
     if isinstance(until, int):
         query |= {"until": None, "last": until}

@@ -167,7 +167,7 @@ class Client:
 
     def checkpoint_file(self, checkpoint_id: str, path: str) -> Iterator[bytes]:
         """Yield a file of a checkpoint in chunks."""
-        with self._open("GET", f"/checkpoints/{checkpoint_id}/files/{path}") as response:
+        with self._open("GET", f"/checkpoints/{checkpoint_id}/files/{quote(path)}") as response:
             yield from response.iter_bytes(CHUNK_BYTES)
 
     def metrics(

@@ -1,13 +1,15 @@
 """Server-sent events: parsed, and taken up again after the last one seen when the connection breaks."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import httpx
 
-from trainmaster.client.errors import Unreachable
+from trainmaster.client.errors import ApiError, Unreachable
 
 RETRY_S = 0.5
 PATIENCE_S = 60.0
@@ -42,6 +44,12 @@ def parse(lines: Iterator[str]) -> Iterator[ServerEvent]:
                 data.append(value)
 
 
+def _check_end(data: str) -> None:
+    reason = json.loads(data).get("reason")
+    if reason is not None:
+        raise ApiError(HTTPStatus.FORBIDDEN, "the stream was ended", f"the platform ended the stream: {reason}", ())
+
+
 def resumed(
     connect: Callable[[str | None], AbstractContextManager[httpx.Response]],
     on_lost: Callable[[], None] = lambda: None,
@@ -49,6 +57,7 @@ def resumed(
 ) -> Iterator[ServerEvent]:
     """Yield a stream's events until it says `end`, connecting again with the last id when it breaks off.
 
+    Raises ApiError (403) when the platform ends it because who follows may not any more.
     Calls `on_lost` once each time the server goes away. Raises the connection's error when that stays away for longer
     than `patience_s` (None: it never does), or was not there to begin with.
     """
@@ -60,6 +69,7 @@ def resumed(
                 was_there, lost_at = True, None
                 for event in parse(response.iter_lines()):
                     if event.name == "end":
+                        _check_end(event.data)
                         return
                     last_id = event.id if event.id is not None else last_id
                     yield event

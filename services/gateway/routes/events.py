@@ -17,6 +17,7 @@ from shared.log import Follower, Message
 
 MAX_SEARCH_S = 3.0  # a page that found less in this time says how far it got
 
+NAMES = "^[A-Za-z]{1,80}(,[A-Za-z]{1,80}){0,19}$"
 Token = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,79}$")]
 Instant = Annotated[datetime, Meta(tz=True)]
 
@@ -27,14 +28,15 @@ class TapQuery(Query, frozen=True, kw_only=True):
     after: Annotated[int, Meta(ge=0, le=MAX_SEQ, description="only events with a higher sequence")] | None = None
     experiment: Token | None = None
     trial: Token | None = None
-    name: Annotated[str, Meta(pattern="^[A-Za-z]{1,80}$")] | None = None
+    name: Annotated[str, Meta(pattern=NAMES, description="of these names; commas between several")] | None = None
     writer: Token | None = None
     since: Instant | None = None
 
     @property
     def selection(self) -> tap.Selection:
         """The conditions that each event must meet."""
-        return tap.Selection(experiment=self.experiment, trial=self.trial, name=self.name, writer=self.writer)
+        names = tuple(dict.fromkeys(self.name.split(","))) if self.name else ()
+        return tap.Selection(experiment=self.experiment, trial=self.trial, names=names, writer=self.writer)
 
 
 class EventsQuery(TapQuery, frozen=True, kw_only=True):

@@ -162,7 +162,7 @@ class AsyncClient:
 
     async def checkpoint_file(self, checkpoint_id: str, path: str) -> AsyncIterator[bytes]:
         """Yield a file of a checkpoint in chunks."""
-        async with self._open("GET", f"/checkpoints/{checkpoint_id}/files/{path}") as response:
+        async with self._open("GET", f"/checkpoints/{checkpoint_id}/files/{quote(path)}") as response:
             async for item in response.aiter_bytes(CHUNK_BYTES):
                 yield item
 

@@ -2,14 +2,16 @@
 """Server-sent events: parsed, and taken up again after the last one seen when the connection breaks."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import httpx
 
-from trainmaster.client.errors import Unreachable
+from trainmaster.client.errors import ApiError, Unreachable
 
 RETRY_S = 0.5
 PATIENCE_S = 60.0
@@ -44,6 +46,12 @@ async def parse(lines: AsyncIterator[str]) -> AsyncIterator[ServerEvent]:
                 data.append(value)
 
 
+def _check_end(data: str) -> None:
+    reason = json.loads(data).get("reason")
+    if reason is not None:
+        raise ApiError(HTTPStatus.FORBIDDEN, "the stream was ended", f"the platform ended the stream: {reason}", ())
+
+
 async def resumed(
     connect: Callable[[str | None], AbstractAsyncContextManager[httpx.Response]],
     on_lost: Callable[[], None] = lambda: None,
@@ -51,6 +59,7 @@ async def resumed(
 ) -> AsyncIterator[ServerEvent]:
     """Yield a stream's events until it says `end`, connecting again with the last id when it breaks off.
 
+    Raises ApiError (403) when the platform ends it because who follows may not any more.
     Calls `on_lost` once each time the server goes away. Raises the connection's error when that stays away for longer
     than `patience_s` (None: it never does), or was not there to begin with.
     """
@@ -62,6 +71,7 @@ async def resumed(
                 was_there, lost_at = (True, None)
                 async for event in parse(response.aiter_lines()):
                     if event.name == "end":
+                        _check_end(event.data)
                         return
                     last_id = event.id if event.id is not None else last_id
                     yield event
