@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.searcher.decide import About, Answers, decide, question
-from services.searcher.method import Proposal, Question
+from services.searcher.method import Answer, Question
 from services.searcher.state import State, evolve
 from shared.config import Experiment
 from shared.decisions import Decision
@@ -67,7 +67,7 @@ class VirtualCluster:
     num_slots: int
     num_epochs: int
     curves: Curves
-    compute: Callable[[Question], Proposal | str] | None = None
+    compute: Callable[[Question], Answer | str] | None = None
     keep: bool = False
     state: State = field(default_factory=State)
     log: list[Recorded] = field(default_factory=list)
@@ -117,7 +117,7 @@ class VirtualCluster:
 
     def _settle(self) -> None:
         """Decide until nothing is needed, giving free slots to those that wait."""
-        outcomes: dict[About, Proposal | str] = {}
+        outcomes: dict[About, Answer | str] = {}
         answers = {EXPERIMENT: outcomes}
         while True:
             while decisions := self._decided(answers):

@@ -16,7 +16,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from benchmarks.multi_fidelity import report
-from benchmarks.multi_fidelity.own import SEARCHERS
+from benchmarks.multi_fidelity.own import EPOCHS, SEARCHERS
 from benchmarks.multi_fidelity.problems import PROBLEMS
 from benchmarks.multi_fidelity.race import MAX_EPOCHS
 from benchmarks.peers import peers_python
@@ -28,7 +28,7 @@ BASELINE = "random"
 
 #: What draws at random is cheap, and has so many times as many seeds: what it comes to is mostly luck.
 MORE_SEEDS = 5
-DRAWING = frozenset(SEARCHERS) - {"bayesian_asha"} | {"ray_asha"}
+DRAWING = frozenset(SEARCHERS) - EPOCHS.keys() | {"ray_asha"}
 
 #: After how many epochs the best loss so far got better, and what it was.
 Improvements = list[tuple[int, float]]

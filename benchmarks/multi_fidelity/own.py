@@ -29,11 +29,17 @@ SEARCHERS = {
         "time_metric": "epochs",
     },
     "bayesian_asha": {"name": "bayesian_asha", "max_trials": _MANY, "max_length": {"epochs": NUM_EPOCHS}},
+    "bayesian_asha_prediction": {
+        "name": "bayesian_asha",
+        "judge_by": "prediction",
+        "max_trials": _MANY,
+        "max_length": {"epochs": NUM_EPOCHS},
+    },
 }
 
 
 #: A model takes its time for each trial: it is run until it has arrived, and no longer than these epochs.
-EPOCHS = {"bayesian_asha": 1_000}
+EPOCHS = {"bayesian_asha": 1_000, "bayesian_asha_prediction": 1_000}
 
 
 def experiment(method: str, problem: str, seed: int) -> Experiment:

@@ -38,7 +38,8 @@ class Own:
     def ask(self) -> tuple[Any, dict[str, Any]]:
         index = self._num_asked + 1
         outcome = self._method.propose(index, *self._knowledge.of(index, self._open, {}))
-        proposal = outcome if isinstance(outcome, Proposal) else outcome.proposal(suggest(outcome.request))
+        proposal = outcome if isinstance(outcome, Proposal) else outcome.answer(suggest(outcome.request))
+        assert isinstance(proposal, Proposal), "it was asked for one"
         self._knowledge.requested(index)
         self._num_asked, self._open[index] = index, proposal.hyperparameters
         self._settle()
@@ -77,7 +78,7 @@ def latency(asked: dict[str, Any]) -> list[float]:
         started_at = time.perf_counter()
         outcome = method.propose(100_000, results, drawn[observed : observed + num_pending])
         if not isinstance(outcome, Proposal):
-            outcome.proposal(suggest(json.loads(json.dumps(outcome.request))))
+            outcome.answer(suggest(json.loads(json.dumps(outcome.request))))
         took.append(time.perf_counter() - started_at)
     return took
 

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from services.searcher.given import fits, given_values
-from services.searcher.method import Proposal, Result
+from services.searcher.method import Prediction, Proposal, Result
 from services.searcher.sobol import sobol
 from services.searcher.space import (
     Axis,
@@ -107,8 +107,6 @@ class Bayesian:
         self, index: int, warm: list[Result], results: Sequence[Result], pending: Sequence[dict[str, Any]]
     ) -> "GaussianProcessQuestion":
         axes_ = tuple(axes(self.space))
-        told, num_fitted = told_of(results)
-        told, num_fitted = warm + told, len(warm) + num_fitted
         random_generator = generator(self.seed, index)
         chosen, choice = self.acquisition_function, self.acquisition_function
         if chosen == "gp_hedge":
@@ -118,14 +116,10 @@ class Bayesian:
             space=self.space,
             axes=axes_,
             request={
-                "axes": list(_dimensions(axes_)),
-                "points": [_point(axes_, result.hyperparameters) for result in told],
-                "costs": [result.cost for result in told],
-                "num_fitted": num_fitted,
+                **self._known(axes_, warm, results, len(pending)),
                 "pending": [_point(axes_, hyperparameters) for hyperparameters in pending],
                 "acquisition_function": chosen,
                 "seed": random_generator.randrange(2**31),
-                **self._context(told, len(warm), len(pending)),
             },
             origin=f"Gaussian process, {choice}, {len(results)} observed, {len(pending)} pending"
             + (f", {len(warm)} from other experiments" if warm else ""),
@@ -138,6 +132,28 @@ class Bayesian:
                 num_pending=len(pending),
             ),
         )
+
+    def prediction(self, asked: Mapping[int, dict[str, Any]], results: Sequence[Result]) -> "PredictionQuestion":
+        """Return what to ask the Gaussian process: what trials would come to in the end. The first one matters most."""
+        axes_ = tuple(axes(self.space))
+        counted = [result for result in results if not result.is_missing]
+        known = self._known(axes_, self._warm(), counted, 0)
+        points = [_point(axes_, hyperparameters) for hyperparameters in asked.values()]
+        return PredictionQuestion(indices=tuple(asked), request={**known, "predicted": points})
+
+    def _known(
+        self, axes_: Sequence[Axis], warm: list[Result], results: Sequence[Result], num_pending: int
+    ) -> dict[str, Any]:
+        """What the Gaussian process is told whatever it is asked."""
+        told, num_fitted = told_of(results)
+        told, num_fitted = warm + told, len(warm) + num_fitted
+        return {
+            "axes": list(_dimensions(axes_)),
+            "points": [_point(axes_, result.hyperparameters) for result in told],
+            "costs": [result.cost for result in told],
+            "num_fitted": num_fitted,
+            **self._context(told, len(warm), num_pending),
+        }
 
     def _warm(self) -> list[Result]:
         """What other experiments tell about this space."""
@@ -185,7 +201,7 @@ class GaussianProcessQuestion:
     origin: str
     chosen: Origin  # without what the model predicts; its mean is that of costs until the search turns it
 
-    def proposal(self, reply: Mapping[str, Any]) -> Proposal:
+    def answer(self, reply: Mapping[str, Any]) -> Proposal:
         """Return what the point in the reply means. Raises ValueError when it is no point of the space."""
         values = {
             axis.path: _value(axis.range, place)
@@ -197,6 +213,22 @@ class GaussianProcessQuestion:
             raise ValueError(f"the model predicts {predicted}")
         chosen = msgspec.structs.replace(self.chosen, **predicted)
         return Proposal(hyperparameters=fill(self.space, values), origin=self.origin, chosen=chosen)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionQuestion:
+    """See Question."""
+
+    indices: tuple[int, ...]
+    request: dict[str, Any]
+
+    def answer(self, reply: Mapping[str, Any]) -> Prediction:
+        """Return the predictions in the reply. Raises ValueError when there is none for each trial."""
+        means, std = [float(mean) for mean in reply["means"]], float(reply["std"])
+        if not all(map(math.isfinite, (*means, std))):
+            raise ValueError(f"the model predicts {means} ± {std}")
+        predicted = dict(zip(self.indices, means, strict=True))
+        return Prediction(mean=predicted.pop(self.indices[0]), std=std, others=predicted)
 
 
 def told_of(results: Sequence[Result]) -> tuple[list[Result], int]:

@@ -8,11 +8,11 @@ more: its trials are stopped and closed.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from services.searcher import grounds
 from services.searcher.exits import Exit
-from services.searcher.method import Proposal, Question
+from services.searcher.method import Answer, Prediction, Proposal, Question
 from services.searcher.progress import Ending
 from services.searcher.rungs import Rule, Standing, Status
 from services.searcher.search import Retry, Search, Trial
@@ -25,6 +25,7 @@ from shared.events import (
     ExperimentFailed,
     ExperimentStopped,
     Failure,
+    FinalMetricPredicted,
     Judgement,
     Origin,
     OriginKind,
@@ -44,11 +45,12 @@ MAX_REQUESTS = 500
 CANCELED_BY_HAND = "canceled by a user"
 
 
-#: Which trial a Question is about, and the sequence that settled what its answer follows from.
+#: Which trial a Question is about, and the sequence that settled what its answer follows from: of a trial that was
+#: requested already, what it would come to; of another, what it should be.
 About = tuple[int, int]
 
-#: What came of Questions: a proposal, or the reason why there can be none.
-Outcomes = Mapping[About, Proposal | str]
+#: What came of Questions: a proposal or a prediction, or the reason why there can be none.
+Outcomes = Mapping[About, Answer | str]
 Answers = Mapping[ExperimentId, Outcomes]
 
 
@@ -64,16 +66,30 @@ def decide(state: State, answers: Answers) -> list[Decision]:
 
 
 def question(search: Search, answers: Answers) -> tuple[About, Question] | None:
-    """Return what must be computed before the search can go on, and which trial it is about.
+    """Return what must be computed before the search can go on, and which trial it is about; see `questions`."""
+    return next(questions(search, answers), None)
+
+
+def questions(search: Search, answers: Answers) -> Iterator[tuple[About, Question]]:
+    """Yield what may be computed now: what trials at their rungs would come to, then the next trial.
 
     Ask only when `decide` wants nothing for this search. There may be a question before there is room for its trial.
     """
-    if not search.method.learns or search.is_paused or search.ending or search.canceled_seq is not None:
-        return None
-    for index, outcome in _upcoming(search, answers.get(search.experiment_id, {})):
+    if not search.method.learns or search.ending or search.canceled_seq is not None:
+        return
+    outcomes = answers.get(search.experiment_id, {})
+    yield from search.predictions(outcomes)
+    for index, outcome in () if search.is_paused else _upcoming(search, outcomes):
         if not isinstance(outcome, Proposal | str):
-            return (index, search.knowledge.settled[index].seq), outcome
-    return None
+            yield (index, search.knowledge.settled[index].seq), outcome
+
+
+def is_wanted(search: Search, about: About) -> bool:
+    """Say whether the answer to a question is still good for anything."""
+    index, seq = about
+    if search.tournament and index in search.arrived:
+        return search.tournament.standings[index].seq == seq
+    return index > search.num_requested
 
 
 def _decide_search(search: Search, outcomes: Outcomes) -> list[Decision]:
@@ -83,8 +99,10 @@ def _decide_search(search: Search, outcomes: Outcomes) -> list[Decision]:
         return [_after_exit(search, trial, exit_) for trial, exit_ in _exited_trials(search)]
     if search.ending:
         return list(_ended_trials(search, search.ending)) if search.open else [_end(search, None)]
-    if told := list(_trials_canceled_by_hand(search)) or list(_judgements(search)):
+    if told := list(_trials_canceled_by_hand(search)) or list(_predicted(search, outcomes)):
         return told
+    if judged := list(_judgements(search)):
+        return judged
     failure = _failure(search, outcomes)
     if not search.open and (failure or search.num_requested >= search.num_trials):
         return [_end(search, failure)]
@@ -96,6 +114,27 @@ def _exited_trials(search: Search) -> Iterator[tuple[Trial, Exit]]:
         trial = search.open[trial_id_]
         if trial.exit is not None:
             yield trial, trial.exit
+
+
+def _predicted(search: Search, outcomes: Outcomes) -> Iterator[Decision]:
+    """Tell what a model expects of the trials that wait for that at a rung."""
+    for index, arrival in search.arrived.items():
+        assert search.tournament is not None
+        standing = search.tournament.standings[index]
+        answer = outcomes.get((index, standing.seq))
+        event = FinalMetricPredicted(
+            experiment_id=search.experiment_id,
+            trial_id=trial_id(search.experiment_id, index),
+            rung=standing.rung + 1,
+            units=search.tournament.units(standing),
+            num_observed=arrival.num_results,
+        )
+        if isinstance(answer, Prediction):
+            others = {str(number): search.cost(mean) for number, mean in answer.others.items()}
+            event = replace(event, mean=search.cost(answer.mean), std=answer.std, others=others)
+            yield _decision(event, standing.seq)
+        elif isinstance(answer, str):
+            yield _decision(replace(event, reason=answer), standing.seq)
 
 
 def _judgements(search: Search) -> Iterator[Decision]:
@@ -279,7 +318,7 @@ def _retry(search: Search, index: int) -> Retry | None:
 
 def _in_metrics(search: Search, chosen: Origin) -> Origin:
     """A method predicts costs; what is told about it is the metric."""
-    return chosen if chosen.mean is None else msgspec.structs.replace(chosen, mean=search.cost(chosen.mean))
+    return chosen if chosen.mean is None else replace(chosen, mean=search.cost(chosen.mean))
 
 
 def _first_target(search: Search, bracket: int | None) -> int | None:
@@ -304,6 +343,7 @@ def _upcoming(search: Search, outcomes: Outcomes) -> Iterator[tuple[int, Proposa
             return
         else:
             answer = outcomes.get((index, settled[index].seq))
+            assert not isinstance(answer, Prediction), "it was asked for a proposal"
             outcome = answer or method.propose(index, *search.knowledge.of(index, open_trials, ahead))
         yield index, outcome
         if not isinstance(outcome, Proposal):

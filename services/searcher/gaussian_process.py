@@ -1,6 +1,6 @@
-"""Computes suggestions, in a process of its own: one JSON request a line in, one reply a line out.
+"""Computes suggestions and predictions, in a process of its own: one JSON request a line in, one reply a line out.
 
-`suggest` is a pure function: the same request always gets the same reply, from this process, a later one, or a replay.
+`answer` is a pure function: the same request always gets the same reply, from this process, a later one, or a replay.
 The process ends when its standard input does. Nothing else in the services may import this module's dependencies: they
 cost more memory than the whole searcher.
 
@@ -41,26 +41,58 @@ class Fit:
     offset: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """What a request tells: points as columns, these with their context, costs; and the kernel and scale for them."""
+
+    columns: Columns
+    points: Array
+    told: Array
+    costs: Array
+    fit: Fit
+    warp: Warp
+
+
 _fits: OrderedDict[bytes, Fit] = OrderedDict()
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Return what is predicted of the points that are asked about, else a suggestion."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fits that did not converge are no fault
+        return _predict(request) if "predicted" in request else _suggest(request)
 
 
 def suggest(request: dict[str, Any]) -> dict[str, Any]:
     """Return the point worth trying next, what is predicted of it, and the acquisition function's value there."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fits that did not converge are no fault
-        return _suggest(request)
+    return answer(request)
+
+
+def _predict(request: dict[str, Any]) -> dict[str, Any]:
+    model = _model(request)
+    nothing = np.empty((0, model.told.shape[1]))
+    posterior = Posterior(model.fit.kernel, model.told, model.warp(model.costs), nothing, np.empty((0, 1)))
+    landscape = Landscape(columns=model.columns, fixed=np.array(request["proposed_context"]))
+    told = [_told_of(point, posterior, model.warp, landscape) for point in request["predicted"]]
+    return {"means": [one["mean"] for one in told], "std": told[0]["std"]}
+
+
+def _model(request: dict[str, Any]) -> Model:
+    columns = Columns(request["axes"])
+    points = columns.encode(request["points"])
+    told = np.hstack([points, _context(request["context"], np.array(request["proposed_context"]))])
+    fit = _fit(told[: request["num_fitted"]], request["costs"][: request["num_fitted"]])
+    costs = np.array(tempered(request["costs"]))
+    return Model(columns=columns, points=points, told=told, costs=costs, fit=fit, warp=warp_of(costs, fit.offset))
 
 
 def _suggest(request: dict[str, Any]) -> dict[str, Any]:
-    columns = Columns(request["axes"])
-    points = columns.encode(request["points"])
+    model = _model(request)
+    columns, points, told, costs = model.columns, model.points, model.told, model.costs
+    found, warp = model.fit, model.warp
     pending = columns.encode(request["pending"])
     fixed = np.array(request["proposed_context"])
-    told = np.hstack([points, _context(request["context"], fixed)])
     waiting = np.hstack([pending, _context(request["pending_context"], fixed)])
-    found = _fit(told[: request["num_fitted"]], request["costs"][: request["num_fitted"]])
-    costs = np.array(tempered(request["costs"]))
-    warp = warp_of(costs, found.offset)
     generator = np.random.default_rng(request["seed"])
     normals = generator.standard_normal((len(waiting), NUM_SAMPLES if len(waiting) else 1))
     posterior = Posterior(found.kernel, told, warp(costs), waiting, normals)
@@ -72,7 +104,7 @@ def _suggest(request: dict[str, Any]) -> dict[str, Any]:
     option = _elsewhere(columns, known[best_first[0]], generator)
     landscape = Landscape(columns=columns, fixed=fixed, option=option)
     point, value = maximise(acquisition, landscape, known, known[best_first], generator)
-    return _reply(point, value, posterior, warp, landscape)
+    return {"point": point, "value": value, **_told_of(point, posterior, warp, landscape)}
 
 
 def _elsewhere(columns: Columns, best: Array, generator: np.random.Generator) -> Option | None:
@@ -86,12 +118,12 @@ def _elsewhere(columns: Columns, best: Array, generator: np.random.Generator) ->
     return others[int(generator.integers(len(others)))]
 
 
-def _reply(point: Point, value: float, posterior: Posterior, warp: Warp, landscape: Landscape) -> dict[str, Any]:
+def _told_of(point: Point, posterior: Posterior, warp: Warp, landscape: Landscape) -> dict[str, Any]:
     """Tell predictions as costs: the median, and half the distance between the quantiles one deviation off it."""
     means, deviations = posterior.predict(landscape.extended(landscape.columns.encode([point])))
     mean, deviation = float(means.mean()), float(deviations[0])
     spread = (warp.back(mean + deviation) - warp.back(mean - deviation)) / 2
-    return {"point": point, "mean": warp.back(mean), "std": spread, "value": value}
+    return {"mean": warp.back(mean), "std": spread}
 
 
 def _context(rows: list[list[float]], proposed: Array) -> Array:
@@ -141,7 +173,7 @@ def main() -> None:
     """Answer requests until there are no more."""
     for line in sys.stdin:
         try:
-            reply = suggest(json.loads(line))
+            reply = answer(json.loads(line))
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # the same again next time
             reply = {"error": f"{type(error).__name__}: {error}"[:500]}
         sys.stdout.write(json.dumps(reply) + "\n")

@@ -23,6 +23,15 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What a trial would come to in the end, as a cost: mean and standard deviation; and the means of some others."""
+
+    mean: float
+    std: float
+    others: Mapping[int, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """What came of trial `index`: when it was closed, or at a rung, when it had trained for some `units`.
 
@@ -46,16 +55,19 @@ class BracketPlan:
     num_concurrent: int
 
 
+Answer = Proposal | Prediction
+
+
 class Question(Protocol):
-    """A suggestion that takes long to compute."""
+    """A suggestion, or a prediction, that takes long to compute."""
 
     @property
     def request(self) -> dict[str, Any]:
         """What the other process must know, as plain values."""
         ...
 
-    def proposal(self, reply: Mapping[str, Any]) -> Proposal:
-        """Return what the other process's reply proposes."""
+    def answer(self, reply: Mapping[str, Any]) -> Answer:
+        """Return what the other process's reply proposes or predicts."""
         ...
 
 

@@ -111,6 +111,16 @@ def _method_of(experiment: Experiment) -> SearchMethod:
             return AsyncHalving(space=space, seed=seed, brackets=_brackets(search))
 
 
+def model_of(experiment: Experiment) -> Bayesian | None:
+    """Return the model that judges an experiment's trials at their rungs, if one does."""
+    search = experiment.searcher
+    if not isinstance(search, BayesianASHASearch) or search.judge_by != "prediction":
+        return None
+    method = _method_of(experiment)
+    assert isinstance(method, Bayesian), "it has a model"
+    return method
+
+
 def _observations(search: ModelCommon) -> tuple[Observation, ...]:
     return search.warm_start.observations if search.warm_start else ()
 

@@ -13,16 +13,17 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from services.searcher.decide import About, decide, question
-from services.searcher.method import Proposal, Question
+from services.searcher.decide import About, Answers, decide, questions
+from services.searcher.method import Answer, Question
+from services.searcher.search import Search
 from services.searcher.state import State, evolve
 from shared import codec, narrate, subjects
 from shared.decisions import Decision
-from shared.events import Event, ExperimentFailed, TrialRequested
-from shared.ids import ExperimentId
+from shared.events import Event, ExperimentFailed, FinalMetricPredicted, TrialRequested
+from shared.ids import ExperimentId, trial_id
 from shared.log import Recorded
 
-Compute = Callable[[Question], Proposal | str]
+Compute = Callable[[Question], Answer | str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,22 +104,37 @@ class Reproduction:
             evolve(self._state, self._unfolded.popleft())
 
     def _decide(self, group: list[Recorded]) -> list[Decision]:
-        """Decide again, with the answers that were there for the trials that the group requests."""
+        """Decide again, with the answers that were there for what the group tells."""
         self._state.due = {self.experiment_id: None}
-        outcomes: dict[About, Proposal | str] = {}
+        outcomes: dict[About, Answer | str] = {}
         answers = {self.experiment_id: outcomes}
-        search = self._state.searches.get(self.experiment_id)
-        while search and (asked := question(search, answers)):
-            about, posed = asked
-            outcome = self._outcome(group, about[0], posed)
-            if outcome is None:
-                break
-            outcomes[about] = outcome
-            if isinstance(outcome, str):
-                break
+        if search := self._state.searches.get(self.experiment_id):
+            while answered := self._next_outcome(group, search, answers):
+                outcomes[answered[0]] = answered[1]
         return decide(self._state, answers)
 
-    def _outcome(self, group: list[Recorded], index: int, asked: Question) -> Proposal | str | None:
+    def _next_outcome(
+        self, group: list[Recorded], search: Search, answers: Answers
+    ) -> tuple[About, Answer | str] | None:
+        for about, posed in questions(search, answers):
+            is_upcoming = about[0] > search.num_requested
+            outcome = (
+                self._suggested(group, about[0], posed) if is_upcoming else self._predicted(group, about[0], posed)
+            )
+            if outcome is not None:
+                return about, outcome
+        return None
+
+    def _predicted(self, group: list[Recorded], index: int, asked: Question) -> Answer | str | None:
+        """Return what was predicted of a trial if the group tells it."""
+        name = trial_id(self.experiment_id, index)
+        for event in (one.event for one in group):
+            if isinstance(event, FinalMetricPredicted) and event.trial_id == name:
+                self.findings.num_suggestions += event.mean is not None
+                return event.reason if event.mean is None else self.compute(asked)
+        return None
+
+    def _suggested(self, group: list[Recorded], index: int, asked: Question) -> Answer | str | None:
         """Return what came of a question if the group went by it. That a computation failed cannot be computed."""
         event = group[-1].event
         if isinstance(event, ExperimentFailed):

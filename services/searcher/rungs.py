@@ -24,7 +24,7 @@ Deviation from the paper: max(1, …) in the stopping rules, as Determined has i
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_plan
 from enum import StrEnum
@@ -48,6 +48,7 @@ class Status(StrEnum):
     """What a trial at a rung is doing."""
 
     RUNNING = "running"  # towards its rung
+    ARRIVED = "arrived"  # at its rung, where it is judged when it is known by what
     PARKED = "parked"  # at its rung, and may be promoted
     PROMOTED = "promoted"  # towards its rung, but was not told yet
     DROPPED = "dropped"  # judged for the last time
@@ -140,6 +141,10 @@ class Tournament:
         """Return how far a trial trains for its rung."""
         return self.brackets[standing.bracket].plan.units[standing.rung]
 
+    def is_last(self, standing: Standing) -> bool:
+        """Say whether there is no rung above a trial's."""
+        return standing.rung == len(self.brackets[standing.bracket].rungs) - 1
+
     def is_active(self, standing: Standing) -> bool:
         """Say whether a trial trains or is to train; a dropped one does where it is stopped while it runs."""
         if standing.status is Status.DROPPED:
@@ -163,6 +168,26 @@ class Tournament:
                 self._stand(index, self._judged(index, standing, cost, seq))
             standing = self.standings[index]
 
+    def hold(self, index: int, seq: int) -> None:
+        """A trial has come to its rung, and keeps its place until it is judged."""
+        self._stand(index, replace(self.standings[index], status=Status.ARRIVED, seq=seq))
+
+    def judge(self, index: int, cost: float, seq: int, others: Mapping[int, float]) -> None:
+        """It is known by which cost a trial is judged that was held at its rung, and what others count from now on that
+        came there before."""
+        standing = self.standings[index]
+        rung = self.brackets[standing.bracket].rungs[standing.rung]
+        rung.entries.sort(key=lambda entry: others.get(entry[1], entry[0]))
+        rung.entries[:] = [(others.get(number, before), number) for before, number in rung.entries]
+        self._stand(index, replace(standing, status=Status.RUNNING))
+        self.reach(index, self.units(standing), cost, seq)
+
+    def contenders(self, index: int, at_most: int) -> list[int]:
+        """Return the best of those that came to the rung of a trial before it and have a cost there."""
+        standing = self.standings[index]
+        entries = self.brackets[standing.bracket].rungs[standing.rung].entries
+        return [number for cost, number in entries[:at_most] if not math.isinf(cost)]
+
     def extend(self, index: int) -> None:
         """A trial was told of its promotion."""
         if standing := self.standings.get(index):
@@ -177,7 +202,7 @@ class Tournament:
         bracket = self.brackets[standing.bracket]
         rung = bracket.rungs[standing.rung]
         bracket.num_active -= self.is_active(standing)
-        is_on_its_way = standing.status in (Status.RUNNING, Status.PROMOTED)
+        is_on_its_way = standing.status in (Status.RUNNING, Status.ARRIVED, Status.PROMOTED)
         if leaving is Leaving.MISSING and is_on_its_way:
             rung.num_missing += 1
             self._settle(bracket, seq)

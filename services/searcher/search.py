@@ -1,21 +1,23 @@
 """An open experiment: its open trials, the rungs they compete on, and what its method learns from."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from services.searcher.bayesian import Bayesian, PredictionQuestion
 from services.searcher.exits import Exit
 from services.searcher.knowledge import Knowledge
 from services.searcher.method import Result, SearchMethod
-from services.searcher.methods import method_of
+from services.searcher.methods import method_of, model_of
 from services.searcher.progress import Ending, Progress
-from services.searcher.rungs import Leaving, Tournament
+from services.searcher.rungs import Leaving, Status, Tournament
 from shared.config import Experiment
 from shared.ids import ExperimentId, PoolId, TrialId
 
+MAX_PREDICTED = 200  # others at a rung of which a model says anew what they would come to, when a trial comes there
 MAX_SETTLED = 500  # trials at a time; the next event goes on
 LOOKAHEAD_SHARE = 8  # for each so many concurrent trials one is proposed before there is room for it
 
@@ -58,6 +60,15 @@ class Retry:
     seq: int  # its end
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A trial waits at a rung until a model has said what it would come to, and what some others there would that came
+    before; from how many results."""
+
+    num_results: int
+    others: tuple[int, ...]
+
+
 @dataclass(slots=True, kw_only=True)
 class Search:
     """An open experiment."""
@@ -81,11 +92,17 @@ class Search:
     best: Best | None = None
     last_failure: str = ""
     tournament: Tournament | None = None  # if the trials compete on rungs
+    arrived: dict[int, Arrival] = field(default_factory=dict)  # the trials that wait for a prediction
 
     @property
     def method(self) -> SearchMethod:
         """The search method that the configuration asks for; it keeps no state, so it need not be kept."""
         return method_of(self.config)
+
+    @property
+    def model(self) -> Bayesian | None:
+        """The model that judges trials at their rungs, if one does."""
+        return model_of(self.config)
 
     @property
     def num_trials(self) -> int:
@@ -127,11 +144,33 @@ class Search:
             self.knowledge.results.append(result)
 
     def reach(self, tournament: Tournament, trial: Trial, units: float, seq: int) -> None:
-        """A trial has trained this far: judge it by its newest cost, if it stands before a rung, and learn from it."""
+        """A trial has trained this far: judge it by its newest cost, if it stands before a rung, and learn from it.
+
+        Where a model judges, it is held at the rung until that has said what the trial would come to; but not at the
+        last one, where that is known.
+        """
         before, cost = tournament.standings[trial.index], trial.newest_cost
+        is_there = before.status is Status.RUNNING and units >= tournament.units(before)
+        if is_there and cost is not None and not tournament.is_last(before) and self.model:
+            self.learn(trial, cost, int(units))
+            others = tournament.contenders(trial.index, MAX_PREDICTED)
+            self.arrived[trial.index] = Arrival(num_results=len(self.knowledge.results), others=tuple(others))
+            tournament.hold(trial.index, seq)
+            return
         tournament.reach(trial.index, units, math.inf if cost is None else cost, seq)
         if tournament.standings[trial.index] != before:
             self.learn(trial, cost, int(units))
+
+    def predictions(self, answered: Container[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], PredictionQuestion]]:
+        """Yield what to ask the model about trials at rungs, each with the trial and the event that took it there."""
+        model, tournament = self.model if self.arrived else None, self.tournament
+        for index, arrival in self.arrived.items() if model else ():
+            assert model is not None and tournament is not None
+            about = (index, tournament.standings[index].seq)
+            if about not in answered:
+                results = self.knowledge.results[: arrival.num_results]
+                known = {result.index: result.hyperparameters for result in results}
+                yield about, model.prediction({number: known[number] for number in (index, *arrival.others)}, results)
 
     def learn_end(self, trial: Trial, leaving: Leaving) -> None:
         """Keep what came of a closed trial, unless a rung has told it."""

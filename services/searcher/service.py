@@ -7,7 +7,7 @@ from pathlib import Path
 from nats.aio.client import Client
 
 from services.searcher import instruments
-from services.searcher.decide import decide, question
+from services.searcher.decide import About, decide, is_wanted, question
 from services.searcher.snapshot import snapshots
 from services.searcher.state import State, evolve
 from services.searcher.suggestions import Suggestions
@@ -51,7 +51,7 @@ class Searcher:
     def _decide(self, now: datetime) -> list[Decision]:
         """Decide, ask what stands in the way of the searches that nothing was decided for, and call those settled."""
         state, suggestions = self.loop.state, self._suggestions
-        suggestions.keep(self._num_requested)
+        suggestions.keep(self._is_wanted)
         decisions = decide(state, suggestions.answers)
         undecided = {decision.correlation for decision in decisions}
         for experiment_id in [due for due in state.due if due not in undecided]:
@@ -61,9 +61,9 @@ class Searcher:
             del state.due[experiment_id]
         return decisions
 
-    def _num_requested(self, experiment_id: ExperimentId) -> int | None:
+    def _is_wanted(self, experiment_id: ExperimentId, about: About) -> bool:
         search = self.loop.state.searches.get(experiment_id)
-        return search.num_requested if search else None
+        return search is not None and is_wanted(search, about)
 
     def _answered(self, experiment_id: ExperimentId) -> None:
         if experiment_id in self.loop.state.searches:

@@ -8,6 +8,7 @@ A trial's epoch is that of its newest GPUAllocated. What agents say about anothe
 say once the slots were taken back for any other reason than that the trial had ended.
 """
 
+import math
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -29,6 +30,7 @@ from shared.events import (
     ExperimentResumed,
     ExperimentStopped,
     ExperimentSubmitted,
+    FinalMetricPredicted,
     GPUAllocated,
     GPUReleased,
     JobPoolSet,
@@ -85,8 +87,8 @@ def evolve(state: State, recorded: Recorded) -> None:
             | TrialRequested()
         ):
             _evolve_search(state, event, recorded.seq)
-        case TrialRetried() | TrialExtended() | TrialStopped():
-            _told(state, event)
+        case TrialRetried() | TrialExtended() | TrialStopped() | FinalMetricPredicted():
+            _told(state, event, recorded.seq)
         case TrialClosed():
             _closed(state, event, recorded.seq)
         case GPUAllocated() | GPUReleased() | MetricReported() | TrialExited() | TrialCanceled():
@@ -161,7 +163,7 @@ def _limit(search: Search, event: SearchLimitsSet, seq: int) -> None:
         search.tournament.resize(bracket_sizes(search.config, search.tournament), seq)
 
 
-def _told(state: State, event: TrialRetried | TrialExtended | TrialStopped) -> None:
+def _told(state: State, event: TrialRetried | TrialExtended | TrialStopped | FinalMetricPredicted, seq: int) -> None:
     """The search said of an open trial how it goes on."""
     search = state.searches.get(event.experiment_id)
     trial = search.open.get(event.trial_id) if search else None
@@ -178,7 +180,17 @@ def _told(state: State, event: TrialRetried | TrialExtended | TrialStopped) -> N
                 search.tournament.extend(trial.index)
         case TrialStopped():
             trial = replace(trial, is_stopped=True)
+        case FinalMetricPredicted():
+            _judge(search, trial, event, seq)
     search.open[trial.trial_id] = trial
+
+
+def _judge(search: Search, trial: Trial, event: FinalMetricPredicted, seq: int) -> None:
+    """Judge a trial by what a model expects of it; without that, by what it has come to."""
+    if search.tournament and search.arrived.pop(trial.index, None) is not None:
+        cost = trial.newest_cost if event.mean is None else search.cost(event.mean)
+        others = {int(index): search.cost(mean) for index, mean in event.others.items()}
+        search.tournament.judge(trial.index, math.inf if cost is None else cost, seq, others)
 
 
 def _requested(state: State, search: Search, event: TrialRequested, seq: int) -> None:
@@ -208,6 +220,7 @@ def _closed(state: State, event: TrialClosed, seq: int) -> None:
     del state.experiment_of[event.trial_id]
     search.exited.pop(event.trial_id, None)
     search.canceled.pop(event.trial_id, None)
+    search.arrived.pop(trial.index, None)
     search.enabled_seq = seq
     if event.end is TrialEnd.COMPLETED:
         search.num_completed += 1
@@ -284,7 +297,7 @@ def _compare(state: State, search: Search, trial: Trial, event: MetricReported, 
     if search.tournament and units is not None:
         trial = replace(trial, has_told_time=True)
         search.reach(search.tournament, trial, units, seq)
-    if search.ending or (search.tournament and search.tournament.pending):
+    if search.ending or search.arrived or (search.tournament and search.tournament.pending):
         state.due[search.experiment_id] = None
     return trial
 
@@ -326,7 +339,9 @@ def check_invariants(state: State) -> None:
         assert set(search.canceled) == {trial_id for trial_id, trial in search.open.items() if trial.canceled_seq}
         if search.tournament:
             check_tournament(search.tournament)
-            assert set(search.tournament.standings) == {trial.index for trial in search.open.values()}
+            standings = search.tournament.standings
+            assert set(standings) == {trial.index for trial in search.open.values()}
+            assert set(search.arrived) == {i for i, one in standings.items() if one.status is Status.ARRIVED}
         assert search.method.learns or not search.knowledge.results
         if search.method.learns:
             num_places, settled = len(search.places(MAX_SETTLED)), search.knowledge.settled

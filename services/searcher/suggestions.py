@@ -15,7 +15,7 @@ from typing import Any
 
 from services.searcher.decide import About
 from services.searcher.instruments import ANSWER_SECONDS, FAILED_ANSWERS
-from services.searcher.method import Proposal, Question
+from services.searcher.method import Answer, Question
 from shared.ids import ExperimentId
 from shared.instruments import timed
 
@@ -34,10 +34,10 @@ _log = logging.getLogger(__name__)
 
 
 class Suggestions:
-    """For each experiment a question at most, and the answers about trials that were not requested yet."""
+    """For each experiment a question at most, and the answers that nothing was decided from yet."""
 
     def __init__(self, announce: Callable[[ExperimentId], None], *, command: tuple[str, ...] = COMMAND) -> None:
-        self.answers: dict[ExperimentId, dict[About, Proposal | str]] = {}
+        self.answers: dict[ExperimentId, dict[About, Answer | str]] = {}
         self._announce = announce
         self._command = command
         self._asked: dict[ExperimentId, tuple[About, Question]] = {}
@@ -54,17 +54,15 @@ class Suggestions:
             self._asked[experiment_id] = (about, question)
             self._wake.set()
 
-    def keep(self, num_requested: Callable[[ExperimentId], int | None]) -> None:
-        """Forget what was asked and answered about trials that were requested, and about experiments that are over."""
+    def keep(self, is_wanted: Callable[[ExperimentId, About], bool]) -> None:
+        """Forget what was asked and answered and is not wanted any more."""
         for experiment_id, answers in list(self.answers.items()):
-            number = num_requested(experiment_id)
-            kept = {} if number is None else {about: answers[about] for about in answers if about[0] > number}
+            kept = {about: answers[about] for about in answers if is_wanted(experiment_id, about)}
             self.answers[experiment_id] = kept
             if not kept:
                 del self.answers[experiment_id]
         for experiment_id, (about, _) in list(self._asked.items()):
-            number = num_requested(experiment_id)
-            if number is None or about[0] <= number:
+            if not is_wanted(experiment_id, about):
                 del self._asked[experiment_id]
 
     async def run(self) -> None:
@@ -100,8 +98,8 @@ class _Process:
         self._command = command
         self._child: asyncio.subprocess.Process | None = None
 
-    async def ask(self, question: Question) -> Proposal | str:
-        """Return the proposal in the reply, or the error in it.
+    async def ask(self, question: Question) -> Answer | str:
+        """Return the answer in the reply, or the error in it.
 
         Raises UNANSWERED when the child is no good. It is killed then, for what it may still say must not pass for the
         answer to the next question.
@@ -114,7 +112,7 @@ class _Process:
                 child.stdin.write(json.dumps(question.request).encode() + b"\n")
                 await child.stdin.drain()
                 reply: dict[str, Any] = json.loads(await child.stdout.readline())
-            return str(reply["error"]) if "error" in reply else question.proposal(reply)
+            return str(reply["error"]) if "error" in reply else question.answer(reply)
         except BaseException:
             await self.stop()
             raise
@@ -148,7 +146,7 @@ async def _process(command: tuple[str, ...]) -> AsyncIterator[_Process]:
 
 
 @contextlib.contextmanager
-def computing(command: tuple[str, ...] = COMMAND) -> Iterator[Callable[[Question], Proposal | str]]:
+def computing(command: tuple[str, ...] = COMMAND) -> Iterator[Callable[[Question], Answer | str]]:
     """Give a function that has a question answered like Suggestions, for those who have time to wait."""
     process = _Process(command)
     with asyncio.Runner() as runner:
@@ -158,8 +156,8 @@ def computing(command: tuple[str, ...] = COMMAND) -> Iterator[Callable[[Question
             runner.run(process.stop())
 
 
-async def _outcome(process: _Process, question: Question) -> Proposal | str:
-    """Return the proposal, or the reason why there is none."""
+async def _outcome(process: _Process, question: Question) -> Answer | str:
+    """Return the answer, or the reason why there is none."""
     reason = ""
     for attempt in range(1, MAX_ATTEMPTS + 1):
         try:

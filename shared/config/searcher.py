@@ -167,13 +167,18 @@ class AdaptiveASHASearch(EarlyStoppingCommon):
 
 
 class BayesianASHASearch(EarlyStoppingCommon, ModelCommon):
-    """A Gaussian process chooses the trials, and learns from every rung; the rungs decide how far they train."""
+    """A Gaussian process chooses the trials, and learns from every rung; the rungs decide how far they train.
+
+    `judge_by` says by what: the metric that trials have at a rung; or, where learning curves cross, what the model
+    predicts that they come to in the end.
+    """
 
     name: Literal["bayesian_asha"]
     max_trials: NumTrials
     mode: Literal["aggressive", "standard", "conservative"] = "aggressive"
     max_rungs: NumRungs = 5
     bracket_rungs: Annotated[tuple[NumRungs, ...], Field(strict=False)] = ()
+    judge_by: Literal["metric", "prediction"] = "metric"
 
 
 class HyperbandSearch(EarlyStoppingCommon):

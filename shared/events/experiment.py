@@ -3,6 +3,8 @@
 from enum import StrEnum
 from typing import Any, ClassVar
 
+import msgspec
+
 from shared.events.event import Event
 from shared.events.grounds import Failure, Judgement, Origin
 from shared.ids import ExperimentId, PoolId, TrialId
@@ -129,6 +131,26 @@ class TrialRequested(ExperimentEvent, frozen=True, kw_only=True, omit_defaults=T
     target: int | None = None
     chosen: Origin | None = None
     retry_of: TrialId | None = None
+
+
+class FinalMetricPredicted(ExperimentEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """A model predicted what a trial that has come to `rung` (from 1) would come to at the end of its ladder. The rung
+    judges the trial by that, not by the metric that it has there.
+
+    `mean` and `std` are of the searcher's metric, `num_observed` results were known. Without a `mean` (why, says
+    `reason`) the trial is judged by its own metric.
+    """
+
+    trial_id: TrialId
+    rung: int
+    units: int  # how far the trial has trained for the rung: the unit of max_length or of the time metric
+    num_observed: int
+    mean: float | None = None
+    std: float | None = None
+    others: dict[str, float] = msgspec.field(
+        default_factory=dict
+    )  # indices of trials that came to the rung before: what is expected of them now
+    reason: str = ""
 
 
 class TrialExtended(ExperimentEvent, frozen=True, kw_only=True, omit_defaults=True):

@@ -49,7 +49,8 @@ class Origin(Grounds, frozen=True, kw_only=True):
 
 
 class Judgement(Grounds, frozen=True, kw_only=True):
-    """How a trial stood at a rung when it was judged. Metrics are in their own sign.
+    """How a trial stood at a rung when it was judged. Metrics are in their own sign; where a model judges
+    (FinalMetricPredicted), they are what it predicted, except at the last rung.
 
     It goes on where `place` (from 1, of the `num_entered` that had come so far) is at most `num_kept`; at the last rung
     there is nowhere to go on to. `threshold` is the metric of the last of those kept.

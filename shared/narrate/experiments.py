@@ -14,6 +14,7 @@ from shared.events import (
     ExperimentStopped,
     ExperimentSubmitted,
     ExperimentUnarchived,
+    FinalMetricPredicted,
     ProjectArchived,
     ProjectCreated,
     ProjectUnarchived,
@@ -133,6 +134,17 @@ def _(event: TrialCanceled) -> str:
 def _(event: TrialRequested) -> str:
     hyperparameters = ", ".join(f"{name}={_short(value)}" for name, value in event.hyperparameters.items())
     return f"trial {event.trial_id} was requested ({event.origin}): {hyperparameters or 'no hyperparameters'}"
+
+
+@sentence.register
+def _(event: FinalMetricPredicted) -> str:
+    if event.mean is None:
+        why = _first_line(event.reason)
+        return (
+            f"what trial {event.trial_id} would come to was not predicted, rung {event.rung} goes by its metric: {why}"
+        )
+    spread = "" if event.std is None else f" ± {event.std:.2g}"
+    return f"trial {event.trial_id}, at rung {event.rung}, is expected to come to {event.mean:.6g}{spread} in the end"
 
 
 @sentence.register

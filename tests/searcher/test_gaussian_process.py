@@ -36,7 +36,7 @@ def answered(proposed: Any) -> Proposal:
     if isinstance(proposed, Proposal):
         return proposed
     reply = json.loads(json.dumps(suggest(json.loads(json.dumps(proposed.request)))))
-    proposal: Proposal = proposed.proposal(reply)
+    proposal: Proposal = proposed.answer(reply)
     return proposal
 
 

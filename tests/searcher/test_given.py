@@ -105,7 +105,7 @@ def test_a_warm_start_asks_the_model_from_the_first_trial_on() -> None:
     assert question.request["points"][0] == [None, pytest.approx(-1.0), 2, None, None]
     assert question.request["context"] == [[1.0]] * 7
     assert question.chosen.num_observed == 0
-    assert 10**-3.8 < question.proposal(suggest(question.request)).hyperparameters["lr"] < 10**-2.2
+    assert 10**-3.8 < question.answer(suggest(question.request)).hyperparameters["lr"] < 10**-2.2
 
 
 def test_own_results_stand_beside_those_of_others() -> None:

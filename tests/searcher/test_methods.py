@@ -102,7 +102,7 @@ def test_a_point_stands_for_the_hyperparameters_it_was_made_from() -> None:
     ]
     question = asked(search, 9, results)
     for trial, point in zip(trials, question.request["points"], strict=True):
-        again = question.proposal({"point": point, "mean": 0.0, "std": 1.0, "value": 0.0}).hyperparameters
+        again = question.answer({"point": point, "mean": 0.0, "std": 1.0, "value": 0.0}).hyperparameters
         assert json.dumps(again["opt"]) == json.dumps(trial.hyperparameters["opt"])
         assert again["width"] == trial.hyperparameters["width"]
         assert again["lr"] == pytest.approx(trial.hyperparameters["lr"])
@@ -113,7 +113,7 @@ def test_a_reply_that_is_no_point_is_refused(point: list[object]) -> None:
     search = method("name: bayesian, max_trials: 20, initial_trials: 1")
     question = asked(search, 2, [Result(index=1, hyperparameters=proposed(search, 1).hyperparameters, cost=1.0)])
     with pytest.raises((ValueError, LookupError)):
-        question.proposal({"point": point})
+        question.answer({"point": point})
 
 
 def test_one_diverged_trial_does_not_hide_the_differences_of_the_others() -> None:

@@ -212,7 +212,9 @@ def test_a_suggestion_lies_in_the_space_and_is_always_the_same(
         gaussian_process._fits.clear()
         first = suggest(request)
         assert suggest(request) == first, "a kept fit changes nothing"
-        outcome = outcome.proposal(json.loads(json.dumps(first)))
+        answer = outcome.answer(json.loads(json.dumps(first)))
+        assert isinstance(answer, Proposal)
+        outcome = answer
         assert outcome.chosen.std is not None and outcome.chosen.std >= 0
     assert not list(misfits(asked.hyperparameters, outcome.hyperparameters, ()))
     assert set(outcome.hyperparameters) == set(SPACE)

@@ -43,6 +43,10 @@ METHODS = {
     "bayesian": "{name: bayesian, metric: loss, max_trials: 14, max_concurrent_trials: N, initial_trials: 4}",
     "bayesian_asha": f"{{name: bayesian_asha, metric: loss, {RUNGS}, max_concurrent_trials: N, initial_trials: 4,"
     f" {LENGTH}}}",
+    "bayesian_asha by prediction": f"{{name: bayesian_asha, metric: loss, {RUNGS}, max_concurrent_trials: N,"
+    f" initial_trials: 4, judge_by: prediction, {LENGTH}}}",
+    "bayesian_asha by prediction in time": f"{{name: bayesian_asha, metric: loss, {RUNGS}, max_concurrent_trials: N,"
+    f" initial_trials: 4, judge_by: prediction, {TIME}}}",
     "bayesian_asha in time": f"{{name: bayesian_asha, metric: loss, {RUNGS}, max_concurrent_trials: N,"
     f" initial_trials: 4, {TIME}}}",
     "async_halving": f"{{name: asha, metric: loss, num_rungs: 3, {RUNGS}, max_concurrent_trials: N, {TIME}}}",

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from services.searcher import suggestions
-from services.searcher.method import Proposal
+from services.searcher.method import Answer, Proposal
 from services.searcher.suggestions import COMMAND, Suggestions
 from shared.events import Origin, OriginKind
 from shared.ids import ExperimentId
@@ -35,7 +35,7 @@ class Question:
 
     request: dict[str, Any] = field(default_factory=dict)
 
-    def proposal(self, reply: Mapping[str, Any]) -> Proposal:
+    def answer(self, reply: Mapping[str, Any]) -> Proposal:
         return Proposal(hyperparameters={"point": reply["point"]}, origin="test", chosen=Origin(kind=OriginKind.MODEL))
 
 
@@ -56,7 +56,7 @@ async def running(command: tuple[str, ...]) -> AsyncIterator[tuple[Suggestions, 
             await task
 
 
-async def answer(answering: Suggestions, announced: list[ExperimentId], index: int = 1) -> Proposal | str:
+async def answer(answering: Suggestions, announced: list[ExperimentId], index: int = 1) -> Answer | str:
     num_announced = len(announced)
     answering.ask(ONE, (index, 1), Question())
     await eventually(lambda: len(announced) > num_announced)
@@ -146,5 +146,5 @@ async def test_an_idle_process_is_stopped_and_started_again(monkeypatch: pytest.
 async def test_what_is_no_longer_open_is_forgotten() -> None:
     async with running(script()) as (answering, announced):
         await answer(answering, announced)
-        answering.keep({ONE: 1}.get)
+        answering.keep(lambda _, about: about[0] > 1)
         assert answering.answers == {}

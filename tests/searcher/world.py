@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.searcher.decide import About, decide
-from services.searcher.method import Proposal
+from services.searcher.method import Answer
 from services.searcher.state import State, check_invariants, evolve
 from shared.config import parse_experiment
 from shared.decisions import Decision
@@ -41,7 +41,7 @@ class World(History[State]):
 
     def __init__(self, *events: Event) -> None:
         super().__init__(State(), evolve, check_invariants)
-        self.answers: dict[ExperimentId, dict[About, Proposal | str]] = {}
+        self.answers: dict[ExperimentId, dict[About, Answer | str]] = {}
         self.fold(events)
 
     def decide(self) -> list[Decision]:

@@ -38,6 +38,7 @@ from shared.events import (
     ExperimentSubmitted,
     ExperimentUnarchived,
     Failure,
+    FinalMetricPredicted,
     Fit,
     Fitting,
     GangMember,
@@ -202,6 +203,9 @@ SAMPLES: tuple[Event, ...] = (
         slots=2,
         pool_id=POOL,
         origin="random",
+    ),
+    FinalMetricPredicted(
+        experiment_id=EXPERIMENT, trial_id=TRIAL, rung=1, units=100, num_observed=9, mean=0.97, std=0.01
     ),
     TrialExtended(experiment_id=EXPERIMENT, trial_id=TRIAL, rung=2, target=300, reason="place 1 of 4 so far at rung 1"),
     TrialStopped(

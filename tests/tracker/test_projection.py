@@ -21,6 +21,7 @@ ACCESS |= {"TokenIssued", "TokenRevoked", "AgentInvited", "AgentAdmitted"}  # th
 ACCESS |= {"WebhookCreated", "WebhookDeleted", "WebhookDied", "WebhookReplayed"}  # it posts them itself
 NOT_SHOWN = ACCESS | {
     "AgentLeaving",
+    "FinalMetricPredicted",
     "AuditSealed",
     "LeaderElected",
     "RendezvousOpened",
