@@ -15,7 +15,10 @@ from benchmarks.multi_fidelity.own import EPOCHS
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks" / "multi-fidelity.md"
 WIDTH, HEIGHT, LEFT, BOTTOM = 760, 320, 60, 40
-COLOURS = ("#555555", "#0b6bcb", "#4aa8ff", "#0a8f5a", "#d9480f", "#e8a33d", "#a61e4d", "#7048e8", "#868e00")
+COLOURS = (
+    *("#555555", "#0b6bcb", "#4aa8ff", "#0a8f5a", "#d9480f"),
+    *("#111111", "#e8a33d", "#a61e4d", "#7048e8", "#868e00"),
+)
 
 Improvements = Sequence[tuple[int, float]]
 
@@ -145,5 +148,6 @@ divisor 4. Optuna's median pruner has its defaults. Again: `tm bench multi-fidel
 
 `adaptive_asha` has its default mode, standard, and promotes (`max_length`); `_aggressive` is the mode with one ladder;
 `_stopping` only stops trials (`max_time`). `bayesian_asha` ends when it has arrived, or after 1,000 epochs, a fifth,
-and then counts as 100 %: a model takes its time for each trial.
+and then counts as 100 %: a model takes its time for each trial. `_prediction` judges trials at their rungs by what the
+model predicts of their end (`judge_by: prediction`), not by the metric that they have there.
 """

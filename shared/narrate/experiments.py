@@ -140,9 +140,7 @@ def _(event: TrialRequested) -> str:
 def _(event: FinalMetricPredicted) -> str:
     if event.mean is None:
         why = _first_line(event.reason)
-        return (
-            f"what trial {event.trial_id} would come to was not predicted, rung {event.rung} goes by its metric: {why}"
-        )
+        return f"nothing was predicted of trial {event.trial_id}, rung {event.rung} goes by its metric: {why}"
     spread = "" if event.std is None else f" ± {event.std:.2g}"
     return f"trial {event.trial_id}, at rung {event.rung}, is expected to come to {event.mean:.6g}{spread} in the end"
 

@@ -13,6 +13,7 @@ from services.gateway.why import words
 from shared import narrate
 from shared.events import (
     Event,
+    FinalMetricPredicted,
     GPUAllocated,
     GPUReleased,
     Judgement,
@@ -180,6 +181,11 @@ def _(event: PreemptionRequested, recorded: Recorded, told: Told) -> Answer | No
     because = words.claim(event, event.claim) if event.claim else _because(recorded, told)
     said = f"{event.reason}: {because}" if because else str(event.reason)
     return Answer("preemption", "Why it was asked to stop", said, event.claim)
+
+
+@_why.register
+def _(event: FinalMetricPredicted, recorded: Recorded, told: Told) -> Answer | None:
+    return Answer("prediction", f"What was expected of it at rung {event.rung}", narrate.sentence(event), None)
 
 
 @_why.register
