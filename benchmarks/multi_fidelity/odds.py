@@ -24,7 +24,8 @@ KEPT = 0.25
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Odds:
     """Of a problem: the share of good configurations; of these, the share that passes the first rung, and both, and the
-    second where that is the first; how losses at the first rung and in the end correlate by rank, in all and among the fifth that is best in the end."""
+    second where that is the first. How losses at the first rung and in the end correlate by rank, in all and among the
+    fifth that is best in the end."""
 
     good: float
     pass_first: float
