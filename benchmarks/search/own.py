@@ -62,7 +62,7 @@ def experiment_of(method: str, space: dict[str, Any], seed: int) -> Experiment:
 
 
 def latency(asked: dict[str, Any]) -> list[float]:
-    """Return how long suggestions take beside `num_observed` results and `num_pending` open trials, one after another.
+    """Return the processor time of suggestions beside `num_observed` results and `num_pending` open trials, in turn.
 
     Each but the first has one result more, as when a trial ends.
     """
@@ -75,11 +75,11 @@ def latency(asked: dict[str, Any]) -> list[float]:
     for number in range(asked["repeats"]):
         observed = num_observed + number
         results = [Result(index=i, hyperparameters=drawn[i], cost=evaluate(problem, drawn[i])) for i in range(observed)]
-        started_at = time.perf_counter()
+        started_at = time.process_time()
         outcome = method.propose(100_000, results, drawn[observed : observed + num_pending])
         if not isinstance(outcome, Proposal):
             outcome.answer(suggest(json.loads(json.dumps(outcome.request))))
-        took.append(time.perf_counter() - started_at)
+        took.append(time.process_time() - started_at)
     return took
 
 

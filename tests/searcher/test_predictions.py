@@ -23,6 +23,12 @@ def search_of(world: World) -> Search:
     return world.state.searches[EXPERIMENT]
 
 
+def status(world: World, index: int) -> Status:
+    tournament = search_of(world).tournament
+    assert tournament is not None
+    return tournament.standings[index].status
+
+
 def asked(world: World) -> About | None:
     found = question(search_of(world), world.answers)
     return found[0] if found else None
@@ -45,14 +51,14 @@ def test_a_trial_waits_at_its_rung_until_the_model_has_spoken() -> None:
     assert world.run(1, loss=0.5) == []
     search = search_of(world)
     assert search.tournament is not None
-    assert search.tournament.standings[1].status is Status.ARRIVED
+    assert status(world, 1) is Status.ARRIVED
     assert asked(world) == (1, search.tournament.standings[1].seq)
     predict(world, 0.3)
     (told,) = world.settle()
     assert told == FinalMetricPredicted(
         experiment_id=EXPERIMENT, trial_id=trial_id(EXPERIMENT, 1), rung=1, units=300, num_observed=1, mean=0.3, std=0.1
     )
-    assert search.tournament.standings[1].status is Status.PARKED
+    assert status(world, 1) is Status.PARKED
     assert search.tournament.brackets[0].rungs[0].entries == [(0.3, 1)]
 
 
