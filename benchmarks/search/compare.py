@@ -26,8 +26,8 @@ Written by `tm bench search` from benchmarks/search/results. Regret is the dista
 least possible one; in real training, where nobody knows that, it is the cost. Median (quartiles) over seeds; the last
 column is a two-sided Mann-Whitney U test of our `bayesian` against the method after the last evaluation, at 5 %. With
 few seeds, "tied" says little. `rosenbrock4_log` has four log hyperparameters; `conditional` chooses among optimizers
-that have hyperparameters of their own. Peers run with their defaults, in the same loop, on the same problems. Latency is
-in seconds of one core, which other programs on the machine hardly change. The first suggestion beside so many
+that have hyperparameters of their own. Peers run with their defaults, in the same loop, on the same problems. Latency
+is in seconds of one core, which other programs on the machine hardly change. The first suggestion beside so many
 observations fits the model; the longest is usually that one."""
 
 
