@@ -64,3 +64,15 @@ def shown(platform: Client) -> list[Any]:
     """All experiments and trials of the read model."""
     experiments = list(platform.experiments())
     return [experiments, *(list(platform.trials(experiment["id"])) for experiment in experiments)]
+
+
+def kept_bytes(platform: Client) -> int:
+    """Read every file of every checkpoint that is said to be there, each of its size; return their sizes' sum."""
+    num_bytes = 0
+    for experiment in platform.experiments():
+        for checkpoint in platform.checkpoints(experiment_id=experiment["id"]):
+            for file in checkpoint["files"] if checkpoint["state"] == "ACTIVE" else ():
+                content = b"".join(platform.checkpoint_file(checkpoint["id"], file["path"]))
+                assert len(content) == file["size_bytes"], (checkpoint["id"], file)
+                num_bytes += len(content)
+    return num_bytes

@@ -10,7 +10,7 @@ import pytest
 
 from tests.compose.deployment import CLUSTER, ROTATE, Deployment, measure, note, running, timed
 from tests.compose.engine import Engine, Images, only_where_asked_for
-from tests.compose.search import NUM_TRIALS, begin_search, client, end_search, is_ready, shown
+from tests.compose.search import NUM_TRIALS, begin_search, client, end_search, is_ready, kept_bytes, shown
 from trainmaster.client import Client
 
 only_where_asked_for()
@@ -71,6 +71,7 @@ def test_a_restored_cluster_is_the_one_that_was_backed_up(cluster: Deployment, t
     cluster.trust()
     with client(cluster) as platform:
         measure(lambda: shown(platform) == before, lambda: (shown(platform), before), 60)
+        assert kept_bytes(platform) > 0
 
 
 def next_trial(platform: Client, experiment: str) -> float:
