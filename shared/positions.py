@@ -10,16 +10,25 @@ from shared import subjects
 from shared.errors import Unavailable
 
 
-async def seq_at(client: Client, instant: datetime) -> int:
-    """Return the sequence of the last event stored at or before an instant, to the microsecond; 0 if there is none.
+async def seq_at(client: Client, instant: datetime, stream: str = subjects.EVENTS) -> int:
+    """Return the sequence of the last message stored at or before an instant, to the microsecond; 0 if there is none.
 
     A consumer that would begin after the instant tells what it would leave out. Raises Unavailable.
     """
     after = instant + timedelta(microseconds=1)
     begun = ConsumerConfig(deliver_policy=DeliverPolicy.BY_START_TIME, opt_start_time=after)
-    info = await _described(client, subjects.EVENTS, begun)
+    info = await _described(client, stream, begun)
     assert info.delivered is not None
     return info.delivered.stream_seq
+
+
+async def bounds(client: Client, stream: str) -> tuple[int, int]:
+    """Return the first and the last sequence that a stream holds; of an empty one, last < first. Raises Unavailable."""
+    try:
+        state = (await client.jetstream().stream_info(stream)).state
+    except (nats.errors.Error, OSError) as error:
+        raise Unavailable(f"the broker does not answer: {error!r}") from error
+    return max(1, state.first_seq), state.last_seq
 
 
 async def num_after(client: Client, stream: str, subject: str, seq: int) -> int:

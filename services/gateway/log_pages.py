@@ -7,30 +7,32 @@ knows: so where the last so many begin is found by bisection, at the cost of som
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import msgspec
-import nats.errors
 from nats.aio.client import Client
 
 from services.gateway import tap
 from services.gateway.views.logs import LogLine, LogPage
 from shared import subjects, volume
-from shared.errors import Unavailable
 from shared.log import Follower, Message
-from shared.positions import num_after
+from shared.positions import bounds, num_after, seq_at
 
 FIRST_MESSAGES = 32
 MOST_MESSAGES = 4096  # in one stretch
 MAX_SEARCH_S = 3.0  # a page that found less in this time says how far it got
+UNDER_WAY = timedelta(seconds=10)  # lines are stored a little after they were written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which lines: of one rank (None: of all), with `search` somewhere in the text, in whatever case."""
+    """Which lines: of one rank (None: of all), with `search` somewhere in the text, in whatever case, written at
+    `until` at the latest."""
 
     trial_id: str
     rank: int | None = None
     search: str = ""
+    until: datetime | None = None
     limit: int
 
     @property
@@ -41,7 +43,7 @@ class Wanted:
 
 async def before(client: Client, wanted: Wanted, end: int | None) -> LogPage:
     """Return the last lines before sequence `end` (None: so far), oldest first."""
-    first, last = await _bounds(client)
+    first, last = await _bounds(client, wanted)
     end = last + 1 if end is None else min(end, last + 1)
     position, lines, size = end, list[LogLine](), FIRST_MESSAGES
     begun = time.monotonic()
@@ -54,7 +56,7 @@ async def before(client: Client, wanted: Wanted, end: int | None) -> LogPage:
 
 async def after(client: Client, wanted: Wanted, start: int) -> LogPage:
     """Return the first lines after sequence `start`, oldest first; `after` of the answer is where they end."""
-    _, last = await _bounds(client)
+    _, last = await _bounds(client, wanted)
     lines, position = list[LogLine](), start
     following = Follower(client, subjects.LOGS, after=start, filters=[wanted.subject])
     begun = time.monotonic()
@@ -68,6 +70,14 @@ async def after(client: Client, wanted: Wanted, start: int) -> LogPage:
             else:
                 position = max(position, last) if following.at_head else position
     return LogPage(items=lines, before=None, after=position)
+
+
+async def _bounds(client: Client, wanted: Wanted) -> tuple[int, int]:
+    """Return the first and the last sequence worth looking at."""
+    first, last = await bounds(client, subjects.LOGS)
+    if wanted.until is not None:
+        last = min(last, await seq_at(client, wanted.until + UNDER_WAY, subjects.LOGS))
+    return first, last
 
 
 async def _lines(client: Client, wanted: Wanted, start: int, end: int) -> AsyncIterator[LogLine]:
@@ -94,7 +104,7 @@ def _of(message: Message, wanted: Wanted) -> Iterator[LogLine]:
         return
     needle = wanted.search.casefold()
     for line in batch.lines:
-        if needle in line.text.casefold():
+        if needle in line.text.casefold() and (wanted.until is None or line.time <= wanted.until):
             yield LogLine(
                 seq=message.seq, time=line.time, rank=batch.rank, epoch=batch.epoch, stream=line.stream, text=line.text
             )
@@ -113,11 +123,3 @@ async def _start_of(client: Client, subject: str, first: int, end: int, wanted: 
         else:
             high = middle
     return low
-
-
-async def _bounds(client: Client) -> tuple[int, int]:
-    try:
-        state = (await client.jetstream().stream_info(subjects.LOGS)).state
-    except (nats.errors.Error, OSError) as error:
-        raise Unavailable(f"the broker does not answer: {error!r}") from error
-    return max(1, state.first_seq), state.last_seq

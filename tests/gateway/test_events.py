@@ -116,6 +116,30 @@ async def test_logs_are_read_at_once_or_followed_to_the_end(api: Api) -> None:
     assert [seq for seq, _ in followed] == [None, 1, None, 2, 3]
 
 
+async def test_a_page_of_output_ends_at_a_moment(api: Api) -> None:
+    seq = await story.tell(api.log, story.whole_search()[:7])
+    subject = subjects.logs_subject("a1", story.trial(), 0)
+    await api.log.jetstream().publish(subject, lines("before"))
+    moment = datetime.now(UTC)
+    await api.log.jetstream().publish(subject, lines("after"))
+    path = f"/api/v1/trials/{story.trial()}/logs/page"
+    for place in ({}, {"after": 0}):
+        whole = await api.get(path, min_seq=seq, **place)
+        then = await api.get(path, until=moment.isoformat(), **place)
+        assert [line["text"] for line in whole["items"]] == ["before", "after"]
+        assert [line["text"] for line in then["items"]] == ["before"]
+
+
+async def test_the_status_is_followed(api: Api) -> None:
+    await story.tell(api.log, story.whole_search()[:2])
+    reader = asyncio.create_task(read_stream(api, "/api/v1/status/stream", 2))
+    await asyncio.wait({reader}, timeout=0)
+    seq = await story.tell(api.log, story.whole_search()[2:4])
+    (_, first), (_, second) = await reader
+    assert {"searcher", "scheduler", "tracker"} <= {service["name"] for service in first["services"]}
+    assert first != second and second["log"]["last_seq"] <= seq
+
+
 async def test_training_metrics_are_followed_to_the_end_and_from_where_a_client_was(api: Api) -> None:
     whole = story.whole_search()
     seq = await story.tell(api.log, whole[:7])
@@ -134,3 +158,4 @@ async def test_training_metrics_are_followed_to_the_end_and_from_where_a_client_
     ]
     resumed = await read_stream(api, path, 100, **{"Last-Event-ID": "1"})
     assert [item["step"] for _, item in resumed] == [2, 3]
+    assert await read_stream(api, f"{path}?fresh=true", 100) == []

@@ -242,6 +242,21 @@ async def test_a_finished_experiment_tells_how_it_ended(api: Api) -> None:
     assert _by_topic(why)["end"]["question"] == "Why it is over"
 
 
+async def test_the_best_trial_tells_by_how_much_and_where_its_checkpoint_is(api: Api) -> None:
+    seq = await story.tell(api.log, story.whole_search())
+    why = await api.get(f"/api/v1/trials/{story.trial(1)}/why", min_seq=seq)
+    best = _by_topic(why)["best"]
+    assert best["question"] == "Why it is the best"
+    assert best["text"] == (
+        f"its accuracy of 0.9 at step 20 is the highest of 2 trials; the next is {story.trial(2)} with 0.6;"
+        f" its checkpoint is {best['detail']['checkpoint_id']}"
+    )
+    assert best["detail"]["checkpoint_id"].endswith("-s20")
+    assert "best" not in _by_topic(await api.get(f"/api/v1/trials/{story.trial(2)}/why"))
+    then = await api.get(f"/api/v1/trials/{story.trial(2)}/why", as_of=10)
+    assert _by_topic(then)["best"]["question"] == "Why it is the best so far"
+
+
 async def test_an_agent_tells_what_it_runs_for_whom_and_why_it_is_gone(api: Api) -> None:
     seq = await story.tell(api.log, [story.agent_joined(2), story.submitted(), story.requested(1), story.allocated(1)])
     why = await api.get(f"/api/v1/agents/{story.AGENT}/why", min_seq=seq)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -33,6 +34,7 @@ class LogPageQuery(Query, frozen=True, kw_only=True):
     after: Seq | None = None
     rank: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
     search: Annotated[str, Meta(max_length=200, description="only lines that have this in them, in any case")] = ""
+    until: Annotated[datetime, Meta(tz=True, description="only lines written at or before this time")] | None = None
     limit: Annotated[int, Meta(ge=1, le=5000, description="about; a message's lines stay together")] = 1000
 
 
@@ -40,7 +42,9 @@ async def read_page(call: Call[LogPageQuery]) -> LogPage:
     """Some lines of a trial's output."""
     trial_id, query, client = call.id("trial"), call.query, call.parts.client
     await queries.trial_is_over(call.parts.database, trial_id)
-    wanted = log_pages.Wanted(trial_id=trial_id, rank=query.rank, search=query.search, limit=query.limit)
+    wanted = log_pages.Wanted(
+        trial_id=trial_id, rank=query.rank, search=query.search, until=query.until, limit=query.limit
+    )
     if query.after is not None:
         return await log_pages.after(client, wanted, query.after)
     return await log_pages.before(client, wanted, query.before)

@@ -11,7 +11,7 @@ from services.gateway import queries, sse, tap
 from services.gateway.api import PREFIX, Call, Query, get
 from services.gateway.routes.following import to_the_end
 from services.gateway.views.metrics import MetricItem
-from shared import subjects, volume
+from shared import positions, subjects, volume
 from shared.log import Follower, Message
 
 
@@ -19,13 +19,18 @@ class StreamQuery(Query, frozen=True, kw_only=True):
     """Which metrics; without a group, all that are not validations."""
 
     group: Annotated[str, Meta(pattern="^[a-z0-9_-]{1,64}$")] | None = None
+    fresh: Annotated[bool, Meta(description="only what comes from now on")] = False
 
 
 async def follow(call: Call[StreamQuery]) -> web.StreamResponse:
     """What the stream still holds, or what came after Last-Event-ID, and all that comes until the trial is over."""
     trial_id = call.id("trial")
     await queries.trial_is_over(call.parts.database, trial_id)
-    after, filters = sse.last_event_id(call.request) or 0, [subjects.trial_metrics_filter(trial_id)]
+    filters = [subjects.trial_metrics_filter(trial_id)]
+    after = sse.last_event_id(call.request)
+    if after is None:
+        _, newest = await positions.bounds(call.parts.client, subjects.METRICS)
+        after = newest if call.query.fresh else 0
     wanted = Follower(call.parts.client, subjects.METRICS, after=after, filters=filters)
     async with tap.reading(wanted) as following:
         return await to_the_end(call, trial_id, following, lambda message: list(_points(message, call.query.group)))

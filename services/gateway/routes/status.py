@@ -8,15 +8,16 @@ from http import HTTPStatus
 from typing import Annotated
 
 import asyncpg
+import msgspec
 import nats.errors
 from aiohttp import web
 from msgspec import Meta
 
-from services.gateway import queries
+from services.gateway import queries, sse
 from services.gateway.api import PREFIX, Call, Parts, Query, get, json_response
 from services.gateway.pulse import DECIDERS
 from services.gateway.views.status import Health, LogStatus, Readiness, SetAsideList, Status
-from shared import postgres, subjects
+from shared import postgres, runtime, subjects
 from shared.errors import Unavailable
 
 CHECK_TIMEOUT_S = 2.0
@@ -28,6 +29,25 @@ async def show_status(call: Call[Query]) -> Status:
     log = await _log_status(call.parts)
     pulse = call.parts.pulse
     return Status(services=pulse.services(log.last_seq), log=log, set_aside=pulse.num_set_aside())
+
+
+async def follow_status(call: Call[Query]) -> web.StreamResponse:
+    """The same, now and whenever it has changed."""
+    async with sse.opened(call.request) as stream:
+        sent: Status | None = None
+        while True:
+            status = await show_status(call)
+            if sent is None or _told(status) != _told(sent):
+                await stream.send([(None, msgspec.json.encode(status))])
+                sent = status
+            await stream.keep_alive()
+            await asyncio.sleep(runtime.HEARTBEAT_S)
+    return stream.response
+
+
+def _told(status: Status) -> tuple[object, ...]:
+    """What of a status is news: not that everybody was heard again."""
+    return status.log, status.set_aside, [(one.name, one.instance, one.alive, one.lag) for one in status.services]
 
 
 class SetAsideQuery(Query, frozen=True, kw_only=True):
@@ -92,6 +112,9 @@ def _schema() -> bytes:
 
 ROUTES = (
     get(f"{PREFIX}/status", show_status, Query, Status, "How every process and the log are"),
+    get(
+        f"{PREFIX}/status/stream", follow_status, Query, "text/event-stream", "Follow how every process and the log are"
+    ),
     get(
         f"{PREFIX}/set-aside",
         list_set_aside,

@@ -6,7 +6,7 @@ from services.gateway import cluster, queries, waiting
 from services.gateway.api import PREFIX, Call, PastQuery, get
 from services.gateway.problems import not_found
 from services.gateway.views.why import Explanation, Why
-from services.gateway.why import agent, experiment, reading, trial, words
+from services.gateway.why import agent, best, experiment, reading, trial, words
 from shared.errors import Unavailable
 from shared.events import (
     CheckpointDeleted,
@@ -58,6 +58,8 @@ async def explain_trial(call: Call[PastQuery]) -> Why:
     if ours.waits:
         item, now = await _waits(call, trial_id)
     answers = trial.explanations(trial_id, trial.Told(known=known, metric=_metric(known)))
+    async with call.reading() as database:
+        answers = [*await best.answers(database, trial_id), *answers]
     return Why(
         kind="trial",
         id=trial_id,

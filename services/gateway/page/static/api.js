@@ -73,10 +73,13 @@ export async function logOut() {
   await call(urlOf("/session"), { method: "DELETE", headers: { accept: "application/json" } });
 }
 
-/** The sequence up to which an answer of the past shows the log. */
-export async function seqOfMoment() {
+/** The event up to which an answer of the past shows the log: {seq, event (null before the first one)}. */
+export async function askMoment() {
   const response = await call(urlOf("/agents", momentOf("/agents")), { headers: { accept: "application/json" } });
-  return Number(response.headers.get("TM-Seq"));
+  const seq = Number(response.headers.get("TM-Seq"));
+  if (seq === 0) return { seq, event: null };
+  const { items } = await get("/events", { parameters: { after: seq - 1, limit: 1 } });
+  return { seq, event: items[0] ?? null };
 }
 
 /** Read a text, such as a file. */

@@ -1,5 +1,5 @@
 /** The page: a frame with the ways to go, and the page that the address names. */
-import { get, logOut, post, seqOfMoment } from "./api.js";
+import { askMoment, get, logOut, post } from "./api.js";
 import { AsOf, PastBanner } from "./components/as_of.js";
 import { Help } from "./components/help.js";
 import { connect, watchConnection } from "./live.js";
@@ -137,7 +137,7 @@ async function enter() {
   try {
     const session = await get("/session");
     setSession(session);
-    await settleMoment(seqOfMoment);
+    await settleMoment(askMoment);
     show(html`<${App} session=${session} />`);
     if (moment === null) connect();
   } catch (error) {

@@ -1,5 +1,6 @@
 /** What can be done to experiments: the words of the dialog that asks back, the command that does the same, the call. */
 import { ApiError, post, send, to } from "./api.js";
+import { commandLine } from "./command_line.js";
 import { html } from "./view.js";
 
 const WORDS = {
@@ -56,7 +57,7 @@ export function labelAll(experiments) {
     verb: "Label",
     title: `Label ${ids.length} ${ids.length === 1 ? "experiment" : "experiments"}`,
     explanation: "Labels are what the list can be narrowed to.",
-    command: `tm label --add LABEL ${ids.join(" ")}`,
+    command: (form) => commandLine("label", ids, { "--add": form.get("add") || (form.get("remove") ? null : "LABEL"), "--remove": form.get("remove") || null }),
     fields: html`<p><label>Add <input type="text" name="add" maxlength="256" /></label><label>take away <input type="text" name="remove" maxlength="256" /></label></p>`,
     run: (form) => {
       const list = (name) => (form.get(name) ? [form.get(name)] : []);
@@ -71,7 +72,12 @@ export function forkOf({ id, name, best, searcher }) {
     verb: "Fork",
     title: `Fork ${name}`,
     explanation: "Its file and its code are submitted again, with these changes. What you leave empty stays as it was.",
-    command: `tm fork ${id}`,
+    command: (form) =>
+      commandLine("fork", [id], {
+        "--name": form.get("name") || null,
+        "--checkpoint": form.get("checkpoint"),
+        "--set": form.get("max_trials") ? `searcher.max_trials=${form.get("max_trials")}` : null,
+      }),
     fields: html`
       <p><label>Called <input type="text" name="name" maxlength="256" placeholder=${`${name} (fork of ${id})`} /></label></p>
       <p><label>Trials <input type="number" name="max_trials" min="1" placeholder=${searcher.max_trials ?? ""} /></label></p>

@@ -2,7 +2,7 @@
  *
  * Trees predict the metric from the hyperparameters; each is grown on a bootstrap sample and judged on the trials it
  * has not seen. A hyperparameter's importance is by how much that error grows when its values are shuffled among those
- * trials, as a share of the metric's variance. It tells what the forest goes by, not what causes what: it is worth as
+ * trials, as a share of what all of them grow it by together. It tells what the forest goes by, not what causes what: it is worth as
  * much as the forest explains (R², out of bag), and hyperparameters that vary together share theirs.
  */
 
@@ -129,6 +129,8 @@ export function importance(dimensions, target, rows) {
   const variance = mean(kept.map((row) => (target[row] - middle) ** 2));
   const judged = kept.filter((row) => predictions[row].length > 0);
   const left = mean(judged.map((row) => (mean(predictions[row]) - target[row]) ** 2));
-  const shares = dimensions.map(({ name }, feature) => ({ name, share: variance ? Math.max(0, mean(growth[feature])) / variance : 0 }));
+  const grown = growth.map((each) => Math.max(0, mean(each)));
+  const whole = grown.reduce((sum, each) => sum + each, 0);
+  const shares = dimensions.map(({ name }, feature) => ({ name, share: whole ? grown[feature] / whole : 0 }));
   return { explained: variance ? 1 - left / variance : 0, numTrials: kept.length, shares: shares.sort((a, b) => b.share - a.share) };
 }

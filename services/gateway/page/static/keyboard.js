@@ -5,6 +5,15 @@ const layers = new Set();
 const TYPING = "input, select, textarea, [contenteditable]";
 const PRESSING = "a, button, summary"; // Enter is theirs
 
+const watchers = new Set();
+const tell = () => watchers.forEach((watcher) => watcher());
+
+/** Call `watcher` whenever the keys that work have changed. Returns the function that ends it. */
+export function watchKeys(watcher) {
+  watchers.add(watcher);
+  return () => watchers.delete(watcher);
+}
+
 /** The keys that work now: [{key, does}], those of the newest part of the page last. */
 export const activeKeys = () => [...layers].flatMap(({ current }) => current);
 
@@ -28,6 +37,10 @@ export function useKeys(bindings) {
   layer.current = bindings;
   useEffect(() => {
     layers.add(layer);
-    return () => layers.delete(layer);
+    tell();
+    return () => {
+      layers.delete(layer);
+      tell();
+    };
   }, []);
 }

@@ -1,5 +1,6 @@
 /** The part of a trial's output that the page holds: grows at both ends by pages, and at its end by what comes live. */
 import { get, to, urlOf } from "./api.js";
+import { moment, momentEvent } from "./moment.js";
 import { keepOpen } from "./stream.js";
 
 const PAGE_LINES = 1000;
@@ -16,7 +17,8 @@ export class LogWindow {
 
   read(parameters) {
     const { rank, search, controller } = this;
-    return get(to`/trials/${this.trialId}/logs/page`, { signal: controller.signal, parameters: { rank, search, limit: PAGE_LINES, ...parameters } });
+    const until = momentEvent?.time ?? null;
+    return get(to`/trials/${this.trialId}/logs/page`, { signal: controller.signal, parameters: { rank, search, limit: PAGE_LINES, until, ...parameters } });
   }
 
   async guarded(load) {
@@ -71,6 +73,10 @@ export class LogWindow {
   follow() {
     if (this.controller.signal.aborted) return;
     this.isAtEnd = true;
+    if (moment !== null) {
+      this.onState("past");
+      return;
+    }
     let partial = 0; // lines of a message that has not come whole
     let skipped = 0; // a reopened stream repeats them
     const stop = keepOpen({

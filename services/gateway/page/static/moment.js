@@ -5,8 +5,8 @@
 
 /** What the server can be asked of the past; the rest is about now. */
 const HAS_PAST = new RegExp(
-  "^/(experiments(/[^/]+(/trials(/columns)?|/checkpoints|/code(/.+)?)?)?" +
-    "|trials/[^/]+(/checkpoints)?|checkpoints/[^/]+|agents|queue|pools|limits)(\\?|$)",
+  "^/(experiments(/[^/]+(/trials(/columns)?|/checkpoints|/code(/.+)?|/why)?)?" +
+    "|trials/[^/]+(/checkpoints|/why)?|checkpoints/[^/]+|agents(/[^/]+/why)?|queue|pools|limits)(\\?|$)",
 );
 
 /** The moment asked for, or null for now. */
@@ -24,7 +24,10 @@ export function goTo(next) {
 /** The sequence that the moment means; null until it is settled, and for now. */
 export let momentSeq = null;
 
-/** Ask the server which event the moment means. Rejects with its explanation when it is none. */
+/** That event; null until it is settled, for now, and before the first one. */
+export let momentEvent = null;
+
+/** Ask the server which event the moment means: {seq, event}. Rejects with its explanation when it is none. */
 export async function settleMoment(ask) {
-  if (moment !== null) momentSeq = await ask();
+  if (moment !== null) ({ seq: momentSeq, event: momentEvent } = await ask());
 }

@@ -1,5 +1,6 @@
 /** How trials did at the rungs of a search that stops most of them early: folded from what the searcher decided. */
 import { get } from "./api.js";
+import { momentSeq } from "./moment.js";
 
 const PAGE_EVENTS = 1000;
 const MOST_EVENTS = 20_000;
@@ -37,7 +38,7 @@ export async function readRungs(experimentId, rungs, options) {
     let [after, read, isEnd] = [0, 0, false];
     while (!isEnd) {
       const page = await get("/events", { ...options, parameters: { experiment: experimentId, name, after, limit: PAGE_EVENTS } });
-      page.items.forEach((event) => rungs.take(event));
+      page.items.filter(({ seq }) => momentSeq === null || seq <= momentSeq).forEach((event) => rungs.take(event));
       read += page.items.length;
       isEnd = page.at_head;
       after = page.next_after;

@@ -9,7 +9,13 @@ export function Confirmation({ title, explanation, command, verb, run, children,
   const dialog = useRef(null);
   const [refusal, setRefusal] = useState(null);
   const [isBusy, setBusy] = useState(false);
-  useEffect(() => dialog.current.showModal(), []);
+  const [said, setSaid] = useState(typeof command === "string" ? command : null);
+  const form = useRef(null);
+  const tell = () => typeof command === "function" && setSaid(command(new FormData(form.current)));
+  useEffect(() => {
+    dialog.current.showModal();
+    tell();
+  }, []);
   const act = async (submit) => {
     submit.preventDefault();
     setBusy(true);
@@ -23,11 +29,11 @@ export function Confirmation({ title, explanation, command, verb, run, children,
       setBusy(false);
     }
   };
-  return html`<dialog ref=${dialog} onClose=${onClose} aria-labelledby="confirmation-title"><form onSubmit=${act}>
+  return html`<dialog ref=${dialog} onClose=${onClose} aria-labelledby="confirmation-title"><form ref=${form} onSubmit=${act} onInput=${tell}>
     <h2 id="confirmation-title">${title}</h2>
     <p>${explanation}</p>
     ${children}
-    ${command && html`<p class="same">The same on the command line: <${Command} text=${command} /></p>`}
+    ${said && html`<p class="same">The same on the command line: <${Command} text=${said} /></p>`}
     ${refusal && html`<p class="failure" role="alert">${refusal}</p>`}
     <div class="buttons">
       <button type="button" onClick=${() => dialog.current.close()}>Leave it</button>
@@ -36,7 +42,10 @@ export function Confirmation({ title, explanation, command, verb, run, children,
   </form></dialog>`;
 }
 
-/** A button that opens the confirmation of `action`: {verb, title, explanation, command, run(form) -> sequence, fields}. */
+/** A button that opens the confirmation of `action`: {verb, title, explanation, command, run(form) -> sequence, fields}.
+ *
+ * `command` is a text, or where the dialog asks for something, what that text is for a FormData.
+ */
 export function Action({ action, onDone, className = "" }) {
   const [isAsking, setAsking] = useState(false);
   if (moment !== null) return null; // the past cannot be changed

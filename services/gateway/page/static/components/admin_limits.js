@@ -1,5 +1,6 @@
 /** What workspaces are limited to: slots, and the best priority. */
 import { send, urlOf } from "../api.js";
+import { commandLine } from "../command_line.js";
 import { formatCount } from "../format.js";
 import { usePath } from "../resource.js";
 import { isAdmin } from "../session.js";
@@ -16,7 +17,13 @@ const setLimit = {
   verb: "Set a limit",
   title: "Limit a workspace, or each",
   explanation: "What runs beyond it goes on; nothing more starts.",
-  command: "tm limits set --workspace NAME --max-slots 8",
+  command: (form) =>
+    commandLine("limits set", [], {
+      "--all": !form.get("workspace"),
+      "--workspace": form.get("workspace") || null,
+      "--max-slots": form.get("max_slots") || null,
+      "--best-priority": form.get("best_priority") || null,
+    }),
   fields: html`<p><label>Workspace <input type="text" name="workspace" placeholder="each" /></label></p>
     <p><label>Slots together, at most <input type="number" name="max_slots" min="0" /></label></p>
     <p><label>Lowest priority number allowed <input type="number" name="best_priority" min="1" max="99" /></label></p>`,
@@ -27,7 +34,7 @@ const clearOf = ({ workspace }) => ({
   verb: "Lift",
   title: `Lift the limit of ${nameOf(workspace)}?`,
   explanation: "What waits because of it may start at once.",
-  command: workspace === null ? "tm limits clear --all" : `tm limits clear --workspace ${workspace || "''"}`,
+  command: commandLine("limits clear", [], { "--all": workspace === null, "--workspace": workspace }),
   run: () => send("DELETE", workspace === null ? "/limits" : `/limits?workspace=${encodeURIComponent(workspace)}`).then(({ seq }) => seq),
 });
 
@@ -36,7 +43,7 @@ const columns = (onDone) => [
   { name: "max_slots", title: "Slots", class: "number", cell: (row) => (row.max_slots === null ? "any" : formatCount(row.max_slots)) },
   { name: "held", title: "Held now", class: "number", cell: (row) => row.held ?? "–" },
   { name: "priority", title: "Best priority", class: "number", cell: (row) => row.best_priority ?? "any" },
-  { name: "actions", title: html`<span class="unseen">Change</span>`, cell: (row) => isAdmin() && html`<${Action} action=${clearOf(row)} className="quiet" onDone=${onDone} />` },
+  { name: "actions", title: html`<span class="unseen">Change</span>`, class: "actions", cell: (row) => isAdmin() && html`<${Action} action=${clearOf(row)} className="quiet" onDone=${onDone} />` },
 ];
 
 export function Limits() {

@@ -1,5 +1,6 @@
 /** Tokens of programs: issued (and shown that once), ended. */
 import { send, to } from "../api.js";
+import { commandLine } from "../command_line.js";
 import { usePath } from "../resource.js";
 import { isAdmin } from "../session.js";
 import { html, useState } from "../view.js";
@@ -13,7 +14,7 @@ const createToken = (onIssued) => ({
   verb: "Issue a token",
   title: "Issue a token",
   explanation: "For a program: it gives it as TM_TOKEN, or in the header Authorization: Bearer. It may what you may, and no more than its role says.",
-  command: "tm token create LABEL --role editor --days 90",
+  command: (form) => commandLine("token create", [[form.get("label"), "LABEL"]], { "--role": form.get("role"), "--days": form.get("days") || null, "--user": form.get("user") || null }),
   fields: html`<p><label>For what <input type="text" name="label" required maxlength="100" placeholder="nightly sweeps" /></label></p>
     <p><label>at most <select name="role">${ROLES.map((role) => html`<option key=${role} value=${role} selected=${role === "editor"}>${role}</option>`)}</select></label>
       <label>for <input type="number" name="days" min="1" max="3650" value="90" /> days</label></p>
@@ -40,7 +41,7 @@ const columns = (onDone) => [
   { name: "role", title: "At most", cell: (row) => row.role },
   { name: "issued", title: "Issued", value: (row) => row.issued_at, cell: (row) => html`<${Age} at=${row.issued_at} />` },
   { name: "expires", title: "Ends", value: (row) => row.expires_at, cell: (row) => (row.expires_at ? html`<${Time} at=${row.expires_at} />` : "never") },
-  { name: "actions", title: html`<span class="unseen">Change</span>`, cell: (row) => html`<${Action} action=${revokeOf(row)} className="quiet" onDone=${onDone} />` },
+  { name: "actions", title: html`<span class="unseen">Change</span>`, class: "actions", cell: (row) => html`<${Action} action=${revokeOf(row)} className="quiet" onDone=${onDone} />` },
 ];
 
 export function Tokens() {

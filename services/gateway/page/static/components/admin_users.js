@@ -1,5 +1,6 @@
 /** The users: who they are, what they may do and where; made known, let in, kept out. */
 import { post, send, to } from "../api.js";
+import { commandLine } from "../command_line.js";
 import { usePath } from "../resource.js";
 import { html } from "../view.js";
 import { Action } from "./action.js";
@@ -11,7 +12,6 @@ export const ROLES = ["viewer", "editor", "operator", "admin"];
 const USER_EVENTS = /^(User|Role|Password)/;
 
 const placed = (workspace) => (workspace === null ? "everywhere" : `in ${workspace || "no workspace"}`);
-const scope = (workspace) => (workspace === null ? "" : ` --workspace ${workspace || "''"}`);
 
 const RoleFields = html`
   <p><label>Role <select name="role">${ROLES.map((role) => html`<option key=${role} value=${role}>${role}</option>`)}</select></label>
@@ -21,7 +21,13 @@ const createUser = {
   verb: "Add a user",
   title: "Add a user",
   explanation: "Somebody new, with a first role. Give a password as well, or let them use tokens.",
-  command: "tm user create NAME --role editor",
+  command: (form) =>
+    commandLine("user create", [[form.get("name"), "NAME"]], {
+      "--full-name": form.get("full_name") || null,
+      "--service": form.has("is_service"),
+      "--role": form.get("role"),
+      "--workspace": form.get("workspace") || null,
+    }),
   fields: html`<p><label>Name <input type="text" name="name" required /></label><label>full name <input type="text" name="full_name" /></label></p>
     <p><label><input type="checkbox" name="is_service" /> a program's account: tokens, no password</label></p>
     <p><label>Password <input type="password" name="password" autocomplete="new-password" /></label></p>${RoleFields}`,
@@ -39,7 +45,7 @@ function actionsOf(user) {
     verb: "Grant",
     title: `Give ${name} a role`,
     explanation: "It takes the place of the role the user has there.",
-    command: `tm user grant ${name} editor`,
+    command: (form) => commandLine("user grant", [name, form.get("role")], { "--workspace": form.get("workspace") || null }),
     fields: RoleFields,
     run: async (form) => (await send("PUT", to`/users/${name}/roles`, { role: form.get("role"), workspace: form.get("workspace") || null })).seq,
   };
@@ -66,7 +72,7 @@ const revokeOf = (user, { role, workspace }) => ({
   verb: "×",
   title: `Take the role ${role} ${placed(workspace)} from ${user.user_id}?`,
   explanation: "It ends at once.",
-  command: `tm user revoke ${user.user_id}${scope(workspace)}`,
+  command: commandLine("user revoke", [user.user_id], { "--workspace": workspace }),
   run: async () => (await send("DELETE", to`/users/${user.user_id}/roles` + (workspace === null ? "" : `?workspace=${encodeURIComponent(workspace)}`))).seq,
 });
 
@@ -79,7 +85,7 @@ function columns(onDone) {
       cell: (row) => row.grants.length === 0 ? html`<span class="soft">nothing yet</span>` : row.grants.map((grant) => html`<span key=${`${grant.workspace}`} class="role">${grant.role} ${placed(grant.workspace)}<${Action} action=${revokeOf(row, grant)} className="quiet" onDone=${onDone} /></span>`),
     },
     { name: "since", title: "Since", value: (row) => row.created_at, cell: (row) => html`<${Age} at=${row.created_at} />` },
-    { name: "actions", title: html`<span class="unseen">Change</span>`, cell: (row) => actionsOf(row).map((action) => html`<${Action} key=${action.verb} action=${action} className="quiet" onDone=${onDone} />`) },
+    { name: "actions", title: html`<span class="unseen">Change</span>`, class: "actions", cell: (row) => actionsOf(row).map((action) => html`<${Action} key=${action.verb} action=${action} className="quiet" onDone=${onDone} />`) },
   ];
 }
 

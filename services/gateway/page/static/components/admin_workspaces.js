@@ -1,5 +1,6 @@
 /** The workspaces: where teams keep their experiments, opened and closed. */
 import { post, to } from "../api.js";
+import { commandLine } from "../command_line.js";
 import { formatCount } from "../format.js";
 import { usePath } from "../resource.js";
 import { html } from "../view.js";
@@ -12,7 +13,7 @@ const create = {
   verb: "Add a workspace",
   title: "Add a workspace",
   explanation: "Experiment files name it in `workspace`; roles and limits may be given for it.",
-  command: "tm workspace create NAME",
+  command: (form) => commandLine("workspace create", [[form.get("name"), "NAME"]], { "--description": form.get("description") || null }),
   fields: html`<p><label>Name <input type="text" name="name" required maxlength="256" /></label></p><p><label>for what <input type="text" name="description" /></label></p>`,
   run: (form) => post("/workspaces", { name: form.get("name"), description: form.get("description") }),
 };
@@ -23,7 +24,7 @@ function fileOf({ id, name, archived }) {
     verb: archived ? "Unarchive" : "Archive",
     title: `${archived ? "Open" : "Close"} ${name}${archived ? " again" : ""}?`,
     explanation: archived ? "Experiments can be submitted and moved into it again." : "No experiment is submitted or moved into it any more; those there stay.",
-    command: `tm workspace ${word} ${name}`,
+    command: commandLine(`workspace ${word}`, [name]),
     run: () => post(to`/workspaces/${id}/` + word),
   };
 }
@@ -33,7 +34,7 @@ const columns = (onDone) => [
   { name: "experiments", title: "Experiments", class: "number", value: (row) => row.experiments, cell: (row) => formatCount(row.experiments) },
   { name: "projects", title: "Projects", class: "number", value: (row) => row.projects, cell: (row) => formatCount(row.projects) },
   { name: "created", title: "Since", cell: (row) => html`<${Age} at=${row.created_at} />` },
-  { name: "actions", title: html`<span class="unseen">Change</span>`, cell: (row) => html`<${Action} action=${fileOf(row)} className="quiet" onDone=${onDone} />` },
+  { name: "actions", title: html`<span class="unseen">Change</span>`, class: "actions", cell: (row) => html`<${Action} action=${fileOf(row)} className="quiet" onDone=${onDone} />` },
 ];
 
 export function Workspaces() {

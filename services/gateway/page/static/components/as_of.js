@@ -1,8 +1,6 @@
 /** The pages at an earlier moment: choosing one, and saying so for as long as it lasts. */
-import { get } from "../api.js";
 import { formatCount, formatTime, formatUtc } from "../format.js";
-import { goTo, moment, momentSeq } from "../moment.js";
-import { useResource } from "../resource.js";
+import { goTo, moment, momentEvent, momentSeq } from "../moment.js";
 import { html, useEffect, useRef, useState } from "../view.js";
 
 const AGO = { "10m": "10 minutes", "1h": "an hour", "1d": "a day" };
@@ -18,7 +16,7 @@ function Chooser({ onClose }) {
   };
   return html`<dialog ref=${dialog} onClose=${onClose} aria-labelledby="as-of-title"><form onSubmit=${submit}>
     <h2 id="as-of-title">How was it then?</h2>
-    <p>Every page can be seen as it was at an earlier moment: experiments, trials, checkpoints, agents, the queue.</p>
+    <p>Every page can be seen as it was at an earlier moment: experiments, trials, charts, output, checkpoints, agents, the queue, and why.</p>
     <p class="buttons">${Object.entries(AGO).map(([value, name]) => html`<button key=${value} type="button" onClick=${() => goTo(value)}>${name} ago</button>`)}</p>
     <p><label>At (local time) <input type="datetime-local" name="time" step="1" /></label></p>
     <p><label>or after event <input type="number" name="seq" min="1" /></label></p>
@@ -37,9 +35,9 @@ export function AsOf() {
 
 /** Said on top of every page of the past. */
 export function PastBanner() {
-  const event = useResource(moment && momentSeq > 0 ? `event ${momentSeq}` : null, (options) => get("/events", { ...options, parameters: { after: momentSeq - 1, limit: 1 } })).data?.items[0];
+  const event = momentEvent;
   if (moment === null) return null;
   return html`<div class="banner past" role="status">
     <strong>As it was</strong> after event ${formatCount(momentSeq)}${event && html` of <time datetime=${event.time} title=${formatUtc(event.time)}>${formatTime(event.time)}</time>`}.
-    Charts, output and “why” are as of now. <button type="button" onClick=${() => goTo(null)}>Back to now</button></div>`;
+    Charts end where each trial had last validated or saved; cost and occupancy are as of now. <button type="button" onClick=${() => goTo(null)}>Back to now</button></div>`;
 }

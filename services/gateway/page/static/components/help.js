@@ -1,13 +1,14 @@
 /** The keys that work on this page, in a dialog that `?` opens. */
-import { activeKeys, useKeys } from "../keyboard.js";
+import { activeKeys, useKeys, watchKeys } from "../keyboard.js";
 import { html, useEffect, useRef, useState } from "../view.js";
 
 const NAMES = { "/": "/", Enter: "Enter", Escape: "Esc" };
 
 function Keys({ onClose }) {
   const dialog = useRef(null);
-  const [keys] = useState(activeKeys);
+  const [keys, setKeys] = useState(activeKeys);
   useEffect(() => dialog.current.showModal(), []);
+  useEffect(() => watchKeys(() => setKeys(activeKeys())), []);
   return html`<dialog ref=${dialog} onClose=${onClose} aria-labelledby="keys-title">
     <h2 id="keys-title">Keys on this page</h2>
     <dl class="keys">${keys.map(

@@ -21,7 +21,7 @@ export function Importance({ found, metric, isLadder }) {
         ? html`<p class="soft">It takes ${FEWEST_TRIALS} trials with a validation, and a hyperparameter that varies, to say which matter.</p>`
         : html`<${Bars} found=${found} />
           <p class="soft small">By how much a random forest of 48 trees that predicts ${metric} errs more when a hyperparameter's values are
-            shuffled, as a share of the variance (permutation importance, on trials a tree has not seen). The forest explains
+            shuffled, as a share of all of them (permutation importance, on trials a tree has not seen). The forest explains
             ${" "}${percent(Math.max(0, found.explained))} of the variance over ${found.numTrials} trials${found.explained < WORTH ? html`: <strong>too little for these figures to mean much.</strong>` : "."}
             ${" "}It says what goes with a good ${metric}, not what causes it${isLadder ? "; trials that were stopped early count with what they had reached by then." : "."}</p>`
     }

@@ -8,7 +8,7 @@ import { Command } from "./command.js";
 import { LogLines } from "./log_lines.js";
 
 const TYPING_MS = 250;
-const SAID = { open: "following", lost: "reconnecting…", asleep: "paused", ended: "complete", connecting: "reading…", failed: "could not be read" };
+const SAID = { open: "following", lost: "reconnecting…", asleep: "paused", ended: "complete", connecting: "reading…", failed: "could not be read", past: "as it was" };
 
 function describe(output, state, wanted) {
   const { lines, before } = output;
@@ -64,7 +64,7 @@ export function Logs({ trial }) {
     <div class="logs-frame">
       <${LogLines} lines=${lines} version=${version} added=${added} isFollowing=${!wanted.fromStart} isGang=${trial.slots > 1} search=${wanted.search.toLowerCase()}
         onTop=${() => output?.older()} onEnd=${() => output?.newer()} />
-      ${isEmpty && html`<p class="soft overlay">${wanted.search ? "No line has that in it." : state === "ended" ? "This trial wrote nothing." : "Nothing written yet."}</p>`}
+      ${isEmpty && html`<p class="soft overlay">${wanted.search ? "No line has that in it." : state === "ended" ? "This trial wrote nothing." : state === "past" ? "Nothing was written by then." : "Nothing written yet."}</p>`}
     </div>
   </section>`;
 }

@@ -3,29 +3,29 @@ import { get, to } from "../api.js";
 import { againstTime, smooth } from "../curves.js";
 import { formatCount, formatValue } from "../format.js";
 import { touchesExperiment } from "../live.js";
+import { useExperimentNames } from "../metric_names.js";
+import { moment } from "../moment.js";
 import { useResource } from "../resource.js";
 import { link } from "../router.js";
 import { html, useMemo, useState } from "../view.js";
+import { cutAt } from "../trial_metrics.js";
 import { Chart, colourOf } from "./chart.js";
 import { ChartSettings, SETTINGS } from "./chart_settings.js";
-import { useTrialMetrics } from "./trial_charts.js";
 
 const MOST_LINES = 200;
 const FEW_LINES = 12; // of an experiment with more trials than can be read at once
-const FEWEST_POINTS = 2; // only the names are wanted
 const POINTS = 400;
 const CHANGING = new Set(["MetricReported", "TrialClosed", "TrialExited", "ExperimentCompleted"]);
+const NAMING = new Set(["TrialExited", "TrialClosed"]); // what a trial reports, it reports again and again
 
 export const indexOf = (trialId) => Number(trialId.split("-").at(-1));
 
-/** The metrics there are to choose from: those of one trial that has reported, plus the search's own. */
-function useChoices(experiment, trials) {
-  const row = trials?.step.findIndex((step) => step !== null) ?? -1;
-  const witness = experiment.best?.trial_id ?? (row >= 0 ? trials.id(row) : null);
-  const { data } = useTrialMetrics(witness, FEWEST_POINTS, CHANGING);
+/** The metrics there are to choose from, by group; the search's own first. */
+function useChoices(experiment) {
+  const hasBest = experiment.best !== null; // the first validation is worth asking again for
+  const names = useExperimentNames(experiment.id, (event) => touchesExperiment(event, experiment.id) && (NAMING.has(event.name) || (!hasBest && CHANGING.has(event.name))));
   const own = `validation ${experiment.searcher.metric}`;
-  const names = (data ?? []).filter(({ points }) => points.length > 0).map(({ group, name }) => `${group} ${name}`);
-  return [own, ...[...new Set(names)].filter((name) => name !== own).sort().reverse()];
+  return [own, ...(names ?? []).map(({ group, name }) => `${group} ${name}`).filter((name) => name !== own)];
 }
 
 /** The best of the trials and those that run, best first; at most `count`. */
@@ -88,10 +88,17 @@ function describe(lines, metric, best, isTimed) {
   return `${metric} against the ${isTimed ? "time" : "step"}, ${lines.length} trials${top}. The same figures are in the table of trials.`;
 }
 
+/** On a page of the past: what the trials that there were had reported when they stood where they stood. */
+function asItWas(data, trials) {
+  if (moment === null || !data || !trials) return data;
+  const steps = new Map(data.series.map(({ trial_id: id }) => [id, trials.step[trials.row(id)] ?? null]));
+  return { ...data, series: data.series.flatMap((each) => cutAt([each], steps.get(each.trial_id))) };
+}
+
 const NOTHING = { series: [], times: new Map() };
 
 export function MetricChart({ experiment, trials, chosen }) {
-  const choices = useChoices(experiment, trials);
+  const choices = useChoices(experiment);
   const [metric, setMetric] = useState(null);
   const [which, setWhich] = useState("all");
   const [settings, setSettings] = useState(SETTINGS);
@@ -102,7 +109,7 @@ export function MetricChart({ experiment, trials, chosen }) {
   const { data, error } = useSeries(experiment, ids, group, choice.slice(group.length + 1), isTimed);
   const bestId = experiment.best?.trial_id;
   const weight = Number(settings.weight);
-  const lines = useMemo(() => linesOf(data ?? NOTHING, bestId, { weight, isTimed }), [data, bestId, weight, isTimed]);
+  const lines = useMemo(() => linesOf(asItWas(data, trials) ?? NOTHING, bestId, { weight, isTimed }), [data, bestId, weight, isTimed, moment === null ? null : trials]);
   const canLog = lines.every(({ points }) => points.every(([, value]) => value > 0));
   const isSilent = data !== null && lines.length === 0 && experiment.ended_at !== null;
   const onPick = useMemo(() => (line) => location.assign(link("trials", line.key)), []);

@@ -1,15 +1,14 @@
 /** Metrics of several trials on the same axes, one small chart a metric. */
 import { get, to } from "../api.js";
 import { againstTime, smooth } from "../curves.js";
+import { CHANGING, isHardware, orderOf, readTrialSeries } from "../metric_names.js";
 import { useResource } from "../resource.js";
 import { html, useMemo, useState } from "../view.js";
 import { Chart } from "./chart.js";
 import { ChartSettings, SETTINGS } from "./chart_settings.js";
 
-const GROUPS = ["validation", "training"];
 const POINTS = 500;
 const MOST_CHARTS = 12;
-const CHANGING = new Set(["MetricReported", "TrialClosed", "TrialExited"]);
 
 function useMetrics(ids) {
   const wanted = new Set(ids);
@@ -17,9 +16,8 @@ function useMetrics(ids) {
     ids.length > 0 ? `compare ${ids.join()}` : null,
     async (options) => {
       const read = async (id) => {
-        const groups = GROUPS.map((group) => get(to`/trials/${id}/metrics`, { ...options, parameters: { group, max_points: POINTS } }));
-        const [times, ...found] = await Promise.all([get(to`/trials/${id}/times`, options), ...groups]);
-        return { series: found.flatMap(({ series }) => series), knots: times.items[0]?.points ?? [] };
+        const [times, series] = await Promise.all([get(to`/trials/${id}/times`, options), readTrialSeries(id, POINTS, (group) => !isHardware(group), options)]);
+        return { series, knots: times.items[0]?.points ?? [] };
       };
       return new Map(await Promise.all(ids.map(async (id) => [id, await read(id)])));
     },
@@ -33,9 +31,9 @@ function byMetric(data) {
   for (const [id, { series, knots }] of data ?? [])
     for (const { group, name, points } of series.filter((each) => each.points.length > 0)) {
       const key = `${group} ${name}`;
-      found.set(key, [...(found.get(key) ?? []), { id, points, knots }]);
+      found.set(key, [...(found.get(key) ?? []), { id, group, points, knots }]);
     }
-  return [...found].sort(([a, of], [b, or]) => or.length - of.length || b.localeCompare(a));
+  return [...found].sort(([a, of], [b, or]) => or.length - of.length || orderOf(of[0].group) - orderOf(or[0].group) || a.localeCompare(b));
 }
 
 /** subjects: [{id, label, colour}] of trials. */

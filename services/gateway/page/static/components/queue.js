@@ -1,5 +1,6 @@
 /** The queue: who waits, for what, since when; and moving an experiment in it. */
 import { send, to, urlOf } from "../api.js";
+import { commandLine } from "../command_line.js";
 import { formatCount } from "../format.js";
 import { link } from "../router.js";
 import { html } from "../view.js";
@@ -15,7 +16,10 @@ function moveOf(row, others) {
     verb: "Move",
     title: `Move ${row.experiment_name} in the queue`,
     explanation: "All its waiting trials move. Running trials are asked to stop only where the pool preempts.",
-    command: others.length > 0 ? `tm move ${row.experiment_id} --ahead-of ${others[0].experiment_id}` : `tm change ${row.experiment_id} --priority 42`,
+    command: (form) =>
+      form.get("other")
+        ? commandLine("move", [row.experiment_id], { [form.get("where") === "behind" ? "--behind" : "--ahead-of"]: form.get("other") })
+        : commandLine("change", [row.experiment_id], { "--priority": form.get("priority") || String(row.priority ?? 42) }),
     fields: html`
       ${others.length > 0 && html`<p><label>Directly <select name="where"><option value="ahead_of">ahead of</option><option value="behind">behind</option></select></label>${" "}
         <label><span class="unseen">which experiment</span><select name="other"><option value="">–</option>${others.map((other) => html`<option key=${other.experiment_id} value=${other.experiment_id}>${other.experiment_name} ${other.experiment_id}</option>`)}</select></label></p>`}
@@ -47,7 +51,7 @@ function columnsOf(items, onDone) {
           : html`<span class="soft" title=${row.expected_why}>not known</span>`,
     },
     { name: "reason", title: "Why it waits", class: "text", cell: (row) => row.reason },
-    { name: "move", title: html`<span class="unseen">Move</span>`, cell: (row) => html`<${Action} action=${moveOf(row, others(row))} className="quiet" onDone=${onDone} />` },
+    { name: "move", title: html`<span class="unseen">Move</span>`, class: "actions", cell: (row) => html`<${Action} action=${moveOf(row, others(row))} className="quiet" onDone=${onDone} />` },
   ];
 }
 

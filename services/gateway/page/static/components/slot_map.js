@@ -3,7 +3,7 @@ import { formatBytes, formatCount } from "../format.js";
 import { link } from "../router.js";
 import { html } from "../view.js";
 import { Action } from "./action.js";
-import { agentActions } from "./agent_actions.js";
+import { agentActions, enableOf } from "./agent_actions.js";
 import { Empty } from "./notice.js";
 import { State } from "./state.js";
 import { Age } from "./time.js";
@@ -20,12 +20,14 @@ export function hueOf(trialId) {
 function Slot({ agent, slot }) {
   const memory = slot.memory_bytes ? `, ${formatBytes(slot.memory_bytes)}` : "";
   const closed = CLOSED[slot.availability] ?? CLOSED[agent.availability];
-  const what = `${agent.id} slot ${slot.number} (${slot.name || slot.kind}${memory})${closed ? `, ${closed}` : ""}`;
+  const sick = slot.unhealthy ? `, unhealthy: ${slot.unhealthy}` : "";
+  const what = `${agent.id} slot ${slot.number} (${slot.name || slot.kind}${memory})${closed ? `, ${closed}` : ""}${sick}`;
+  const marks = `${closed || sick ? "closed" : ""} ${sick ? "sick" : ""}`;
   if (!slot.trial_id)
-    return html`<li class="slot free ${closed ? "closed" : ""}" title=${`${what}: free`}><span class="slot-number">${slot.number}</span><span>${closed ?? "free"}</span></li>`;
-  return html`<li class="slot held hue-${hueOf(slot.trial_id)} ${closed ? "closed" : ""}">
+    return html`<li class="slot free ${marks}" title=${`${what}: free`}><span class="slot-number">${slot.number}</span><span>${sick ? "unhealthy" : (closed ?? "free")}</span></li>`;
+  return html`<li class="slot held hue-${hueOf(slot.trial_id)} ${marks}">
     <a href=${link("trials", slot.trial_id)} title=${`${what}: held by ${slot.trial_id}`}>
-      <span class="slot-number">${slot.number}${closed && ` ${closed}`}</span><span>trial ${slot.trial_id.split("-").at(-1)}</span>
+      <span class="slot-number">${slot.number}${sick ? " unhealthy" : closed && ` ${closed}`}</span><span>trial ${slot.trial_id.split("-").at(-1)}</span>
     </a>
   </li>`;
 }
@@ -34,6 +36,7 @@ function Agent({ agent, onDone }) {
   const numHeld = agent.slots.filter(({ trial_id: id }) => id).length;
   const kinds = [...new Set(agent.slots.map(({ name, kind }) => name || kind))].join(", ");
   const labels = Object.entries(agent.labels ?? {});
+  const sick = agent.slots.filter(({ unhealthy }) => unhealthy);
   return html`<article class="agent ${agent.state.toLowerCase()}" aria-label=${`Agent ${agent.id}`}>
     <header><h3><a href=${link("agents", agent.id)}>${agent.id}</a></h3> <${State} state=${agent.state} />
       ${agent.availability !== "ENABLED" && html`<span class="label">${CLOSED[agent.availability]}</span>`}
@@ -41,6 +44,7 @@ function Agent({ agent, onDone }) {
     <p class="soft small">pool ${agent.pool} · ${agent.address} · ${kinds} · ${numHeld} of ${agent.slots.length} in use · joined <${Age} at=${agent.joined_at} />
       ${labels.map(([name, value]) => html`<span key=${name} class="label">${name}=${value}</span>`)}</p>
     <ul class="slots">${agent.slots.map((slot) => html`<${Slot} key=${slot.number} agent=${agent} slot=${slot} />`)}</ul>
+    ${sick.map((slot) => html`<p key=${slot.number} class="small bad-text fault">Slot ${slot.number} is unhealthy and gets no work: ${slot.unhealthy}. <${Action} action=${enableOf(agent, slot.number)} className="quiet" onDone=${onDone} /></p>`)}
   </article>`;
 }
 

@@ -1,6 +1,10 @@
 /** Instants and spans: local time on the page, UTC in the title, ages that move by themselves. */
 import { formatAge, formatDuration, formatTime, formatUtc } from "../format.js";
+import { moment, momentEvent } from "../moment.js";
 import { html, useEffect, useRef, useState } from "../view.js";
+
+/** The instant that ages are counted to, in ms: now, or the moment that the pages are put to. */
+export const clock = () => (momentEvent ? Date.parse(momentEvent.time) : Date.now());
 
 const TICK_MS = 1000;
 const ticking = new Set();
@@ -18,13 +22,13 @@ function tickWith(listener) {
   };
 }
 
-/** `read(now in ms)` as a text; read again every second while it moves, and drawn again when it differs. */
+/** `read(clock in ms)` as a text; read again every second while it moves, and drawn again when it differs. */
 function useTicking(read, isMoving) {
   const latest = useRef(read);
   latest.current = read;
   const [, setText] = useState(null);
-  useEffect(() => (isMoving ? tickWith(() => setText(latest.current(Date.now()))) : undefined), [isMoving]);
-  return read(Date.now());
+  useEffect(() => (isMoving && moment === null ? tickWith(() => setText(latest.current(clock()))) : undefined), [isMoving]);
+  return read(clock());
 }
 
 /** An instant as local clock time. */

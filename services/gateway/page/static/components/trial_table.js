@@ -5,7 +5,7 @@ import { html, useMemo, useState } from "../view.js";
 import { colourOf } from "./chart.js";
 import { LongTable, sortRows } from "./long_table.js";
 import { State } from "./state.js";
-import { Duration } from "./time.js";
+import { clock, Duration } from "./time.js";
 
 const MOST_COMPARED = 50;
 const STATES = ["RUNNING", "WAITING", "PARKED", "STOPPING", "COMPLETED", "FAILED", "CANCELED"];
@@ -46,7 +46,7 @@ function columnsOf(experiment, trials, dimensions) {
     },
     { ...figure("step", "Step"), cell: (row) => (trials.step[row] === null ? "–" : formatCount(trials.step[row])) },
     ...dimensions.map(hyperparameterColumn),
-    { name: "duration", title: "Duration", class: "number", value: (row) => trials.seconds(row, Date.now()), cell: duration },
+    { name: "duration", title: "Duration", class: "number", value: (row) => trials.seconds(row, clock()), cell: duration },
     figure("restarts", "Restarts"),
     figure("slots", "Slots"),
   ];

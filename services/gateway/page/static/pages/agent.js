@@ -11,7 +11,7 @@ import { usePath } from "../resource.js";
 import { link } from "../router.js";
 import { html, useEffect } from "../view.js";
 
-const SLOT_EVENTS = new Set(["AgentDrainRequested", "AgentDisabled", "AgentEnabled"]);
+const SLOT_EVENTS = new Set(["AgentDrainRequested", "AgentDisabled", "AgentEnabled", "SlotUnhealthy", "SlotRecovered"]);
 
 /** Say whether an event is about this agent, or gives it work or takes work from it. */
 function touchesAgent(event, id) {
@@ -19,12 +19,18 @@ function touchesAgent(event, id) {
   return agent === id || event.aggregate_id === id || event.name === "GPUReleased" || members?.some((m) => m.agent_id === id);
 }
 
+function takesWork(agent, slot) {
+  if (slot.unhealthy) return html`<span class="bad-text">no, unhealthy: ${slot.unhealthy}</span>`;
+  const closed = [slot, agent].find(({ availability }) => availability !== "ENABLED");
+  return closed ? closed.availability.toLowerCase() : "yes";
+}
+
 const SLOT_COLUMNS = (agent) => [
   { name: "number", title: "Slot", class: "number", value: (row) => row.number, cell: (row) => row.number },
   { name: "device", title: "Device", cell: (row) => html`${row.name || row.kind}${row.memory_bytes && html` <span class="soft">${formatBytes(row.memory_bytes)}</span>`}` },
   { name: "holder", title: "Held by", cell: (row) => (row.trial_id ? html`<a href=${link("trials", row.trial_id)}>${row.trial_id}</a>` : html`<span class="soft">nobody</span>`) },
-  { name: "availability", title: "Takes work", cell: (row) => (row.availability === "ENABLED" && agent.availability === "ENABLED" ? "yes" : (row.availability === "ENABLED" ? agent : row).availability.toLowerCase()) },
-  { name: "actions", title: html`<span class="unseen">Change</span>`, cell: (row) => agentActions(agent, row.number).map((action) => html`<${Action} key=${action.verb} action=${action} className="quiet" />`) },
+  { name: "availability", title: "Takes work", class: "text", cell: (row) => takesWork(agent, row) },
+  { name: "actions", title: html`<span class="unseen">Change</span>`, class: "actions", cell: (row) => agentActions(agent, row.number).map((action) => html`<${Action} key=${action.verb} action=${action} className="quiet" />`) },
 ];
 
 function Slots({ agent }) {

@@ -1,19 +1,20 @@
 /** The cluster: every slot as a box with the trial that holds it, the queue and its reasons, the services' health. */
-import { get } from "../api.js";
+import { urlOf } from "../api.js";
 import { Shown } from "../components/notice.js";
 import { Occupancy } from "../components/occupancy.js";
+import { Pools } from "../components/pools.js";
 import { Queue } from "../components/queue.js";
 import { SlotMap } from "../components/slot_map.js";
 import { Table } from "../components/table.js";
 import { Time } from "../components/time.js";
 import { moment } from "../moment.js";
 import { formatBytes, formatCount } from "../format.js";
-import { usePath, useResource } from "../resource.js";
-import { html, useEffect } from "../view.js";
+import { usePath } from "../resource.js";
+import { keepOpen } from "../stream.js";
+import { html, useEffect, useState } from "../view.js";
 
-const TROUBLE_MS = 2000;
 const MAX_ASIDE = 20;
-const SLOT_EVENTS = new Set(["AgentJoined", "AgentLeft", "AgentLost", "AgentDrainRequested", "AgentDisabled", "AgentEnabled", "GPUAllocated", "GPUReleased"]);
+const SLOT_EVENTS = new Set(["AgentJoined", "AgentLeft", "AgentLost", "AgentDrainRequested", "AgentDisabled", "AgentEnabled", "SlotUnhealthy", "SlotRecovered", "GPUAllocated", "GPUReleased"]);
 const SILENT_EVENTS = new Set(["MetricReported", "CheckpointSaved", "CheckpointShardUploaded"]); // change neither slots nor queue
 
 const SERVICE_COLUMNS = [
@@ -37,20 +38,13 @@ const SERVICE_COLUMNS = [
   { name: "lag", title: "Behind", class: "number", cell: (row) => (row.lag ? `${formatCount(row.lag)} events` : "–") },
 ];
 
-const isWell = ({ services }) => services.every(({ alive, lag }) => alive && !lag);
-
-function Health({ status, refresh }) {
-  useEffect(() => {
-    if (isWell(status)) return undefined; // a service that catches up or comes back does so without an event
-    const timer = setTimeout(refresh, TROUBLE_MS);
-    return () => clearTimeout(timer);
-  }, [status]);
+function Health({ status }) {
   return html`
     <${Table} label="Services" columns=${SERVICE_COLUMNS} rows=${status.services} rowKey=${(row) => `${row.name} ${row.instance}`} />
     <p class="soft">
       The log holds ${formatCount(status.log.events)} events (${formatBytes(status.log.bytes)}),${" "}
       the newest is ${formatCount(status.log.last_seq)}.${" "}
-      As of <${Time} at=${status.readAt} />. <button type="button" class="quiet" onClick=${refresh}>Look again</button></p>
+      ${moment === null ? "This table follows the services by itself." : "This table is as of now."}</p>
   `;
 }
 
@@ -73,26 +67,31 @@ function SetAside({ items, total }) {
   `;
 }
 
-/** The status, and when it was read: heartbeats are no events, so it may have changed since. */
-async function readStatus(options) {
-  return { ...(await get("/status", options)), readAt: new Date().toISOString() };
+/** The status as the server tells it, now and whenever it has changed: heartbeats are no events. */
+function useStatus() {
+  const [data, setData] = useState(null);
+  useEffect(() => keepOpen({ url: () => urlOf("/status/stream"), onMessage: (message) => setData(JSON.parse(message.data)) }), []);
+  return { data, error: null };
 }
 
 export function Cluster() {
   const agents = usePath("/agents", (event) => SLOT_EVENTS.has(event.name));
   const queue = usePath("/queue", (event) => !SILENT_EVENTS.has(event.name));
+  const pools = usePath("/pools", (event) => !SILENT_EVENTS.has(event.name));
   const aside = usePath(`/set-aside?limit=${MAX_ASIDE}`, (event) => !SILENT_EVENTS.has(event.name));
-  const status = useResource("/status", readStatus, (event) => !SILENT_EVENTS.has(event.name));
-  const refresh = () => [status, aside].forEach((resource) => resource.refresh());
+  const status = useStatus();
+  useEffect(() => aside.refresh(), [status.data?.set_aside]);
   return html`
     <h1>Cluster</h1>
     <section aria-labelledby="slots-title"><h2 id="slots-title">Slots</h2>
       <${Shown} resource=${agents} what="agents">${(data) => html`<${SlotMap} items=${data.items} onDone=${agents.refresh} />`}<//></section>
+    <section aria-labelledby="pools-title"><h2 id="pools-title">Pools</h2>
+      <${Shown} resource=${pools} what="pools">${(data) => html`<${Pools} items=${data.items} onDone=${pools.refresh} />`}<//></section>
     <section aria-labelledby="queue-title"><h2 id="queue-title">Queue</h2>
       <${Shown} resource=${queue} what="queue">${(data) => html`<${Queue} ...${data} onDone=${queue.refresh} />`}<//></section>
     ${moment === null && html`<${Occupancy} />`}
     <section aria-labelledby="services-title"><h2 id="services-title">Services</h2>
-      <${Shown} resource=${status} what="services' health">${(data) => html`<${Health} status=${data} refresh=${refresh} />`}<//>
+      <${Shown} resource=${status} what="services' health">${(data) => html`<${Health} status=${data} />`}<//>
       <${Shown} resource=${aside} what="messages set aside">${(data) => html`<${SetAside} ...${data} />`}<//></section>
   `;
 }

@@ -1,5 +1,5 @@
 /** One experiment: how far it is, its best trial, a line per trial, and the table of all of them. */
-import { to } from "../api.js";
+import { to, urlOf } from "../api.js";
 import { Action } from "../components/action.js";
 import { CodeFiles } from "../components/code_files.js";
 import { Command } from "../components/command.js";
@@ -35,6 +35,7 @@ function Best({ experiment }) {
   return html`<${Fact} name=${`Best ${searcher.metric}`}>
     <strong class="figure" title=${aim}>${formatValue(best.metric)}</strong>${" "}
     <a href=${link("trials", best.trial_id)}>trial ${best.trial_id.split("-").at(-1)}</a> <span class="soft">step ${best.step}</span>
+    ${best.checkpoint_id && html` · <a href=${urlOf(to`/checkpoints/${best.checkpoint_id}/archive`)} download title=${best.checkpoint_id}>its checkpoint</a>`}
   <//>`;
 }
 

@@ -1,5 +1,5 @@
 /** One trial: what it was given, how it went, its charts, checkpoints, output and the chain of causes behind it. */
-import { post, to } from "../api.js";
+import { to, urlOf } from "../api.js";
 import { Action } from "../components/action.js";
 import { Attempts, Checkpoints } from "../components/trial_parts.js";
 import { Explained, movesTheQueue } from "../components/explained.js";
@@ -9,19 +9,13 @@ import { Fact, State } from "../components/state.js";
 import { Age, Duration } from "../components/time.js";
 import { Hardware, TrialCharts } from "../components/trial_charts.js";
 import { attemptsOf } from "../components/why.js";
+import { forkOfTrial, cancelOf } from "../trial_actions.js";
+import { useTrialMetrics } from "../trial_metrics.js";
 import { flatten, formatCount, formatValue } from "../format.js";
 import { touchesTrial } from "../live.js";
 import { usePath } from "../resource.js";
 import { link } from "../router.js";
 import { html, useEffect } from "../view.js";
-
-const cancelOf = ({ id, index }) => ({
-  verb: "Cancel",
-  title: `Cancel trial ${index}?`,
-  explanation: "If it runs, it saves a checkpoint and stops. The search goes on without it.",
-  command: `tm cancel ${id}`,
-  run: () => post(to`/trials/${id}/cancel`),
-});
 
 function Header({ trial, experiment }) {
   const name = experiment?.name ?? trial.experiment_id;
@@ -32,7 +26,7 @@ function Header({ trial, experiment }) {
     <p class="crumbs"><a href="#/">Experiments</a> / <a href=${link("experiments", trial.experiment_id)}>${name}</a></p>
     <header class="head"><h1>Trial ${trial.index} <${State} state=${trial.state} />
       ${experiment?.best?.trial_id === trial.id && html` <span class="label good">best</span>`}</h1>
-      <div class="buttons">${trial.ended_at === null && html`<${Action} action=${cancelOf(trial)} />`}</div></header>
+      <div class="buttons">${experiment && trial.latest_checkpoint_id && html`<${Action} action=${forkOfTrial(trial, experiment)} />`}${trial.ended_at === null && html`<${Action} action=${cancelOf(trial)} />`}</div></header>
     <p class="soft mono">${trial.id}</p>
   `;
 }
@@ -52,6 +46,7 @@ function Mistake({ trial }) {
 }
 
 function Facts({ trial, experiment }) {
+  const best = trial.best_checkpoint_id;
   const agents = (trial.agents ?? []).map(
     ({ agent_id: id, slots }) => `${id} (${slots.map((slot) => `slot ${slot}`).join(", ")})`,
   );
@@ -62,6 +57,7 @@ function Facts({ trial, experiment }) {
     <${Fact} name="Step">${trial.step === null ? "–" : formatCount(trial.step)}<//>
     <${Fact} name="Slots">${trial.slots} <span class="soft">${agents.join("; ")}</span><//>
     <${Fact} name="Restarts">${trial.restarts}<//>
+    ${best && html`<${Fact} name="Best checkpoint"><a href=${urlOf(to`/checkpoints/${best}/archive`)} download title=${best}>download</a> <span class="soft">step ${best.split("-s").at(-1)}</span><//>`}
     <${Fact} name="Requested"><${Age} at=${trial.requested_at} /><//>
     <${Fact} name=${trial.ended_at ? "Took" : "Training for"}><${Duration} from=${trial.started_at} to=${trial.ended_at} /><//>
   </dl>`;
@@ -84,6 +80,7 @@ export function Trial({ id }) {
   const experimentId = resource.data?.experiment_id ?? null;
   const experiment = usePath(experimentId && to`/experiments/${experimentId}`, isOurs).data;
   const isWaiting = resource.data?.state === "WAITING";
+  const metrics = useTrialMetrics(resource.data);
   const why = usePath(to`/trials/${id}/why`, (event) => isOurs(event) || (isWaiting && movesTheQueue(event)));
   return html`<${Shown} resource=${resource} what="trial">${(trial) => html`
     <${Header} trial=${trial} experiment=${experiment} />
@@ -93,10 +90,10 @@ export function Trial({ id }) {
       <${Hyperparameters} trial=${trial} />
       <${Attempts} attempts=${attemptsOf(why.data?.chain ?? [])} />
     </div>
-    <${TrialCharts} trial=${trial} />
+    <${TrialCharts} trial=${trial} metrics=${metrics} />
     <${Checkpoints} trial=${trial} />
     <${Logs} trial=${trial} />
-    <${Hardware} trial=${trial} />
+    <${Hardware} trial=${trial} metrics=${metrics} />
     <${Explained} why=${why} command=${`tm why ${id}`} />
   `}<//>`;
 }
