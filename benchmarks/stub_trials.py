@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import tempfile
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -144,6 +145,16 @@ class StubAgent:
                     batch, self._allocated = self._allocated[:batch_size], self._allocated[batch_size:]
                     await self.say([said for recorded in batch for said in self._life(recorded)])
 
+    def speaking(self, event: GPUAllocated) -> dict[str, object]:
+        """What an agent's events about a trial have in common."""
+        return {
+            "trial_id": event.trial_id,
+            "experiment_id": event.experiment_id,
+            "allocation_id": event.allocation_id,
+            "epoch": event.epoch,
+            "agent_id": AGENT,
+        }
+
     def _note(self, recorded: Recorded) -> None:
         event = recorded.event
         if isinstance(event, GPUAllocated) and event.members[0].agent_id == AGENT:
@@ -152,13 +163,7 @@ class StubAgent:
     def _life(self, recorded: Recorded) -> list[tuple[Event, tuple[int, ...], str]]:
         event = recorded.event
         assert isinstance(event, GPUAllocated)
-        speaking = {
-            "trial_id": event.trial_id,
-            "experiment_id": event.experiment_id,
-            "allocation_id": event.allocation_id,
-            "epoch": event.epoch,
-            "agent_id": AGENT,
-        }
+        speaking = self.speaking(event)
         life: tuple[Event, ...] = (
             TrialStarted(**speaking, world_size=1, warm=True, resumed_from=None),  # type: ignore[arg-type]
             MetricReported(**speaking, step=1, metrics={"loss": 0.5}),  # type: ignore[arg-type]
@@ -166,7 +171,7 @@ class StubAgent:
         )
         return [(said, (recorded.seq,), event.experiment_id) for said in life]
 
-    async def say(self, facts: list[tuple[Event, tuple[int, ...], str]]) -> None:
+    async def say(self, facts: Sequence[tuple[Event, tuple[int, ...], str]]) -> None:
         """Append facts, each with its causes and correlation."""
         writer = subjects.agent_writer(AGENT)
         envelopes = [

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -107,6 +108,26 @@ async def test_a_workspace_is_closed_to_those_who_have_no_role_there(api: Api) -
             assert response.status == 404
     paused = await api.get("/api/v1/events", name="ExperimentPaused")
     assert [item["actor"] for item in paused["items"]] == ["insider"]
+
+
+async def test_who_may_not_read_the_log_is_told_what_changes_where_they_may_look(api: Api) -> None:
+    config = "{name: x, entrypoint: python train.py, workspace: %s, searcher: {name: single, metric: loss}}"
+    theirs = await api.submit(config % "vision")
+    other = await api.submit(config % "speech")
+    joined = await story.tell(api.log, [story.agent_joined()])
+    insider = await make_user(api, "insider", "viewer", "vision")
+    found: list[Any] = []
+    path = f"{api.url}/api/v1/status/changes?after=0"
+    async with asyncio.timeout(10), as_(insider) as http, http.get(path) as response:
+        assert response.status == 200
+        async for line in response.content:
+            found += [json.loads(line[6:])] if line.startswith(b"data: ") else []
+            if found and found[-1]["seq"] == joined:
+                break
+    assert [(item["name"], item["correlation"]) for item in found] == [
+        ("ExperimentSubmitted", theirs["id"]), ("AgentJoined", "")
+    ]  # fmt: skip
+    assert other["id"] not in json.dumps(found) and found[0]["event"] == {"experiment_id": theirs["id"]}
 
 
 async def test_what_all_workspaces_share_is_not_changed_with_a_role_in_one(api: Api) -> None:

@@ -38,6 +38,19 @@ def test_a_file_has_no_inline_style_or_script_and_names_no_other_server(path: Pa
     assert re.findall(r"\bstyle=|\bon[a-z]+=\"|innerHTML|<script(?![^>]*\bsrc=)|https?://", text) == []
 
 
+def test_all_modules_are_asked_for_at_once() -> None:
+    """Else the browser finds out about them one level of imports after the other."""
+    found, open_ = set[Path](), [STATIC / "app.js"]
+    while open_:
+        path = open_.pop().resolve()
+        if path not in found:
+            found.add(path)
+            open_ += [path.parent / target for target in IMPORT.findall(path.read_text())]
+    listed = re.findall(r'rel="modulepreload" href="/assets/([^"]+)"', (STATIC / "index.html").read_text())
+    assert sorted(listed) == sorted(str(path.relative_to(STATIC)) for path in found - {STATIC / "app.js"})
+    assert set(OURS) <= found
+
+
 def test_the_page_without_the_chart_library_is_small() -> None:
     files = [path for path in STATIC.rglob("*") if path.suffix in (".js", ".css", ".html") and path.name != "uplot.js"]
     assert sum(len(gzip.compress(path.read_bytes())) for path in files) < 300_000

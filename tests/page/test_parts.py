@@ -164,6 +164,22 @@ def test_a_token_is_issued_shown_once_and_revoked(page: Page) -> None:
     expect(row).to_have_count(0)
 
 
+def test_a_hundred_thousand_experiments_are_listed_scrolled_and_searched(
+    page: Page, finished: str, own_platform: RunningPlatform
+) -> None:
+    crowd.add_experiments(crowd.url_of(own_platform), finished, CROWD)
+    page.goto("/#/?label=crowd")
+    experiments = page.get_by_role("group", name="Experiments")
+    expect(experiments.locator("tbody tr").first).to_contain_text("search 1")
+    expect(page.get_by_text("200+ experiments")).to_be_visible()
+    for seen in (400, 600):
+        experiments.evaluate("frame => { frame.scrollTop = frame.scrollHeight; }")
+        expect(page.get_by_text(f"{seen}+ experiments")).to_be_visible()
+    assert experiments.locator("tbody tr").count() < 100
+    page.get_by_label("Search experiments").fill("search 99999")
+    expect(experiments.locator("tbody tr")).to_have_count(1)
+
+
 def test_a_hundred_thousand_trials_are_listed_sorted_and_scrolled(
     page: Page, site: Site, own_platform: RunningPlatform
 ) -> None:

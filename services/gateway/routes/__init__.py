@@ -4,6 +4,7 @@ from services.gateway.api import Route
 from services.gateway.routes import (
     agents,
     audit,
+    changes,
     checkpoints,
     code,
     columns,
@@ -56,6 +57,7 @@ ROUTES: tuple[Route, ...] = (
     *limits.ROUTES,
     *usage.ROUTES,
     *events.ROUTES,
+    *changes.ROUTES,
     *raw.ROUTES,
     *status.ROUTES,
     *session.ROUTES,

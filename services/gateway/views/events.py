@@ -30,3 +30,12 @@ class EventPage(View, frozen=True, kw_only=True):
     items: list[EventItem]
     next_after: int
     at_head: bool
+
+
+class Change(View, frozen=True, kw_only=True):
+    """That an event happened, and which experiment, trial or agent it was about, as far as one may know."""
+
+    seq: int
+    name: str
+    correlation: str
+    event: dict[str, str]

@@ -1,6 +1,7 @@
 /** Calls of the HTTP API: JSON in and out, mistakes as ApiError with the server's own explanation. */
 
 import { momentOf } from "./moment.js";
+import { seesAll } from "./session.js";
 
 const ROOT = "/api/v1";
 const LARGEST_PAGE = 500;
@@ -77,7 +78,7 @@ export async function logOut() {
 export async function askMoment() {
   const response = await call(urlOf("/agents", momentOf("/agents")), { headers: { accept: "application/json" } });
   const seq = Number(response.headers.get("TM-Seq"));
-  if (seq === 0) return { seq, event: null };
+  if (seq === 0 || !seesAll()) return { seq, event: null };
   const { items } = await get("/events", { parameters: { after: seq - 1, limit: 1 } });
   return { seq, event: items[0] ?? null };
 }

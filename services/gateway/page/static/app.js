@@ -14,7 +14,7 @@ import { Experiments } from "./pages/experiments.js";
 import { Login } from "./pages/login.js";
 import { Trial } from "./pages/trial.js";
 import { link, place, usePlace } from "./router.js";
-import { setSession } from "./session.js";
+import { seesAll, setSession } from "./session.js";
 import { Component, html, render, useEffect, useState } from "./view.js";
 
 const TITLES = { experiments: "Experiments", cluster: "Cluster", events: "Events", admin: "Admin" };
@@ -91,7 +91,7 @@ function Top({ room, state, session }) {
     }}>Skip to the content</a>
     <a class="brand" href="#/">Trainmaster</a>
     <nav aria-label="Pages">
-      ${WAYS.map(({ name, href, title }) => html`<a key=${name} href=${href} aria-current=${name === room ? "page" : null}>${title}</a>`)}
+      ${WAYS.filter(({ name }) => name !== "events" || seesAll()).map(({ name, href, title }) => html`<a key=${name} href=${href} aria-current=${name === room ? "page" : null}>${title}</a>`)}
     </nav>
     ${moment === null && html`<span class="connection ${state}" role="status" data-connection=${state}>${SAID[state]}</span>`}
     <${AsOf} />

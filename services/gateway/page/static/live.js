@@ -5,6 +5,7 @@
  * "anything may have changed, read again".
  */
 import { get, urlOf } from "./api.js";
+import { seesAll } from "./session.js";
 import { keepOpen } from "./stream.js";
 
 const BATCH_MS = 50;
@@ -98,5 +99,6 @@ export async function connect() {
   }
   advance(received);
   settle();
-  keepOpen({ url: () => urlOf("/events/stream", { after: received }), onMessage: receive, onState: setState });
+  const path = seesAll() ? "/events/stream" : "/status/changes";
+  keepOpen({ url: () => urlOf(path, { after: received }), onMessage: receive, onState: setState });
 }

@@ -10,5 +10,8 @@ export function setSession(session) {
 /** Who is logged in. */
 export const session = () => current;
 
+/** Say whether whoever looks may look everywhere, at the whole log too. */
+export const seesAll = () => current.grants.some(({ workspace }) => workspace === null);
+
 /** Say whether whoever looks administrates everything. */
 export const isAdmin = () => current.at_most === "admin" && current.grants.some(({ role, workspace }) => role === "admin" && workspace === null);

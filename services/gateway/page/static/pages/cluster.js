@@ -10,6 +10,7 @@ import { Time } from "../components/time.js";
 import { moment } from "../moment.js";
 import { formatBytes, formatCount } from "../format.js";
 import { usePath } from "../resource.js";
+import { seesAll } from "../session.js";
 import { keepOpen } from "../stream.js";
 import { html, useEffect, useState } from "../view.js";
 
@@ -78,7 +79,7 @@ export function Cluster() {
   const agents = usePath("/agents", (event) => SLOT_EVENTS.has(event.name));
   const queue = usePath("/queue", (event) => !SILENT_EVENTS.has(event.name));
   const pools = usePath("/pools", (event) => !SILENT_EVENTS.has(event.name));
-  const aside = usePath(`/set-aside?limit=${MAX_ASIDE}`, (event) => !SILENT_EVENTS.has(event.name));
+  const aside = usePath(seesAll() ? `/set-aside?limit=${MAX_ASIDE}` : null, (event) => !SILENT_EVENTS.has(event.name));
   const status = useStatus();
   useEffect(() => aside.refresh(), [status.data?.set_aside]);
   return html`
@@ -92,6 +93,6 @@ export function Cluster() {
     ${moment === null && html`<${Occupancy} />`}
     <section aria-labelledby="services-title"><h2 id="services-title">Services</h2>
       <${Shown} resource=${status} what="services' health">${(data) => html`<${Health} status=${data} />`}<//>
-      <${Shown} resource=${aside} what="messages set aside">${(data) => html`<${SetAside} ...${data} />`}<//></section>
+      ${seesAll() && html`<${Shown} resource=${aside} what="messages set aside">${(data) => html`<${SetAside} ...${data} />`}<//>`}</section>
   `;
 }
