@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import json
 import tempfile
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -171,7 +170,7 @@ class StubAgent:
         )
         return [(said, (recorded.seq,), event.experiment_id) for said in life]
 
-    async def say(self, facts: Sequence[tuple[Event, tuple[int, ...], str]]) -> None:
+    async def say(self, facts: list[tuple[Event, tuple[int, ...], str]]) -> None:
         """Append facts, each with its causes and correlation."""
         writer = subjects.agent_writer(AGENT)
         envelopes = [

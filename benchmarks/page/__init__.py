@@ -17,6 +17,7 @@ from benchmarks.page import reporting
 from benchmarks.page.frames import WATCH, Motion, motion
 from benchmarks.platform import Platform, platform
 from benchmarks.report import Row, show
+from benchmarks.stub_trials import POOL
 from tests.page import crowd
 from tests.support.eventually import eventually_sync
 from tests.support.platform import RunningPlatform
@@ -116,7 +117,7 @@ def _live(browser: Browser, client: Client, url: str, running: Platform) -> Iter
     speaker = threading.Thread(target=reporting.speak, args=(running.data, ended))
     speaker.start()
     try:
-        eventually_sync(lambda: reporting.POOL in [pool["id"] for pool in client.pools()])
+        eventually_sync(lambda: POOL in [pool["id"] for pool in client.pools()])
         experiment_id = reporting.begin(running)
         with _tab(browser, client, url) as page:
             page.goto(f"/#/experiments/{experiment_id}")

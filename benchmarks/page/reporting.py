@@ -99,7 +99,7 @@ class ReportingAgent(StubAgent):
 
     async def report(self, step: int) -> None:
         """One validation of each trial, in one append."""
-        said = [
+        said: list[tuple[Event, tuple[int, ...], str]] = [
             (self._validation(number, event, step), (), event.experiment_id)
             for number, event in enumerate(self.running)
         ]

@@ -32,8 +32,8 @@ CROSS JOIN LATERAL (
            count(*) FILTER (WHERE t.state = 'COMPLETED') AS completed,
            count(*) FILTER (WHERE t.state = 'FAILED') AS failed,
            count(*) FILTER (WHERE t.state = 'CANCELED') AS canceled,
-           COALESCE(sum(LEAST(1, GREATEST(t.step, s.step)::float8 / e.max_steps)) FILTER (WHERE t.ended_at IS NULL), 0)
-               AS begun,
+           COALESCE(sum(LEAST(1, COALESCE(GREATEST(t.step, s.step)::float8 / e.max_steps, 0)))
+                    FILTER (WHERE t.ended_at IS NULL), 0) AS begun,
            GREATEST(e.seq, max(t.seq)) AS newest_seq
     FROM trials t LEFT JOIN training_steps s ON s.trial_id = t.id
     WHERE t.experiment_id = e.id

@@ -5,6 +5,7 @@ import tarfile
 
 from shared import codec, log, subjects
 from shared.events import ExperimentSubmitted, JobMoved
+from shared.ids import ExperimentId
 from shared.objectstore import ObjectStore, code_key
 from tests.gateway.conftest import CONFIG, Api, archive, form
 from tests.tracker import story
@@ -88,6 +89,19 @@ async def test_of_many_who_pause_at_once_one_does(api: Api) -> None:
             return response.status
 
     assert sorted(await asyncio.gather(*(pause() for _ in range(8)))) == [200] + 7 * [409]
+
+
+async def test_trials_that_wait_or_train_without_a_known_end_are_no_progress(api: Api) -> None:
+    for number, searcher in enumerate(({"max_length": {"batches": 100}}, {})):
+        experiment_id = ExperimentId(f"m000000{number}")
+        base = {"name": "random", "metric": "accuracy", "smaller_is_better": False, "max_trials": 2}
+        asked = [
+            story.submitted(experiment_id, searcher=base | searcher),
+            story.requested(1, experiment_id=experiment_id),
+        ]
+        seq = await story.tell(api.log, asked)
+        shown = await api.get(f"/api/v1/experiments/{experiment_id}", min_seq=seq)
+        assert (shown["trials"]["waiting"], shown["progress"]) == (1, 0.0)
 
 
 async def test_a_finished_search_shows_its_best_trial_and_checkpoint(api: Api) -> None:

@@ -46,7 +46,7 @@ def test_a_user_is_let_in_with_a_role_and_kept_out(page: Page, browser: Browser,
     hers.reload()
     expect(hers.get_by_role("button", name="Log in")).to_be_visible()
     other.close()
-    _ask(page, row.get_by_role("button", name="×…").first, {}, "×", "tm user revoke bea")
+    _ask(page, row.get_by_role("button", name="Revoke…").first, {}, "Revoke", "tm user revoke bea")
     expect(row).not_to_contain_text("viewer everywhere")
 
 

@@ -1,6 +1,7 @@
 /** Tokens of programs: issued (and shown that once), ended. */
 import { send, to } from "../api.js";
 import { commandLine } from "../command_line.js";
+import { formatCount } from "../format.js";
 import { usePath } from "../resource.js";
 import { isAdmin } from "../session.js";
 import { html, useState } from "../view.js";
@@ -44,12 +45,23 @@ const columns = (onDone) => [
   { name: "actions", title: html`<span class="unseen">Change</span>`, class: "actions", cell: (row) => html`<${Action} action=${revokeOf(row)} className="quiet" onDone=${onDone} />` },
 ];
 
+const LOGIN = "login of a browser"; // as the gateway labels what a login issues
+
+function Issued({ items, onDone }) {
+  const programs = items.filter(({ label }) => label !== LOGIN);
+  const logins = items.filter(({ label }) => label === LOGIN);
+  const table = (label, rows) => html`<${Table} label=${label} columns=${columns(onDone)} rows=${rows} rowKey=${(row) => row.token_id} />`;
+  return html`
+    ${programs.length === 0 ? html`<p class="soft">None. A program that talks to Trainmaster from elsewhere needs one.</p>` : table("Tokens", programs)}
+    ${logins.length > 0 && html`<details><summary>${formatCount(logins.length)} ${logins.length === 1 ? "login of a browser" : "logins of browsers"}</summary>${table("Logins", logins)}</details>`}`;
+}
+
 export function Tokens() {
   const tokens = usePath("/tokens", ({ name }) => name.startsWith("Token"));
   const [issued, setIssued] = useState(null);
   return html`<section aria-labelledby="tokens-title">
     <header class="bar"><h2 id="tokens-title">Tokens</h2><${Action} action=${createToken(setIssued)} onDone=${tokens.refresh} /></header>
     ${issued && html`<div class="notice" role="status"><h3>Copy it now: it is shown this once</h3><p><code class="secret">${issued.token}</code></p><button type="button" class="quiet" onClick=${() => setIssued(null)}>I have it</button></div>`}
-    <${Shown} resource=${tokens} what="tokens">${({ items }) => items.length === 0 ? html`<p class="soft">None. A program that talks to Trainmaster from elsewhere needs one.</p>` : html`<${Table} label="Tokens" columns=${columns(tokens.refresh)} rows=${items} rowKey=${(row) => row.token_id} />`}<//>
+    <${Shown} resource=${tokens} what="tokens">${({ items }) => html`<${Issued} items=${items} onDone=${tokens.refresh} />`}<//>
   </section>`;
 }

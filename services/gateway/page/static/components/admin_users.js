@@ -69,7 +69,7 @@ function actionsOf(user) {
 }
 
 const revokeOf = (user, { role, workspace }) => ({
-  verb: "×",
+  verb: "Revoke",
   title: `Take the role ${role} ${placed(workspace)} from ${user.user_id}?`,
   explanation: "It ends at once.",
   command: commandLine("user revoke", [user.user_id], { "--workspace": workspace }),
