@@ -54,18 +54,18 @@ def test_a_workspace_is_opened_limited_closed_and_the_limit_lifted(page: Page) -
     page.goto("/#/admin")
     workspaces, limits = (page.get_by_role("region", name=name) for name in ("Workspaces", "Limits"))
     add = workspaces.get_by_role("button", name="Add a workspace…")
-    made = "tm workspace create speech --description 'words and sounds'"
-    _ask(page, add, {"name": "speech", "description": "words and sounds"}, "Add a workspace", made)
-    row = workspaces.locator("tbody tr", has_text="speech")
+    made = "tm workspace create acoustics --description 'words and sounds'"
+    _ask(page, add, {"name": "acoustics", "description": "words and sounds"}, "Add a workspace", made)
+    row = workspaces.locator("tbody tr", has_text="acoustics")
     expect(row).to_contain_text("words and sounds")
     set_limit = limits.get_by_role("button", name="Set a limit…")
-    command = "tm limits set --workspace speech --max-slots 4"
-    _ask(page, set_limit, {"workspace": "speech", "max_slots": "4"}, "Set a limit", command)
-    limit = limits.locator("tbody tr", has_text="speech")
+    command = "tm limits set --workspace acoustics --max-slots 4"
+    _ask(page, set_limit, {"workspace": "acoustics", "max_slots": "4"}, "Set a limit", command)
+    limit = limits.locator("tbody tr", has_text="acoustics")
     expect(limit).to_contain_text("4")
-    _ask(page, limit.get_by_role("button", name="Lift…"), {}, "Lift", "tm limits clear --workspace speech")
+    _ask(page, limit.get_by_role("button", name="Lift…"), {}, "Lift", "tm limits clear --workspace acoustics")
     expect(limit).to_have_count(0)
-    _ask(page, row.get_by_role("button", name="Archive…"), {}, "Archive", "tm workspace archive speech")
+    _ask(page, row.get_by_role("button", name="Archive…"), {}, "Archive", "tm workspace archive acoustics")
     expect(row).to_contain_text("archived")
 
 
@@ -85,7 +85,7 @@ def test_somebody_of_one_workspace_sees_theirs_live(page: Page, browser: Browser
     """Who may not read the whole log is told of changes all the same."""
     site.client.access.create_user("cyd", full_name="Cyd", is_service=False)
     site.client.access.set_password("cyd", PASSWORD)
-    site.client.access.grant("cyd", "viewer", "")
+    site.client.access.grant("cyd", "viewer", "vision")
     context = browser.new_context(base_url=site.url)
     theirs = context.new_page()
     theirs.goto("/")
