@@ -25,7 +25,7 @@ from trainmaster.cli.options import json_option
 from trainmaster.client import Client
 
 CROWD = 100_000
-RUNS = 5
+RUNS = 3
 WATCHED_MS = 10_000
 SIZE = {"width": 1360, "height": 900}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
