@@ -22,7 +22,7 @@ from services.gateway.cache import Cache, Encoded
 from services.gateway.joining import Hosts
 from services.gateway.past import ReadModel
 from services.gateway.position import Position
-from services.gateway.problems import not_found
+from services.gateway.problems import not_found, stale
 from services.gateway.pulse import Pulse
 from services.gateway.views.view import View
 from services.gateway.webhooks.sender import Webhooks
@@ -40,7 +40,8 @@ MOMENT = (
     " to be asked for in the next page"
 )
 
-_TAG = re.compile('"([0-9]{1,16})[^"]*"')  # the sequence of the newest event that is shown, and what else tells answers
+#: An ETag: the sequence of the newest event that is shown, and a checksum (services.gateway.conditional).
+_TAG = re.compile('"([0-9]{1,16})(?:-([0-9a-f]{8}))?(?:-gzip)?"')
 
 Seq = Annotated[int, Meta(ge=0, le=MAX_SEQ)]
 
@@ -124,16 +125,24 @@ class Call(Generic[AnyQueryT]):
             raise not_found(kind, repr(value))
         return value
 
-    def if_match(self) -> int | None:
-        """Return the sequence that the resource must still be at for a change, None if any will do. Raises Rejected."""
+    async def check_unchanged(self, look: Callable[[], Awaitable[View]]) -> int | None:
+        """Return the sequence that the thing must still be at for a change, None if any will do.
+
+        Raises Rejected (412) when it is not any more as If-Match says, (400) when that is no ETag.
+        """
         text = self.request.headers.get("If-Match")
         if text is None or text.strip() == "*":
             return None
-        found = _TAG.fullmatch(text.strip())
-        if found is None:
+        known = _TAG.fullmatch(text.strip())
+        if known is None:
             mistake = Problem("If-Match", f"{text[:100]!r} is no ETag of ours", "hand on the ETag of an answer")
             raise Rejected("the request has a mistake", (mistake,), status=HTTPStatus.BAD_REQUEST)
-        return int(found[1])
+        view = await look()
+        seq: int | None = getattr(view, "seq", None)
+        is_same = conditional.checksum(msgspec.json.encode(view)) == known[2] if seq is None else seq == int(known[1])
+        if not is_same:
+            raise stale(self.parts.position.value if seq is None else seq)
+        return seq
 
 
 Answer = View | web.StreamResponse

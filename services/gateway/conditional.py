@@ -17,7 +17,12 @@ _GZIP = '-gzip"'
 
 def tag_of(body: bytes, seq: int) -> str:
     """Return the tag of a body that shows a thing as the event `seq` left it."""
-    return f'"{seq}-{zlib.crc32(body):08x}"'
+    return f'"{seq}-{checksum(body)}"'
+
+
+def checksum(body: bytes) -> str:
+    """Return what of a body's tag says that it is this one."""
+    return f"{zlib.crc32(body):08x}"
 
 
 def answer(request: web.Request, body: bytes, tag: str, headers: dict[str, str]) -> web.Response:

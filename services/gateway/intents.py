@@ -100,15 +100,16 @@ def _submitted(
     )
 
 
-async def ask(client: Client, experiment_id: ExperimentId, intent: Intent) -> int:
+async def ask(client: Client, experiment_id: ExperimentId, intent: Intent, *, known_seq: int | None = None) -> int:
     """Append a user's wish about an experiment and return its sequence.
 
-    Raises Rejected when its state does not allow it, Conflict when others keep changing it.
+    Raises Rejected when its state does not allow it, or (412) when somebody asked something of it after `known_seq`;
+    Conflict when others keep changing it.
     """
     try:
-        return await _ask(client, experiment_id, intent)
+        return await _ask(client, experiment_id, intent, known_seq)
     except Conflict:  # somebody was faster: look once more
-        return await _ask(client, experiment_id, intent)
+        return await _ask(client, experiment_id, intent, known_seq)
 
 
 async def delete_checkpoint(client: Client, checkpoint: Checkpoint) -> int:
@@ -123,34 +124,37 @@ async def delete_checkpoint(client: Client, checkpoint: Checkpoint) -> int:
     return await _append(client, event, expected=0)
 
 
-async def change_job(client: Client, change: JobEvent) -> int:
+async def change_job(client: Client, change: JobEvent, *, known_seq: int | None = None) -> int:
     """Append a change of an experiment's place in the queue and return its sequence.
 
-    Raises Rejected when it makes no sense, Conflict when others keep changing it.
+    Raises Rejected when it makes no sense, or (412) when the place was changed after `known_seq`; Conflict when others
+    keep changing it.
     """
     _, state = await _state(client, change.experiment_id)
     beside = (await _state(client, change.beside_id))[1] if isinstance(change, JobMoved) else None
     config = await _config(client, change.experiment_id)
     decide.check_job(change, state, config["resources"]["slots_per_trial"], beside)
     try:
-        return await _append_change(client, change)
+        return await _append_change(client, change, known_seq=known_seq)
     except Conflict:  # somebody was faster: the later of two changes counts
-        return await _append_change(client, change)
+        return await _append_change(client, change, known_seq=known_seq)
 
 
-async def change_search(client: Client, change: SearchLimitsSet) -> int:
+async def change_search(client: Client, change: SearchLimitsSet, *, known_seq: int | None = None) -> int:
     """Append a change of a search's limits and return its sequence.
 
-    Raises Rejected when its state or its method does not allow it, Conflict when others keep changing it.
+    Raises Rejected when its state or its method does not allow it, or (412) when somebody asked something of it after
+    `known_seq`; Conflict when others keep changing it.
     """
     try:
-        return await _change_search(client, change)
+        return await _change_search(client, change, known_seq)
     except Conflict:  # somebody was faster: look once more
-        return await _change_search(client, change)
+        return await _change_search(client, change, known_seq)
 
 
-async def _change_search(client: Client, change: SearchLimitsSet) -> int:
+async def _change_search(client: Client, change: SearchLimitsSet, known_seq: int | None) -> int:
     asked, state = await _state(client, change.experiment_id)
+    _check_known(asked, known_seq)
     config = await _config(client, change.experiment_id)
     decide.check_limits(change, state, config["searcher"]["name"])
     return await _append(client, change, expected=asked.seq)
@@ -170,16 +174,18 @@ async def file(client: Client, change: FilingEvent, workspace: str, *, known_seq
 
 async def _file(client: Client, change: FilingEvent, workspace: str, known_seq: int | None) -> int:
     asked, state = await _state(client, change.experiment_id)
-    if known_seq is not None and asked.seq > known_seq:
-        raise stale(asked.seq)
+    _check_known(asked, known_seq)
     filed = await _newest(client, subjects.GATEWAY, change.experiment_id, FILINGS)
     filing.check(change, state, filed.event if filed else None, workspace)
     return await _append(client, change, expected=asked.seq)
 
 
-async def create_place(client: Client, event: WorkspaceEvent | ProjectEvent) -> int:
-    """Append that a workspace or a project was made or filed and return the event's sequence."""
-    return await _append_change(client, event)
+async def change_place(client: Client, event: WorkspaceEvent | ProjectEvent, *, known_seq: int | None = None) -> int:
+    """Append that a workspace or a project was made, described or filed and return the event's sequence.
+
+    Raises Rejected (412) when it changed after `known_seq`, Conflict when somebody else was faster.
+    """
+    return await _append_change(client, event, known_seq=known_seq)
 
 
 async def cancel_trial(client: Client, trial_id: TrialId, experiment_id: ExperimentId) -> int:
@@ -203,12 +209,15 @@ async def administer(client: Client, change: Event) -> int:
         return await _append_change(client, change)
 
 
-async def change_user(client: Client, change: UserEvent, *, actor: UserId | None = None) -> int:
-    """Append what happened to a user and return its sequence. Raises Conflict when somebody else was faster.
+async def change_user(
+    client: Client, change: UserEvent, *, actor: UserId | None = None, known_seq: int | None = None
+) -> int:
+    """Append what happened to a user and return its sequence.
 
-    `actor` is who did it, if that is not yet known from the request.
+    `actor` is who did it, if that is not yet known from the request. Raises Rejected (412) when the user changed after
+    `known_seq`, Conflict when somebody else was faster.
     """
-    return await _append_change(client, change, actor=actor)
+    return await _append_change(client, change, actor=actor, known_seq=known_seq)
 
 
 async def last_of_host(client: Client, agent_id: AgentId) -> tuple[int, AgentInvited | AgentAdmitted | None]:
@@ -226,13 +235,24 @@ async def append_about_host(
     return await _append(client, event, expected=expected, actor=actor)
 
 
-async def _append_change(client: Client, change: Event, *, actor: UserId | None = None) -> int:
+async def _append_change(
+    client: Client, change: Event, *, actor: UserId | None = None, known_seq: int | None = None
+) -> int:
     before = await _last(client, subjects.aggregate_subject(subjects.GATEWAY, change.aggregate, change.aggregate_id))
+    if before is not None:
+        _check_known(before, known_seq)
     return await _append(client, change, expected=before.seq if before else 0, actor=actor)
 
 
-async def _ask(client: Client, experiment_id: ExperimentId, intent: Intent) -> int:
+def _check_known(newest: Recorded, known_seq: int | None) -> None:
+    """Raise Rejected (412) when somebody asked something after an event."""
+    if known_seq is not None and newest.seq > known_seq:
+        raise stale(newest.seq)
+
+
+async def _ask(client: Client, experiment_id: ExperimentId, intent: Intent, known_seq: int | None) -> int:
     asked, state = await _state(client, experiment_id)
+    _check_known(asked, known_seq)
     event = decide.admit(state, intent, experiment_id)
     return await _append(client, event, expected=asked.seq)
 

@@ -30,7 +30,7 @@ def not_found(what: str, name: str) -> Rejected:
 
 def stale(seq: int) -> Rejected:
     """Return the refusal of a change to what is not any more as the caller saw it."""
-    reason = f"it changed meanwhile, with event {seq}; look at it again"
+    reason = f"it changed meanwhile, by event {seq}; look at it again"
     return Rejected(reason, status=HTTPStatus.PRECONDITION_FAILED)
 
 

@@ -14,10 +14,12 @@ from shared.events import (
     ExperimentUnarchived,
     ProjectArchived,
     ProjectCreated,
+    ProjectDescribed,
     ProjectEvent,
     ProjectUnarchived,
     WorkspaceArchived,
     WorkspaceCreated,
+    WorkspaceDescribed,
     WorkspaceEvent,
     WorkspaceUnarchived,
 )
@@ -90,6 +92,22 @@ def _workspace_filed(event: WorkspaceEvent, at: At) -> list[Statement]:
 def _project_filed(event: ProjectEvent, at: At) -> list[Statement]:
     args = (event.project_id, isinstance(event, ProjectArchived), at.seq)
     return [Statement(_PROJECT_FILED, args, (event.project_id,))]
+
+
+_WORKSPACE_DESCRIBED = "UPDATE workspaces SET description = $2, seq = $3 WHERE id = $1"
+_PROJECT_DESCRIBED = "UPDATE projects SET description = $2, seq = $3 WHERE id = $1"
+
+
+@statements.register
+def _workspace_described(event: WorkspaceDescribed, at: At) -> list[Statement]:
+    args = (event.workspace_id, rows.text(event.description), at.seq)
+    return [Statement(_WORKSPACE_DESCRIBED, args, (event.workspace_id,))]
+
+
+@statements.register
+def _project_described(event: ProjectDescribed, at: At) -> list[Statement]:
+    args = (event.project_id, rows.text(event.description), at.seq)
+    return [Statement(_PROJECT_DESCRIBED, args, (event.project_id,))]
 
 
 _DESCRIBED = """

@@ -26,6 +26,12 @@ class WorkspaceCreated(WorkspaceEvent, frozen=True, kw_only=True):
     description: str
 
 
+class WorkspaceDescribed(WorkspaceEvent, frozen=True, kw_only=True):
+    """A user said anew what a workspace is for."""
+
+    description: str
+
+
 class WorkspaceArchived(WorkspaceEvent, frozen=True, kw_only=True):
     """A user closed a workspace: no experiment is submitted or moved into it from here on."""
 
@@ -49,6 +55,12 @@ class ProjectCreated(ProjectEvent, frozen=True, kw_only=True):
 
     workspace: str
     name: str
+    description: str
+
+
+class ProjectDescribed(ProjectEvent, frozen=True, kw_only=True):
+    """A user said anew what a project is for."""
+
     description: str
 
 

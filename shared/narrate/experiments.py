@@ -17,6 +17,7 @@ from shared.events import (
     FinalMetricPredicted,
     ProjectArchived,
     ProjectCreated,
+    ProjectDescribed,
     ProjectUnarchived,
     SearchLimitsSet,
     TrialCanceled,
@@ -27,6 +28,7 @@ from shared.events import (
     TrialStopped,
     WorkspaceArchived,
     WorkspaceCreated,
+    WorkspaceDescribed,
     WorkspaceUnarchived,
 )
 from shared.narrate.sentence import sentence
@@ -101,6 +103,11 @@ def _(event: WorkspaceCreated) -> str:
 
 
 @sentence.register
+def _(event: WorkspaceDescribed) -> str:
+    return f"workspace {event.workspace_id} was described: {_first_line(event.description)}"
+
+
+@sentence.register
 def _(event: WorkspaceArchived) -> str:
     return f"workspace {event.workspace_id} was archived"
 
@@ -113,6 +120,11 @@ def _(event: WorkspaceUnarchived) -> str:
 @sentence.register
 def _(event: ProjectCreated) -> str:
     return f"project {event.name} was made in {_workspace(event.workspace)}"
+
+
+@sentence.register
+def _(event: ProjectDescribed) -> str:
+    return f"project {event.project_id} was described: {_first_line(event.description)}"
 
 
 @sentence.register

@@ -70,6 +70,7 @@ from shared.events import (
     PreemptionRequested,
     ProjectArchived,
     ProjectCreated,
+    ProjectDescribed,
     ProjectUnarchived,
     ReleaseReason,
     RendezvousOpened,
@@ -117,6 +118,7 @@ from shared.events import (
     WebhookReplayed,
     WorkspaceArchived,
     WorkspaceCreated,
+    WorkspaceDescribed,
     WorkspaceUnarchived,
 )
 from shared.ids import (
@@ -304,9 +306,11 @@ SAMPLES: tuple[Event, ...] = (
     ExperimentDeletionRequested(experiment_id=EXPERIMENT),
     ExperimentDeleted(experiment_id=EXPERIMENT),
     WorkspaceCreated(workspace_id=workspace_id("vision"), name="vision", description="what sees"),
+    WorkspaceDescribed(workspace_id=workspace_id("vision"), description="what looks"),
     WorkspaceArchived(workspace_id=workspace_id("vision")),
     WorkspaceUnarchived(workspace_id=workspace_id("vision")),
     ProjectCreated(project_id=project_id("vision", "digits"), workspace="vision", name="digits", description="MNIST"),
+    ProjectDescribed(project_id=project_id("vision", "digits"), description="MNIST and others"),
     ProjectArchived(project_id=project_id("vision", "digits")),
     ProjectUnarchived(project_id=project_id("vision", "digits")),
     TrackedExperimentCreated(experiment_id=TRACKED, name="digits", workspace="vision", tags={"owner": "ada"}),

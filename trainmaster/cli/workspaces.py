@@ -40,6 +40,17 @@ def create_workspace(name: str, description: str, data: str | None) -> None:
     click.echo(f"workspace {made['name']} is made")
 
 
+@workspace.command(name="describe")
+@click.argument("name")
+@click.argument("description")
+@data_option
+def describe_workspace(name: str, description: str, data: str | None) -> None:
+    """Say what a workspace is for."""
+    with platform_client(data) as client:
+        changed = client.filing.describe_workspace(_workspace_id(client, name), description)
+    click.echo(f"workspace {changed['name']}: {changed['description']}")
+
+
 def _file_workspace(verb: str, text: str, *, archived: bool) -> click.Command:
     @click.command(name=verb, help=text)
     @click.argument("name")
@@ -82,6 +93,18 @@ def create_project(workspace_name: str, name: str, description: str, data: str |
     with platform_client(data) as client:
         made = client.filing.create_project(_workspace_id(client, workspace_name), name, description)
     click.echo(f"project {made['name']} is made in {made['workspace']}")
+
+
+@project.command(name="describe")
+@click.argument("workspace_name", metavar="WORKSPACE")
+@click.argument("name")
+@click.argument("description")
+@data_option
+def describe_project(workspace_name: str, name: str, description: str, data: str | None) -> None:
+    """Say what a project is for."""
+    with platform_client(data) as client:
+        changed = client.filing.describe_project(_project_id(client, workspace_name, name), description)
+    click.echo(f"project {changed['name']}: {changed['description']}")
 
 
 def _file_project(verb: str, text: str, *, archived: bool) -> click.Command:

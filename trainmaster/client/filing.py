@@ -51,6 +51,16 @@ class Filing:
         """Make a workspace."""
         return cast("Workspace", self._json("POST", "/workspaces", body={"name": name, "description": description}))
 
+    def describe_workspace(self, workspace_id: str, description: str) -> Workspace:
+        """Say for what a workspace is."""
+        path = f"/workspaces/{quote(workspace_id, safe='')}"
+        return cast("Workspace", self._json("PATCH", path, body={"description": description}))
+
+    def describe_project(self, project_id: str, description: str) -> Project:
+        """Say for what a project is."""
+        path = f"/projects/{quote(project_id, safe='')}"
+        return cast("Project", self._json("PATCH", path, body={"description": description}))
+
     def projects(self, workspace_id: str) -> Iterator[Project]:
         """Yield a workspace's projects by name."""
         return cast("Iterator[Project]", self._pages(f"/workspaces/{quote(workspace_id, safe='')}/projects"))

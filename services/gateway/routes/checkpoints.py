@@ -53,6 +53,7 @@ async def delete_checkpoint(call: Call[NoQuery]) -> web.StreamResponse:
     """Have a checkpoint's files deleted."""
     database, checkpoint_id = call.parts.database, call.id("checkpoint")
     checkpoint = await queries.checkpoint(database, checkpoint_id)
+    await call.check_unchanged(partial(queries.checkpoint, database, checkpoint_id))
     trial = await queries.trial(database, checkpoint.trial_id)
     decide.check_deletion(checkpoint, trial, await queries.starts_from(database, checkpoint_id))
     seq = await intents.delete_checkpoint(call.parts.client, checkpoint)
@@ -88,7 +89,7 @@ ROUTES = (
         "Delete a checkpoint",
         query=NoQuery,
         status=HTTPStatus.ACCEPTED,
-        problems=(404, 409),
+        problems=(404, 409, 412),
     ),
     get(f"{PREFIX}/checkpoints/{{id}}/files/{{path:.+}}", download_file, Query, BYTES, "Download one file"),
     get(f"{PREFIX}/checkpoints/{{id}}/archive", download_archive, Query, TAR, "Download all files as a tar archive"),

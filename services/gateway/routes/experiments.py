@@ -1,6 +1,7 @@
 """Experiments: list, look, pause, resume, cancel."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from msgspec import Meta
 from services.gateway import administration, admission, cluster, decide, intents, queries
 from services.gateway.access import permit
 from services.gateway.access.access import principal
-from services.gateway.api import PREFIX, Call, NoQuery, PastQuery, Route, get, json_response, post
+from services.gateway.api import PREFIX, AnyQueryT, Call, NoQuery, PastQuery, Route, get, json_response, post
 from services.gateway.decide import Intent
 from services.gateway.lists import ExperimentsQuery, ListQuery
 from services.gateway.past import ReadModel
@@ -73,7 +74,8 @@ async def list_checkpoints(call: Call[ListQuery]) -> CheckpointPage:
 def _ask(intent: Intent) -> Callable[[Call[NoQuery]], Awaitable[web.StreamResponse]]:
     async def ask(call: Call[NoQuery]) -> web.StreamResponse:
         experiment_id = ExperimentId(call.id("experiment"))
-        seq = await intents.ask(call.parts.client, experiment_id, intent)
+        known = await _check_unchanged(call, experiment_id)
+        seq = await intents.ask(call.parts.client, experiment_id, intent, known_seq=known)
         await call.parts.position.wait(seq)
         experiment = await queries.experiment(call.parts.database, experiment_id)
         return json_response(experiment, seq=seq)
@@ -96,7 +98,8 @@ async def change_job(call: Call[JobQuery]) -> web.StreamResponse:
     if isinstance(change, JobMoved):
         await permit.require_for(call.parts, Role.VIEWER, "experiments", change.beside_id)
     await _check(call.parts.database, change)
-    seq = await intents.change_job(call.parts.client, change)
+    known = await _check_unchanged(call, experiment_id)
+    seq = await intents.change_job(call.parts.client, change, known_seq=known)
     await call.parts.position.wait(seq)
     return json_response(await queries.experiment(call.parts.database, experiment_id), seq=seq)
 
@@ -107,9 +110,14 @@ async def change_search(call: Call[SearchQuery]) -> web.StreamResponse:
     change = decide.search_event(
         experiment_id, max_trials=asked.max_trials, max_concurrent_trials=asked.max_concurrent_trials
     )
-    seq = await intents.change_search(call.parts.client, change)
+    known = await _check_unchanged(call, experiment_id)
+    seq = await intents.change_search(call.parts.client, change, known_seq=known)
     await call.parts.position.wait(seq)
     return json_response(await queries.experiment(call.parts.database, experiment_id), seq=seq)
+
+
+async def _check_unchanged(call: Call[AnyQueryT], experiment_id: str) -> int | None:
+    return await call.check_unchanged(partial(queries.experiment, call.parts.database, experiment_id))
 
 
 async def _check(database: ReadModel, change: JobEvent) -> None:
@@ -122,7 +130,7 @@ async def _check(database: ReadModel, change: JobEvent) -> None:
 
 def _wish(intent: Intent, summary: str) -> Route:
     path = f"{PREFIX}/experiments/{{id}}/{intent}"
-    return post(path, _ask(intent), Experiment, summary, query=NoQuery, status=HTTPStatus.OK, problems=(404, 409))
+    return post(path, _ask(intent), Experiment, summary, query=NoQuery, status=HTTPStatus.OK, problems=(404, 409, 412))
 
 
 ROUTES = (
@@ -167,7 +175,7 @@ ROUTES = (
         "Change an experiment's priority, weight, max_slots, position in the queue or resource pool",
         query=JobQuery,
         status=HTTPStatus.OK,
-        problems=(400, 404, 409, 422),
+        problems=(400, 404, 409, 412, 422),
     ),
     post(
         f"{PREFIX}/experiments/{{id}}/search",
@@ -176,7 +184,7 @@ ROUTES = (
         "Change max_trials and max_concurrent_trials of a live search",
         query=SearchQuery,
         status=HTTPStatus.OK,
-        problems=(400, 404, 409, 422),
+        problems=(400, 404, 409, 412, 422),
     ),
     _wish(Intent.CANCEL, "End an experiment; running trials checkpoint and stop"),
 )

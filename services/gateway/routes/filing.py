@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
@@ -14,7 +15,6 @@ from services.gateway.access import permit
 from services.gateway.api import PREFIX, Body, Call, NoQuery, Parts, Route, json_response, post, read_body
 from services.gateway.decide import Intent
 from services.gateway.filing import MAX_LABELS, Filing, FilingEvent
-from services.gateway.problems import stale
 from services.gateway.views.experiments import Experiment, ExperimentDetail, Outcome, OutcomeList
 from shared.errors import Conflict, Problem, Rejected
 from shared.events import ExperimentDeletionRequested, ExperimentMoved, Role
@@ -132,7 +132,7 @@ async def _moved(parts: Parts, experiment_id: str, workspace: str | None, projec
 
 
 async def _changed(call: Call[NoQuery], event: FilingEvent, status: int = HTTPStatus.OK) -> web.Response:
-    known = call.if_match()
+    known = await call.check_unchanged(partial(queries.experiment, call.parts.database, event.experiment_id))
     seq = await _append(call.parts, event, known)
     await call.parts.position.wait(seq)
     shown = await queries.experiment(call.parts.database, event.experiment_id)
@@ -141,8 +141,6 @@ async def _changed(call: Call[NoQuery], event: FilingEvent, status: int = HTTPSt
 
 async def _append(parts: Parts, event: FilingEvent, known: int | None = None) -> int:
     shown = await queries.experiment(parts.database, event.experiment_id)
-    if known is not None and shown.seq != known:
-        raise stale(shown.seq)
     if isinstance(event, ExperimentDeletionRequested):
         needed_by = await queries.starts_from_any(parts.database, event.experiment_id)
         if needed_by is not None:

@@ -1,5 +1,6 @@
 """Trials: one configuration each."""
 
+from functools import partial
 from http import HTTPStatus
 
 from aiohttp import web
@@ -31,6 +32,7 @@ async def cancel(call: Call[NoQuery]) -> web.StreamResponse:
     """End one trial; the search goes on without it."""
     trial_id, database = call.id("trial"), call.parts.database
     trial = await queries.trial(database, trial_id)
+    await call.check_unchanged(partial(queries.trial, database, trial_id))
     if trial.ended_at is not None:
         raise Rejected(f"trial {trial_id} cannot be canceled: it is {trial.state}", status=HTTPStatus.CONFLICT)
     seq = await intents.cancel_trial(call.parts.client, TrialId(trial_id), ExperimentId(trial.experiment_id))
@@ -55,6 +57,6 @@ ROUTES = (
         "End one trial; the search goes on without it",
         query=NoQuery,
         status=HTTPStatus.OK,
-        problems=(404, 409),
+        problems=(404, 409, 412),
     ),
 )

@@ -1,5 +1,6 @@
 """Users and their roles: an administrator's work."""
 
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
@@ -95,9 +96,14 @@ async def revoke(call: Call[RoleQuery]) -> web.StreamResponse:
 async def _changed(
     call: Call[NoQuery] | Call[RoleQuery], event: UserEvent, status: int = HTTPStatus.OK
 ) -> web.Response:
-    seq = await intents.change_user(call.parts.client, event)
+    known = await call.check_unchanged(partial(_look, call, event.user_id))
+    seq = await intents.change_user(call.parts.client, event, known_seq=known)
     await call.access.wait(seq)
     return json_response(view(decide.find(call.access.people, event.user_id)), seq=seq, status=status)
+
+
+async def _look(call: Call[NoQuery] | Call[RoleQuery], user_id: str) -> UserView:
+    return view(decide.find(call.access.people, user_id))
 
 
 def view(user: User) -> UserView:
@@ -128,15 +134,22 @@ ROUTES = (
         query=NoQuery,
     ),
     get(_ONE, show, Query, UserView, "Show a user"),
-    post(f"{_ONE}/enable", enable, UserView, "Let a disabled user in again", problems=(404, 409), query=NoQuery),
-    post(f"{_ONE}/disable", disable, UserView, "Keep a user out, with all tokens", problems=(404, 409), query=NoQuery),
+    post(f"{_ONE}/enable", enable, UserView, "Let a disabled user in again", problems=(404, 409, 412), query=NoQuery),
+    post(
+        f"{_ONE}/disable",
+        disable,
+        UserView,
+        "Keep a user out, with all tokens",
+        problems=(404, 409, 412),
+        query=NoQuery,
+    ),
     post(
         f"{_ONE}/password",
         set_password,
         UserView,
         "Set a user's password",
         body=WantedPassword,
-        problems=(400, 404, 409, 422),
+        problems=(400, 404, 409, 412, 422),
         query=NoQuery,
     ),
     post(
@@ -145,9 +158,17 @@ ROUTES = (
         UserView,
         "Give a user a role in a workspace, or everywhere",
         body=WantedRole,
-        problems=(400, 404, 422),
+        problems=(400, 404, 412, 422),
         method="PUT",
         query=NoQuery,
     ),
-    post(f"{_ONE}/roles", revoke, UserView, "Take a role away", query=RoleQuery, problems=(404, 409), method="DELETE"),
+    post(
+        f"{_ONE}/roles",
+        revoke,
+        UserView,
+        "Take a role away",
+        query=RoleQuery,
+        problems=(404, 409, 412),
+        method="DELETE",
+    ),
 )

@@ -1,6 +1,7 @@
 """Workspaces, and the projects in them."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
@@ -17,10 +18,14 @@ from shared.errors import Rejected
 from shared.events import (
     ProjectArchived,
     ProjectCreated,
+    ProjectDescribed,
+    ProjectEvent,
     ProjectUnarchived,
     Role,
     WorkspaceArchived,
     WorkspaceCreated,
+    WorkspaceDescribed,
+    WorkspaceEvent,
     WorkspaceUnarchived,
 )
 from shared.ids import ProjectId, WorkspaceId, project_id, workspace_id
@@ -41,6 +46,12 @@ class WantedPlace(Body, frozen=True, kw_only=True):
 
     name: Name
     description: Description = ""
+
+
+class PlaceDescription(Body, frozen=True, kw_only=True):
+    """For what a workspace or a project is."""
+
+    description: Description
 
 
 async def list_workspaces(call: Call[PlacesQuery]) -> WorkspacePage:
@@ -65,7 +76,7 @@ async def create_workspace(call: Call[NoQuery]) -> web.StreamResponse:
     if (await places.archived(parts.database, asked.name, ""))[0] is not None:
         raise Rejected(f"there is a workspace {asked.name} already", status=HTTPStatus.CONFLICT)
     event = WorkspaceCreated(workspace_id=id_, name=asked.name, description=asked.description)
-    seq = await intents.create_place(parts.client, event)
+    seq = await intents.change_place(parts.client, event)
     await parts.position.wait(seq)
     shown = await places.workspace(parts.database, id_)
     return json_response(shown, seq=seq, status=HTTPStatus.CREATED, location=f"{PREFIX}/workspaces/{id_}")
@@ -96,10 +107,25 @@ async def create_project(call: Call[NoQuery]) -> web.StreamResponse:
     if (await places.archived(parts.database, workspace.name, asked.name))[1] is not None:
         raise Rejected(f"there is a project {asked.name} in {workspace.name} already", status=HTTPStatus.CONFLICT)
     event = ProjectCreated(project_id=id_, workspace=workspace.name, name=asked.name, description=asked.description)
-    seq = await intents.create_place(parts.client, event)
+    seq = await intents.change_place(parts.client, event)
     await parts.position.wait(seq)
     shown = await places.project(parts.database, id_)
     return json_response(shown, seq=seq, status=HTTPStatus.CREATED, location=f"{PREFIX}/projects/{id_}")
+
+
+async def describe_workspace(call: Call[NoQuery]) -> web.StreamResponse:
+    """Say for what a workspace is."""
+    asked = await read_body(call.request, PlaceDescription)
+    shown = await places.workspace(call.parts.database, call.id("workspace"))
+    event = WorkspaceDescribed(workspace_id=WorkspaceId(shown.id), description=asked.description)
+    return await _change_workspace(call, event)
+
+
+async def describe_project(call: Call[NoQuery]) -> web.StreamResponse:
+    """Say for what a project is."""
+    asked = await read_body(call.request, PlaceDescription)
+    shown = await places.project(call.parts.database, call.id("project"))
+    return await _change_project(call, ProjectDescribed(project_id=ProjectId(shown.id), description=asked.description))
 
 
 def _file_workspace(*, archived: bool) -> Callable[[Call[NoQuery]], Awaitable[web.StreamResponse]]:
@@ -107,9 +133,7 @@ def _file_workspace(*, archived: bool) -> Callable[[Call[NoQuery]], Awaitable[we
         shown = await places.workspace(call.parts.database, call.id("workspace"))
         _check_change(f"workspace {shown.name}", was=shown.archived, to=archived)
         event = (WorkspaceArchived if archived else WorkspaceUnarchived)(workspace_id=WorkspaceId(shown.id))
-        seq = await intents.create_place(call.parts.client, event)
-        await call.parts.position.wait(seq)
-        return json_response(await places.workspace(call.parts.database, shown.id), seq=seq)
+        return await _change_workspace(call, event)
 
     return file
 
@@ -119,11 +143,23 @@ def _file_project(*, archived: bool) -> Callable[[Call[NoQuery]], Awaitable[web.
         shown = await places.project(call.parts.database, call.id("project"))
         _check_change(f"project {shown.name}", was=shown.archived, to=archived)
         event = (ProjectArchived if archived else ProjectUnarchived)(project_id=ProjectId(shown.id))
-        seq = await intents.create_place(call.parts.client, event)
-        await call.parts.position.wait(seq)
-        return json_response(await places.project(call.parts.database, shown.id), seq=seq)
+        return await _change_project(call, event)
 
     return file
+
+
+async def _change_workspace(call: Call[NoQuery], event: WorkspaceEvent) -> web.Response:
+    look = partial(places.workspace, call.parts.database, event.workspace_id)
+    seq = await intents.change_place(call.parts.client, event, known_seq=await call.check_unchanged(look))
+    await call.parts.position.wait(seq)
+    return json_response(await look(), seq=seq)
+
+
+async def _change_project(call: Call[NoQuery], event: ProjectEvent) -> web.Response:
+    look = partial(places.project, call.parts.database, event.project_id)
+    seq = await intents.change_place(call.parts.client, event, known_seq=await call.check_unchanged(look))
+    await call.parts.position.wait(seq)
+    return json_response(await look(), seq=seq)
 
 
 def _check_change(what: str, *, was: bool, to: bool) -> None:
@@ -131,11 +167,18 @@ def _check_change(what: str, *, was: bool, to: bool) -> None:
         raise Rejected(f"{what} is {'archived already' if was else 'not archived'}", status=HTTPStatus.CONFLICT)
 
 
+def _describing(kind: str, respond: Callable[[Call[NoQuery]], Awaitable[web.StreamResponse]], summary: str) -> Route:
+    answer = Workspace if kind == "workspaces" else Project
+    problems = (400, 404, 409, 412, 422)
+    path = f"{PREFIX}/{kind}/{{id}}"
+    return post(path, respond, answer, summary, query=NoQuery, body=PlaceDescription, problems=problems, method="PATCH")
+
+
 def _filing(kind: str, verb: str, summary: str) -> Route:
     archived = verb == "archive"
     respond = _file_workspace(archived=archived) if kind == "workspaces" else _file_project(archived=archived)
     answer = Workspace if kind == "workspaces" else Project
-    return post(f"{PREFIX}/{kind}/{{id}}/{verb}", respond, answer, summary, query=NoQuery, problems=(404, 409))
+    return post(f"{PREFIX}/{kind}/{{id}}/{verb}", respond, answer, summary, query=NoQuery, problems=(404, 409, 412))
 
 
 ROUTES = (
@@ -151,6 +194,7 @@ ROUTES = (
         query=NoQuery,
     ),
     get(f"{PREFIX}/workspaces/{{id}}", show_workspace, PastQuery, Workspace, "Show a workspace", is_cached=True),
+    _describing("workspaces", describe_workspace, "Say for what a workspace is"),
     _filing("workspaces", "archive", "Close a workspace: no experiment is submitted or moved into it any more"),
     _filing("workspaces", "unarchive", "Open an archived workspace again"),
     get(
@@ -172,6 +216,7 @@ ROUTES = (
         query=NoQuery,
     ),
     get(f"{PREFIX}/projects/{{id}}", show_project, PastQuery, Project, "Show a project", is_cached=True),
+    _describing("projects", describe_project, "Say for what a project is"),
     _filing("projects", "archive", "Close a project: no experiment is submitted or moved into it any more"),
     _filing("projects", "unarchive", "Open an archived project again"),
 )

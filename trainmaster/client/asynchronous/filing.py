@@ -55,6 +55,16 @@ class Filing:
             "Workspace", await self._json("POST", "/workspaces", body={"name": name, "description": description})
         )
 
+    async def describe_workspace(self, workspace_id: str, description: str) -> Workspace:
+        """Say for what a workspace is."""
+        path = f"/workspaces/{quote(workspace_id, safe='')}"
+        return cast("Workspace", await self._json("PATCH", path, body={"description": description}))
+
+    async def describe_project(self, project_id: str, description: str) -> Project:
+        """Say for what a project is."""
+        path = f"/projects/{quote(project_id, safe='')}"
+        return cast("Project", await self._json("PATCH", path, body={"description": description}))
+
     def projects(self, workspace_id: str) -> AsyncIterator[Project]:
         """Yield a workspace's projects by name."""
         return cast("AsyncIterator[Project]", self._pages(f"/workspaces/{quote(workspace_id, safe='')}/projects"))
