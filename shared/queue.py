@@ -96,13 +96,15 @@ class WaitingTrial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueueQuestion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which trials: of a pool, an experiment, or one; those after a place in the order."""
+    """Which trials: of a pool, an experiment, or one; those that come after a trial, or, when it waits no more, after a
+    place in the order."""
 
     min_position: int = 0  # what the asker knows to be on the log
     pool_id: str | None = None
     experiment_id: str | None = None
     trial_id: str | None = None
     after: int = 0
+    after_trial: str | None = None
     limit: int = 200
 
 

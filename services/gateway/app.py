@@ -125,7 +125,7 @@ async def serve(settings: Settings) -> None:
             client,
             subjects.GATEWAY,
             {subjects.EVENTS: lambda: position.value},
-            lambda: instruments.observe(pulse, len(app[sse.STREAMS])),
+            lambda: instruments.observe(pulse, len(app[sse.STREAMS]), webhooks.hooks),
         )
         tasks.create_task(shown.run(), name="show metrics")
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)

@@ -1,14 +1,16 @@
 """Questions about the cluster: agents, who holds their slots, who waits for them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from services.gateway import cursor
 from services.gateway.past import ReadModel, consistent
 from services.gateway.views.agents import Agent, AgentState, Availability, SlotView
 from services.gateway.views.queue import QueueItem, QueueView
-from shared.queue import QueueQuestion
+from shared.queue import QueueQuestion, WaitingTrial
 
 _AGENTS = """
 SELECT a.*, s.number, s.kind, s.name, s.memory_bytes, w.state AS whole, w.ends_at AS whole_ends_at,
@@ -24,8 +26,13 @@ _WAITING = """
 SELECT t.id, t.experiment_id, e.name, t.slots, e.pool_id, t.waiting_since, e.state = 'PAUSED' AS is_paused
 FROM trials t JOIN experiments e ON e.id = t.experiment_id
 WHERE t.ended_at IS NULL AND t.state = 'WAITING' AND e.state IN ('ACTIVE', 'PAUSED')
-  AND ($3::text IS NULL OR t.pool_id = $3) ORDER BY t.requested_seq LIMIT $1 OFFSET $2
+  AND ($3::text IS NULL OR t.pool_id = $3)
+  AND t.requested_seq > COALESCE((SELECT l.requested_seq FROM trials l WHERE l.id = $2), 0)
+ORDER BY t.requested_seq LIMIT $1
 """
+
+
+Seq = Annotated[int, Meta(ge=0, le=2**53)]
 
 
 class _Member(msgspec.Struct):
@@ -79,10 +86,22 @@ async def agents(database: ReadModel) -> list[Agent]:
     return list(found.values())
 
 
+class QueuePlace(msgspec.Struct, frozen=True, array_like=True):
+    """Where a page of the queue ended: after so many trials, and after which."""
+
+    after: Seq = 0
+    trial_id: str | None = None
+
+
+def place_in_queue(after: int, items: Sequence[QueueItem] | Sequence[WaitingTrial]) -> str:
+    """Return the cursor of what comes after a page."""
+    return cursor.write(QueuePlace(after, items[-1].trial_id if items else None))
+
+
 async def waiting(database: ReadModel, question: QueueQuestion, reason: str) -> QueueView:
     """Return the trials that wait for slots, in the order they were requested; why, only the scheduler can say, who is
     not asked: `reason` says so."""
-    rows = await database.fetch(_WAITING, question.limit + 1, question.after, question.pool_id)
+    rows = await database.fetch(_WAITING, question.limit + 1, question.after_trial, question.pool_id)
     items = [
         QueueItem(
             position=number,
@@ -96,7 +115,7 @@ async def waiting(database: ReadModel, question: QueueQuestion, reason: str) -> 
         )
         for number, row in enumerate(rows[: question.limit], start=question.after + 1)
     ]
-    more = cursor.write(question.after + len(items)) if len(rows) > question.limit else None
+    more = place_in_queue(question.after + len(items), items) if len(rows) > question.limit else None
     return QueueView(items=items, next_cursor=more)
 
 

@@ -7,6 +7,7 @@ from aiohttp.typedefs import Handler
 from prometheus_client import Counter, Gauge, Histogram
 
 from services.gateway.pulse import Pulse
+from services.gateway.webhooks.hooks import Hooks
 from shared.instruments import FAST_S, REGISTRY
 
 REQUESTS = Counter("tm_http_requests", "Answers, by route.", ("method", "route", "status"), registry=REGISTRY)
@@ -16,6 +17,15 @@ SECONDS = Histogram(
 )  # fmt: skip
 STREAMS = Gauge("tm_http_streams", "Streams of events that are open.", registry=REGISTRY)
 ALIVE = Gauge("tm_process_alive", "Whether a process was heard just now.", ("service", "instance"), registry=REGISTRY)
+
+WEBHOOKS = Gauge(
+    "tm_webhooks", "Webhooks that post (alive), or wait for a replay (dead).", ("state",), registry=REGISTRY
+)
+WEBHOOK_POSTS = Counter("tm_webhook_posts", "Posts that were taken, or refused.", ("outcome",), registry=REGISTRY)
+WEBHOOK_DELAY = Histogram(
+    "tm_webhook_delay_seconds", "From an event's append until a webhook took it, attempts and pauses included.",
+    registry=REGISTRY, buckets=(*FAST_S, 60.0, 600.0, 3600.0),
+)  # fmt: skip
 
 METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 EVENT_STREAM = "text/event-stream"
@@ -42,9 +52,12 @@ async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
         REQUESTS.labels(method, route, status).inc()
 
 
-def observe(pulse: Pulse, num_streams: int) -> None:
+def observe(pulse: Pulse, num_streams: int, hooks: Hooks) -> None:
     """Set the gauges."""
     STREAMS.set(num_streams)
+    num_alive = len(hooks.alive)
+    WEBHOOKS.labels("alive").set(num_alive)
+    WEBHOOKS.labels("dead").set(len(hooks.known) - num_alive)
     ALIVE.clear()
     for process in pulse.services(0):
         ALIVE.labels(process.name, process.instance).set(process.alive)

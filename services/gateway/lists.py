@@ -7,13 +7,16 @@ import asyncpg
 from msgspec import Meta
 
 from services.gateway import filters, paging
-from services.gateway.api import PastQuery
+from services.gateway.api import PastQuery, Query
 from services.gateway.cursor import Cursor
 from services.gateway.filters import Column, Columns, Kind, Parameters
 from services.gateway.past import ReadModel
 
 Filter = Annotated[str, Meta(max_length=2000, description="which of them: docs/api.md has the grammar")]
 Sort = Annotated[str, Meta(max_length=500, description="fields, highest first with a minus before: -metric,name")]
+
+MAX_PART = 1000  # of a list that is at hand as a whole
+PartLimit = Annotated[int, Meta(ge=1, le=MAX_PART)]
 
 
 class ListQuery(PastQuery, frozen=True, kw_only=True):
@@ -23,6 +26,20 @@ class ListQuery(PastQuery, frozen=True, kw_only=True):
     cursor: Cursor | None = None
     filter: Filter = ""
     sort: Sort = ""
+
+
+class PartQuery(Query, frozen=True, kw_only=True):
+    """Which part of a short list."""
+
+    limit: PartLimit = MAX_PART
+    cursor: Cursor | None = None
+
+
+class PastPartQuery(PastQuery, frozen=True, kw_only=True):
+    """Which part of a short list, and as of when."""
+
+    limit: PartLimit = MAX_PART
+    cursor: Cursor | None = None
 
 
 Show = Literal["live", "archived", "all"]

@@ -3,9 +3,10 @@
 So a page costs what is on it, wherever it lies, and rows that come or go meanwhile move no other. Pure.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
@@ -24,6 +25,22 @@ from services.gateway.filters import (
     refused,
 )
 from shared.errors import Problem, Rejected
+
+T = TypeVar("T")
+PartKey: TypeAlias = tuple[str, ...]
+
+
+def part(
+    items: Iterable[T], key: Callable[[T], PartKey], *, after: str | None, limit: int
+) -> tuple[list[T], str | None]:
+    """Return a page of what is at hand as a whole, in the order of keys that no two share, and where the next begins.
+
+    Raises Rejected (400) for a cursor of another list.
+    """
+    place = cursor.read(after, PartKey, ())
+    left = sorted((item for item in items if key(item) > place), key=key)
+    found = left[:limit]
+    return found, cursor.write(key(found[-1])) if len(left) > len(found) else None
 
 
 class _Place(msgspec.Struct, frozen=True, array_like=True):

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from services.gateway import cluster, cursor
+from services.gateway import cluster
 from services.gateway.access.access import principal
 from services.gateway.api import Parts
 from services.gateway.past import Database
@@ -25,7 +25,7 @@ FROM experiments WHERE id = ANY($1)
 
 async def explained(parts: Parts, question: QueueQuestion) -> AsyncIterator[QueueAnswer]:
     """Yield answers until as many trials are told as the question wants. Raises Unavailable."""
-    after, left = question.after, question.limit
+    after, after_trial, left = question.after, question.after_trial, question.limit
     while True:
         page = QueueQuestion(
             min_position=question.min_position,
@@ -33,6 +33,7 @@ async def explained(parts: Parts, question: QueueQuestion) -> AsyncIterator[Queu
             experiment_id=question.experiment_id,
             trial_id=question.trial_id,
             after=after,
+            after_trial=after_trial,
             limit=left,
         )
         answer = await ask(parts.client, subjects.QUEUE_QUESTION, page, QueueAnswer, TIMEOUT_S)
@@ -41,6 +42,7 @@ async def explained(parts: Parts, question: QueueQuestion) -> AsyncIterator[Queu
         if answer.next_after is None or left <= 0:
             return
         after = answer.next_after
+        after_trial = answer.items[-1].trial_id if answer.items else after_trial
 
 
 async def queue(parts: Parts, question: QueueQuestion) -> QueueView:
@@ -54,7 +56,7 @@ async def queue(parts: Parts, question: QueueQuestion) -> QueueView:
     last = answers[-1]
     return QueueView(
         items=[_item(item, named.get(item.experiment_id, item.experiment_id)) for item in items],
-        next_cursor=None if last.next_after is None else cursor.write(last.next_after),
+        next_cursor=None if last.next_after is None else cluster.place_in_queue(last.next_after, items),
         num_waiting=last.num_waiting,
         position=last.position,
         pools=list(last.pools),

@@ -18,7 +18,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from services.scheduler.engine import Engine
-from services.scheduler.explain import Line, line_up, matching, page, pool_queue, tell
+from services.scheduler.explain import Line, line_up, matching, page, place_after, pool_queue, tell
 from services.scheduler.memory import State
 from shared import subjects
 from shared.queue import MAX_LIMIT, QueueAnswer, QueueQuestion, WaitingTrial
@@ -91,6 +91,8 @@ class Answers:
         found = matching(kept.lines, question)
         num_found = sum(len(places) for _, places in found)
         limit, after = max(1, min(question.limit, MAX_LIMIT)), max(0, question.after)
+        if question.after_trial is not None:
+            after = place_after(found, question.after_trial, after)
         items: list[WaitingTrial] = []
         num_bytes, told = 0, after
         for item in tell(state, books, page(found, after, limit)):

@@ -107,6 +107,17 @@ def _is_about(trial: Trial, question: QueueQuestion) -> bool:
     return question.trial_id in (None, trial.trial_id) and question.experiment_id in (None, trial.experiment_id)
 
 
+def place_after(found: Places, trial_id: str, otherwise: int) -> int:
+    """Return how many places there are up to a trial, itself included; if it is at none of them, `otherwise`."""
+    counted = 0
+    for line, places in found:
+        for number, place in enumerate(places, start=counted + 1):
+            if line.queue[place].trial_id == trial_id:
+                return number
+        counted += len(places)
+    return otherwise
+
+
 def page(found: Places, after: int, limit: int) -> Places:
     """Return so many places, after so many others."""
     some: Places = []

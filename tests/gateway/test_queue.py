@@ -52,3 +52,13 @@ async def test_the_queue_is_read_page_by_page_and_pool_by_pool(scheduled: Api) -
     assert rest["next_cursor"] is None
     assert (await scheduled.get("/api/v1/queue", pool="elsewhere"))["items"] == []
     await scheduled.get("/api/v1/queue", 400, cursor="-1")
+
+
+async def test_a_page_of_the_queue_is_no_offset(api: Api) -> None:
+    """Nobody explains here, and who waits at the head leaves between two pages: no other is left out."""
+    seq = await story.tell(api.log, [story.agent_joined(1), story.submitted(), *map(story.requested, range(1, 6))])
+    first = await api.get("/api/v1/queue", min_seq=seq, limit=2)
+    seq = await story.tell(api.log, [story.allocated(1), story.started(1)])
+    rest = await api.get("/api/v1/queue", min_seq=seq, cursor=first["next_cursor"])
+    told = [item["trial_id"] for page in (first, rest) for item in page["items"]]
+    assert told == [story.trial(number) for number in range(1, 6)] and rest["next_cursor"] is None

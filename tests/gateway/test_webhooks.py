@@ -22,6 +22,7 @@ from shared import broker, codec, log, subjects
 from shared.errors import Rejected
 from shared.events import Event, WebhookCreated, WebhookDied, WebhookReplayed
 from shared.ids import WebhookId
+from shared.instruments import REGISTRY
 from tests.gateway.conftest import ADMIN_TOKEN, Api, running
 from tests.support.eventually import eventually
 from tests.support.platform import run_tm
@@ -120,6 +121,23 @@ async def test_an_event_is_posted_until_it_is_taken(client: Client, receiver: Re
         seq = await story.tell(client, [story.submitted()])
         await eventually(lambda: len(receiver.heard) == 4)
     assert receiver.ids == [f"wh01.{seq}"] * 4
+
+
+async def test_posts_are_counted_and_how_late_they_were_taken(client: Client, receiver: Receiver) -> None:
+    def figure(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(name, labels) or 0.0
+
+    before = [figure("tm_webhook_posts_total", outcome=outcome) for outcome in ("taken", "refused")]
+    taken = figure("tm_webhook_delay_seconds_count")
+    receiver.statuses = [500, 503]
+    await make(client, receiver.url)
+    async with posting(client):
+        await story.tell(client, [story.submitted()])
+        await eventually(lambda: figure("tm_webhook_delay_seconds_count") == taken + 1)
+    assert [figure("tm_webhook_posts_total", outcome=outcome) for outcome in ("taken", "refused")] == [
+        before[0] + 1,
+        before[1] + 2,
+    ]
 
 
 async def test_who_refuses_too_often_is_dead_until_a_replay(

@@ -92,6 +92,15 @@ async def test_a_long_queue_is_told_page_by_page(
     assert num_pages > 3, "the bytes of an answer are bounded as well"
 
 
+async def test_a_page_goes_on_after_the_trial_that_was_told_last(nats_server: NatsServer, gateway: Client) -> None:
+    async with schedulers(nats_server, "one"):
+        seq = await _with_a_queue(nats_server, 6)
+        for after_trial, told in (("2", ["3", "4"]), ("gone", ["5", "6"]), (None, ["5", "6"])):
+            anchor = after_trial and f"{EXPERIMENT}-{after_trial}"
+            found = await answer(gateway, QueueQuestion(min_position=seq, after=4, after_trial=anchor, limit=2))
+            assert [item.trial_id for item in found.items] == [f"{EXPERIMENT}-{number}" for number in told]
+
+
 async def test_standbys_answer_as_well_and_one_answer_counts(nats_server: NatsServer, gateway: Client) -> None:
     async with schedulers(nats_server, "one", "two"):
         seq = await _with_a_queue(nats_server)

@@ -69,6 +69,16 @@ COMMANDS = {
     "bench": ("bench", "Run a benchmark"),
 }
 
+#: The first command of each part of the help, and what the part is about.
+PARTS = {
+    "demo": "A platform",
+    "submit": "Experiments",
+    "logs": "What came of them",
+    "queue": "The cluster",
+    "login": "Who may do what",
+    "completion": "More",
+}
+
 
 class LazyGroup(click.Group):
     """The commands of the table; their errors become one sentence on stderr and exit code 1."""
@@ -105,8 +115,14 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table, importing nothing."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        parts: dict[str, list[tuple[str, str]]] = {}
+        title, width = "", max(map(len, COMMANDS))
+        for name, (_, text) in COMMANDS.items():
+            title = PARTS.get(name, title)
+            parts.setdefault(title, []).append((name.ljust(width), text))
+        for title, commands in parts.items():
+            with formatter.section(title):
+                formatter.write_dl(commands)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command."""

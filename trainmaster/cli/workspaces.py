@@ -33,32 +33,35 @@ def list_workspaces(data: str | None, *, as_json: bool) -> None:
 @click.argument("name")
 @description_option
 @data_option
-def create_workspace(name: str, description: str, data: str | None) -> None:
+@json_option
+def create_workspace(name: str, description: str, data: str | None, *, as_json: bool) -> None:
     """Make a workspace; experiment files name it in `workspace`."""
     with platform_client(data) as client:
         made = client.filing.create_workspace(name, description)
-    click.echo(f"workspace {made['name']} is made")
+    _tell(made, f"workspace {made['name']} is made", as_json=as_json)
 
 
 @workspace.command(name="describe")
 @click.argument("name")
 @click.argument("description")
 @data_option
-def describe_workspace(name: str, description: str, data: str | None) -> None:
+@json_option
+def describe_workspace(name: str, description: str, data: str | None, *, as_json: bool) -> None:
     """Say what a workspace is for."""
     with platform_client(data) as client:
         changed = client.filing.describe_workspace(_workspace_id(client, name), description)
-    click.echo(f"workspace {changed['name']}: {changed['description']}")
+    _tell(changed, f"workspace {changed['name']}: {changed['description']}", as_json=as_json)
 
 
 def _file_workspace(verb: str, text: str, *, archived: bool) -> click.Command:
     @click.command(name=verb, help=text)
     @click.argument("name")
     @data_option
-    def command(name: str, data: str | None) -> None:
+    @json_option
+    def command(name: str, data: str | None, *, as_json: bool) -> None:
         with platform_client(data) as client:
             changed = client.filing.archive_workspace(_workspace_id(client, name), archived=archived)
-        click.echo(f"workspace {changed['name']} is {'archived' if archived else 'open'}")
+        _tell(changed, f"workspace {changed['name']} is {'archived' if archived else 'open'}", as_json=as_json)
 
     return command
 
@@ -88,11 +91,12 @@ def list_projects(workspace_name: str, data: str | None, *, as_json: bool) -> No
 @click.argument("name")
 @description_option
 @data_option
-def create_project(workspace_name: str, name: str, description: str, data: str | None) -> None:
+@json_option
+def create_project(workspace_name: str, name: str, description: str, data: str | None, *, as_json: bool) -> None:
     """Make a project in a workspace; experiment files name it in `project`."""
     with platform_client(data) as client:
         made = client.filing.create_project(_workspace_id(client, workspace_name), name, description)
-    click.echo(f"project {made['name']} is made in {made['workspace']}")
+    _tell(made, f"project {made['name']} is made in {made['workspace']}", as_json=as_json)
 
 
 @project.command(name="describe")
@@ -100,11 +104,12 @@ def create_project(workspace_name: str, name: str, description: str, data: str |
 @click.argument("name")
 @click.argument("description")
 @data_option
-def describe_project(workspace_name: str, name: str, description: str, data: str | None) -> None:
+@json_option
+def describe_project(workspace_name: str, name: str, description: str, data: str | None, *, as_json: bool) -> None:
     """Say what a project is for."""
     with platform_client(data) as client:
         changed = client.filing.describe_project(_project_id(client, workspace_name, name), description)
-    click.echo(f"project {changed['name']}: {changed['description']}")
+    _tell(changed, f"project {changed['name']}: {changed['description']}", as_json=as_json)
 
 
 def _file_project(verb: str, text: str, *, archived: bool) -> click.Command:
@@ -112,11 +117,12 @@ def _file_project(verb: str, text: str, *, archived: bool) -> click.Command:
     @click.argument("workspace_name", metavar="WORKSPACE")
     @click.argument("name")
     @data_option
-    def command(workspace_name: str, name: str, data: str | None) -> None:
+    @json_option
+    def command(workspace_name: str, name: str, data: str | None, *, as_json: bool) -> None:
         with platform_client(data) as client:
             found = _project_id(client, workspace_name, name)
             changed = client.filing.archive_project(found, archived=archived)
-        click.echo(f"project {changed['name']} is {'archived' if archived else 'open'}")
+        _tell(changed, f"project {changed['name']} is {'archived' if archived else 'open'}", as_json=as_json)
 
     return command
 
@@ -126,6 +132,13 @@ workspace.add_command(_file_workspace("archive", f"Close a workspace, {_CLOSE}",
 workspace.add_command(_file_workspace("unarchive", f"Open a workspace again {_OPEN}", archived=False))
 project.add_command(_file_project("archive", f"Close a project, {_CLOSE}", archived=True))
 project.add_command(_file_project("unarchive", f"Open a project again {_OPEN}", archived=False))
+
+
+def _tell(place: Workspace | Project, text: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(place)
+    else:
+        click.echo(text)
 
 
 def _workspace_id(client: Client, name: str) -> str:

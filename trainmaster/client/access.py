@@ -1,7 +1,7 @@
 """What the client does about users and tokens."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import httpx
@@ -16,8 +16,9 @@ TIMEOUT_S = 30.0
 class Access:
     """Users, roles and tokens. Methods raise ApiError and Unreachable."""
 
-    def __init__(self, call: Callable[..., dict[str, Any]]) -> None:
+    def __init__(self, call: Callable[..., dict[str, Any]], pages: Callable[[str], Iterator[dict[str, Any]]]) -> None:
         self._call_json = call
+        self._pages = pages
 
     def session(self) -> Session:
         """Return who is asking."""
@@ -33,7 +34,7 @@ class Access:
 
     def tokens(self) -> list[TokenView]:
         """Return one's tokens; an administrator sees everybody's."""
-        return cast("list[TokenView]", self._call("GET", "/tokens")["items"])
+        return cast("list[TokenView]", list(self._pages("/tokens")))
 
     def new_token(self, label: str, *, role: str, days: int | None, user: str | None = None) -> NewToken:
         """Issue a token; `days` None: until it is revoked."""
@@ -46,7 +47,7 @@ class Access:
 
     def users(self) -> list[UserView]:
         """Return the users by name."""
-        return cast("list[UserView]", self._call("GET", "/users")["items"])
+        return cast("list[UserView]", list(self._pages("/users")))
 
     def create_user(self, name: str, *, full_name: str, is_service: bool) -> UserView:
         """Make a user known."""

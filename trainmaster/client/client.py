@@ -74,7 +74,7 @@ class Client:
         self._on_lost = on_lost
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = httpx.Client(base_url=f"{self.url}/api/v1", timeout=TIMEOUT_S, headers=headers)
-        self.access = Access(self._json)
+        self.access = Access(self._json, self._pages)
         self.filing = Filing(self._json, self._pages)
         self.webhooks = Webhooks(self._json)
 
@@ -198,7 +198,7 @@ class Client:
 
     def agents(self) -> list[Agent]:
         """Return all agents by name."""
-        return cast("list[Agent]", self._read("/agents")["items"])
+        return cast("list[Agent]", list(self._pages("/agents")))
 
     def close_agent(
         self, agent_id: str, verb: str, *, slots: Sequence[int] = (), grace_s: float | None = None
@@ -221,7 +221,7 @@ class Client:
 
     def limits(self) -> list[Limit]:
         """Return all limits by workspace, that of each workspace first."""
-        return cast("list[Limit]", self._json("GET", "/limits")["items"])
+        return cast("list[Limit]", list(self._pages("/limits")))
 
     def set_limit(self, workspace: str | None, *, max_slots: int | None, best_priority: int | None) -> list[Limit]:
         """Limit a workspace, or (None) each; return all limits."""

@@ -7,9 +7,10 @@ from typing import Annotated
 from aiohttp import web
 from msgspec import Meta
 
-from services.gateway import administration, cluster, cursor, intents, waiting
-from services.gateway.api import PREFIX, Call, NoQuery, PastQuery, Route, Seq, get, json_response, post
+from services.gateway import administration, cluster, cursor, intents, paging, waiting
+from services.gateway.api import PREFIX, Call, NoQuery, PastQuery, Route, get, json_response, post
 from services.gateway.cursor import Cursor
+from services.gateway.lists import PastPartQuery
 from services.gateway.views.agents import Agent, AgentList
 from services.gateway.views.queue import QueueView
 from shared.events import AgentDisabled, AgentDrainRequested, AgentEnabled, AgentIntent
@@ -19,7 +20,7 @@ MAX_GRACE_S = 30 * 24 * 3600.0
 
 
 class QueueQuery(PastQuery, frozen=True, kw_only=True):
-    """How much of the queue, and of which pool. The queue may move between two pages."""
+    """How much of the queue, and of which pool. A page begins after the trial that the one before it ended with."""
 
     limit: Annotated[int, Meta(ge=1, le=1000)] = 200
     cursor: Cursor | None = None
@@ -43,17 +44,24 @@ class DrainQuery(SlotsQuery, frozen=True, kw_only=True):
     grace_s: Annotated[float, Meta(ge=0, le=MAX_GRACE_S, description="without it, to its end")] | None = None
 
 
-async def list_agents(call: Call[PastQuery]) -> AgentList:
+async def list_agents(call: Call[PastPartQuery]) -> AgentList:
     """All agents and the trials on their slots."""
     async with call.reading() as database:
-        return AgentList(items=await cluster.agents(database))
+        found = await cluster.agents(database)
+    items, more = paging.part(found, lambda agent: (agent.id,), after=call.query.cursor, limit=call.query.limit)
+    return AgentList(items=items, next_cursor=more)
 
 
 async def show_queue(call: Call[QueueQuery]) -> QueueView:
     """The trials that wait, in order, and why; of the past, in the order they were requested, and not why."""
     query = call.query
+    place = cursor.read(query.cursor, cluster.QueuePlace, cluster.QueuePlace())
     question = QueueQuestion(
-        min_position=query.min_seq, pool_id=query.pool, after=cursor.read(query.cursor, Seq, 0), limit=query.limit
+        min_position=query.min_seq,
+        pool_id=query.pool,
+        after=place.after,
+        after_trial=place.trial_id,
+        limit=query.limit,
     )
     if call.as_of is None:
         return await waiting.queue(call.parts, question)
@@ -90,7 +98,7 @@ def _route(verb: str, intent: type[AgentIntent], summary: str) -> Route:
 
 
 ROUTES = (
-    get(f"{PREFIX}/agents", list_agents, PastQuery, AgentList, "List agents and their slots", is_cached=True),
+    get(f"{PREFIX}/agents", list_agents, PastPartQuery, AgentList, "List agents and their slots", is_cached=True),
     post(
         f"{PREFIX}/agents/{{id}}/drain",
         drain,

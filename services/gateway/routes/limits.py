@@ -6,10 +6,11 @@ from typing import Annotated
 from aiohttp import web
 from msgspec import Meta
 
-from services.gateway import administration, intents
-from services.gateway.api import PREFIX, Call, NoQuery, PastQuery, get, json_response, post
+from services.gateway import administration, intents, paging
+from services.gateway.api import PREFIX, Call, NoQuery, get, json_response, post
+from services.gateway.lists import PastPartQuery
 from services.gateway.problems import not_found
-from services.gateway.views.pools import LimitList
+from services.gateway.views.pools import Limit, LimitList
 from shared.errors import Rejected
 from shared.events import LimitCleared, LimitEvent, LimitSet
 from shared.ids import limit_id
@@ -28,10 +29,17 @@ class LimitQuery(ScopeQuery, frozen=True, kw_only=True):
     best_priority: Annotated[int, Meta(ge=1, le=99, description="the lowest number allowed")] | None = None
 
 
-async def list_limits(call: Call[PastQuery]) -> LimitList:
+async def list_limits(call: Call[PastPartQuery]) -> LimitList:
     """All limits."""
     async with call.reading() as database:
-        return LimitList(items=await administration.limits(database))
+        found = await administration.limits(database)
+    items, more = paging.part(found, _place, after=call.query.cursor, limit=call.query.limit)
+    return LimitList(items=items, next_cursor=more)
+
+
+def _place(limit: Limit) -> paging.PartKey:
+    """The one for all comes first."""
+    return ("",) if limit.workspace is None else ("workspace", limit.workspace)
 
 
 async def set_limit(call: Call[LimitQuery]) -> web.StreamResponse:
@@ -61,11 +69,11 @@ async def _administer(call: Call[LimitQuery] | Call[ScopeQuery], event: LimitEve
     parts = call.parts
     seq = await intents.administer(parts.client, event)
     await parts.position.wait(seq)
-    return json_response(LimitList(items=await administration.limits(parts.database)), seq=seq)
+    return json_response(LimitList(items=await administration.limits(parts.database), next_cursor=None), seq=seq)
 
 
 ROUTES = (
-    get(f"{PREFIX}/limits", list_limits, PastQuery, LimitList, "List what workspaces are limited to"),
+    get(f"{PREFIX}/limits", list_limits, PastPartQuery, LimitList, "List what workspaces are limited to"),
     post(
         f"{PREFIX}/limits",
         set_limit,

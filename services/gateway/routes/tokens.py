@@ -7,11 +7,12 @@ from typing import Annotated
 from aiohttp import web
 from msgspec import Meta
 
-from services.gateway import intents
+from services.gateway import intents, paging
 from services.gateway.access import decide
 from services.gateway.access.access import principal
 from services.gateway.access.people import Token
-from services.gateway.api import PREFIX, Body, Call, NoQuery, Query, get, json_response, post, read_body
+from services.gateway.api import PREFIX, Body, Call, NoQuery, get, json_response, post, read_body
+from services.gateway.lists import PartQuery
 from services.gateway.problems import not_found
 from services.gateway.views.people import NewToken, TokenList, TokenView
 from shared.events import Role
@@ -26,16 +27,22 @@ class WantedToken(Body, frozen=True, kw_only=True):
     user: Annotated[str, Meta(max_length=63, description="a service account's; administrators only")] | None = None
 
 
-async def list_tokens(call: Call[Query]) -> TokenList:
+async def list_tokens(call: Call[PartQuery]) -> TokenList:
     """One's own tokens; an administrator's view shows everybody's."""
     asking, now = principal.get(), datetime.now(UTC)
     shown = [
-        view(token)
+        token
         for token in call.access.people.tokens.values()
         if (token.user_id == asking.user_id or asking.may(Role.ADMIN))
         and (token.expires_at is None or token.expires_at > now)
     ]
-    return TokenList(items=shown)
+    items, more = paging.part(shown, _place, after=call.query.cursor, limit=call.query.limit)
+    return TokenList(items=[view(token) for token in items], next_cursor=more)
+
+
+def _place(token: Token) -> paging.PartKey:
+    """Oldest first."""
+    return (token.issued_at.isoformat(timespec="microseconds"), token.token_id)
 
 
 async def issue(call: Call[NoQuery]) -> web.StreamResponse:
@@ -80,7 +87,7 @@ def view(token: Token) -> TokenView:
 
 
 ROUTES = (
-    get(f"{PREFIX}/tokens", list_tokens, Query, TokenList, "List one's tokens; administrators see everybody's"),
+    get(f"{PREFIX}/tokens", list_tokens, PartQuery, TokenList, "List one's tokens; administrators see everybody's"),
     post(
         f"{PREFIX}/tokens",
         issue,

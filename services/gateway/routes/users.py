@@ -7,10 +7,11 @@ from typing import Annotated
 from aiohttp import web
 from msgspec import Meta
 
-from services.gateway import intents
+from services.gateway import intents, paging
 from services.gateway.access import decide
 from services.gateway.access.people import User
 from services.gateway.api import PREFIX, Body, Call, NoQuery, Query, get, json_response, post, read_body
+from services.gateway.lists import PartQuery
 from services.gateway.views.people import Granted, UserList, UserView
 from shared.events import Role
 from shared.events.user import UserEvent
@@ -46,10 +47,11 @@ class RoleQuery(NoQuery, frozen=True, kw_only=True):
     workspace: Workspace | None = None
 
 
-async def list_users(call: Call[Query]) -> UserList:
+async def list_users(call: Call[PartQuery]) -> UserList:
     """All users by name."""
-    people = call.access.people.users
-    return UserList(items=[view(people[name]) for name in sorted(people)])
+    users = call.access.people.users.values()
+    items, more = paging.part(users, lambda user: (user.user_id,), after=call.query.cursor, limit=call.query.limit)
+    return UserList(items=[view(user) for user in items], next_cursor=more)
 
 
 async def show(call: Call[Query]) -> UserView:
@@ -122,7 +124,7 @@ def view(user: User) -> UserView:
 _ONE = f"{PREFIX}/users/{{id}}"
 
 ROUTES = (
-    get(f"{PREFIX}/users", list_users, Query, UserList, "List the users"),
+    get(f"{PREFIX}/users", list_users, PartQuery, UserList, "List the users"),
     post(
         f"{PREFIX}/users",
         create,

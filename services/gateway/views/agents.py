@@ -56,6 +56,7 @@ class AgentList(View, frozen=True, kw_only=True):
     """All agents ever seen, by name."""
 
     items: list[Agent]
+    next_cursor: str | None
 
 
 class Invitation(View, frozen=True, kw_only=True):

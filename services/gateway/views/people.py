@@ -46,6 +46,7 @@ class UserList(View, frozen=True, kw_only=True):
     """Users by name."""
 
     items: list[UserView]
+    next_cursor: str | None
 
 
 class TokenView(View, frozen=True, kw_only=True):
@@ -63,6 +64,7 @@ class TokenList(View, frozen=True, kw_only=True):
     """Tokens, oldest first."""
 
     items: list[TokenView]
+    next_cursor: str | None
 
 
 class NewToken(View, frozen=True, kw_only=True):

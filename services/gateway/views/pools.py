@@ -55,3 +55,4 @@ class LimitList(View, frozen=True, kw_only=True):
     """All limits by workspace, the one for all first."""
 
     items: list[Limit]
+    next_cursor: str | None

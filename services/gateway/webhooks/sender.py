@@ -20,6 +20,7 @@ from nats.aio.client import Client
 from services.gateway import tap
 from services.gateway.access.secrets import Secrets
 from services.gateway.followed import Followed
+from services.gateway.instruments import WEBHOOK_DELAY, WEBHOOK_POSTS
 from services.gateway.webhooks import signature, target
 from services.gateway.webhooks.hooks import Hook, Hooks, evolve
 from services.gateway.webhooks.target import Forbidden, Network
@@ -118,7 +119,9 @@ class Webhooks:
             if attempt:
                 await asyncio.sleep(min(self._pause_s * 2 ** (attempt - 1), MAX_PAUSE_S))
             reason = await self._post(http, hook, secret, f"{hook.webhook_id}.{recorded.seq}", body)
+            WEBHOOK_POSTS.labels("taken" if reason is None else "refused").inc()
             if reason is None:
+                WEBHOOK_DELAY.observe(max(0.0, time.time() - message.stored_at.timestamp()))
                 return None
             _log.warning(
                 "webhook refused", extra={"webhook_id": hook.webhook_id, "seq": recorded.seq, "reason": reason}

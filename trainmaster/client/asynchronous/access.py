@@ -2,14 +2,14 @@
 """What the client does about users and tokens."""
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
 
 import httpx
 
 from trainmaster.client.asynchronous.checked import check
 from trainmaster.client.errors import Unreachable
-from trainmaster.client.shapes import Invitation, LoginCode, NewToken, Session, TokenView, UserView
+from trainmaster.client.shapes import Invitation, LoginCode, NewToken, Session, Token, User
 
 TIMEOUT_S = 30.0
 
@@ -17,8 +17,11 @@ TIMEOUT_S = 30.0
 class Access:
     """Users, roles and tokens. Methods raise ApiError and Unreachable."""
 
-    def __init__(self, call: Callable[..., Awaitable[dict[str, Any]]]) -> None:
+    def __init__(
+        self, call: Callable[..., Awaitable[dict[str, Any]]], pages: Callable[[str], AsyncIterator[dict[str, Any]]]
+    ) -> None:
         self._call_json = call
+        self._pages = pages
 
     async def session(self) -> Session:
         """Return who is asking."""
@@ -32,9 +35,9 @@ class Access:
         """Change one's own password."""
         await self._call("POST", "/session/password", {"old": old, "new": new})
 
-    async def tokens(self) -> list[TokenView]:
+    async def tokens(self) -> list[Token]:
         """Return one's tokens; an administrator sees everybody's."""
-        return cast("list[TokenView]", (await self._call("GET", "/tokens"))["items"])
+        return cast("list[Token]", [item async for item in self._pages("/tokens")])
 
     async def new_token(self, label: str, *, role: str, days: int | None, user: str | None = None) -> NewToken:
         """Issue a token; `days` None: until it is revoked."""
@@ -45,30 +48,30 @@ class Access:
         """Revoke a token."""
         await self._call("DELETE", f"/tokens/{token_id}")
 
-    async def users(self) -> list[UserView]:
+    async def users(self) -> list[User]:
         """Return the users by name."""
-        return cast("list[UserView]", (await self._call("GET", "/users"))["items"])
+        return cast("list[User]", [item async for item in self._pages("/users")])
 
-    async def create_user(self, name: str, *, full_name: str, is_service: bool) -> UserView:
+    async def create_user(self, name: str, *, full_name: str, is_service: bool) -> User:
         """Make a user known."""
         wanted = {"name": name, "full_name": full_name, "is_service": is_service}
-        return cast("UserView", await self._call("POST", "/users", wanted))
+        return cast("User", await self._call("POST", "/users", wanted))
 
-    async def set_password(self, name: str, password: str) -> UserView:
+    async def set_password(self, name: str, password: str) -> User:
         """Set a user's password."""
-        return cast("UserView", await self._call("POST", f"/users/{name}/password", {"password": password}))
+        return cast("User", await self._call("POST", f"/users/{name}/password", {"password": password}))
 
-    async def enable_user(self, name: str, *, enabled: bool) -> UserView:
+    async def enable_user(self, name: str, *, enabled: bool) -> User:
         """Let a user in again, or keep it out."""
-        return cast("UserView", await self._call("POST", f"/users/{name}/{('enable' if enabled else 'disable')}"))
+        return cast("User", await self._call("POST", f"/users/{name}/{('enable' if enabled else 'disable')}"))
 
-    async def grant(self, name: str, role: str, workspace: str | None) -> UserView:
+    async def grant(self, name: str, role: str, workspace: str | None) -> User:
         """Give a user a role in a workspace, or (None) everywhere."""
-        return cast("UserView", await self._call("PUT", f"/users/{name}/roles", {"role": role, "workspace": workspace}))
+        return cast("User", await self._call("PUT", f"/users/{name}/roles", {"role": role, "workspace": workspace}))
 
-    async def revoke(self, name: str, workspace: str | None) -> UserView:
+    async def revoke(self, name: str, workspace: str | None) -> User:
         """Take a user's role in a workspace, or (None) everywhere."""
-        return cast("UserView", await self._call("DELETE", f"/users/{name}/roles", query={"workspace": workspace}))
+        return cast("User", await self._call("DELETE", f"/users/{name}/roles", query={"workspace": workspace}))
 
     async def invite_machine(self, agent: str | None) -> Invitation:
         """Let a machine join as an agent, None: as the first that is free."""

@@ -67,7 +67,7 @@ class AsyncClient:
         self._on_lost = on_lost
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = httpx.AsyncClient(base_url=f"{self.url}/api/v1", timeout=TIMEOUT_S, headers=headers)
-        self.access = Access(self._json)
+        self.access = Access(self._json, self._pages)
         self.filing = Filing(self._json, self._pages)
         self.webhooks = Webhooks(self._json)
 
@@ -195,7 +195,7 @@ class AsyncClient:
 
     async def agents(self) -> list[Agent]:
         """Return all agents by name."""
-        return cast("list[Agent]", (await self._read("/agents"))["items"])
+        return cast("list[Agent]", [item async for item in self._pages("/agents")])
 
     async def close_agent(
         self, agent_id: str, verb: str, *, slots: Sequence[int] = (), grace_s: float | None = None
@@ -218,7 +218,7 @@ class AsyncClient:
 
     async def limits(self) -> list[Limit]:
         """Return all limits by workspace, that of each workspace first."""
-        return cast("list[Limit]", (await self._json("GET", "/limits"))["items"])
+        return cast("list[Limit]", [item async for item in self._pages("/limits")])
 
     async def set_limit(
         self, workspace: str | None, *, max_slots: int | None, best_priority: int | None
