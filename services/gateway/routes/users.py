@@ -1,6 +1,5 @@
 """Users and their roles: an administrator's work."""
 
-from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
@@ -63,49 +62,58 @@ async def create(call: Call[NoQuery]) -> web.StreamResponse:
     """Make a user known; without a role it may do nothing yet."""
     asked = await read_body(call.request, WantedUser)
     event = decide.create(call.access.people, asked.name, asked.full_name, is_service=asked.is_service)
-    return await _changed(call, event, HTTPStatus.CREATED)
+    return await _changed(call, event, status=HTTPStatus.CREATED)
 
 
 async def enable(call: Call[NoQuery]) -> web.StreamResponse:
     """Let a disabled user in again."""
-    return await _changed(call, decide.enable(call.access.people, call.id("user"), enabled=True))
+    known = await _check_unchanged(call)
+    return await _changed(call, decide.enable(call.access.people, call.id("user"), enabled=True), known)
 
 
 async def disable(call: Call[NoQuery]) -> web.StreamResponse:
     """Keep a user out, at once and with all tokens."""
-    return await _changed(call, decide.enable(call.access.people, call.id("user"), enabled=False))
+    known = await _check_unchanged(call)
+    return await _changed(call, decide.enable(call.access.people, call.id("user"), enabled=False), known)
 
 
 async def set_password(call: Call[NoQuery]) -> web.StreamResponse:
     """Set a user's password."""
-    asked = await read_body(call.request, WantedPassword)
+    asked, known = await read_body(call.request, WantedPassword), await _check_unchanged(call)
     event = decide.change_password(call.access.people, call.id("user"), asked.password)
     await call.access.secrets.set_password(event.user_id, asked.password)
-    return await _changed(call, event)
+    return await _changed(call, event, known)
 
 
 async def grant(call: Call[NoQuery]) -> web.StreamResponse:
     """Give a user a role, in place of the one there."""
-    asked = await read_body(call.request, WantedRole)
-    return await _changed(call, decide.grant(call.access.people, call.id("user"), asked.role, asked.workspace))
+    asked, known = await read_body(call.request, WantedRole), await _check_unchanged(call)
+    return await _changed(call, decide.grant(call.access.people, call.id("user"), asked.role, asked.workspace), known)
 
 
 async def revoke(call: Call[RoleQuery]) -> web.StreamResponse:
     """Take a role away."""
-    return await _changed(call, decide.revoke(call.access.people, call.id("user"), call.query.workspace))
+    known = await _check_unchanged(call)
+    return await _changed(call, decide.revoke(call.access.people, call.id("user"), call.query.workspace), known)
 
 
 async def _changed(
-    call: Call[NoQuery] | Call[RoleQuery], event: UserEvent, status: int = HTTPStatus.OK
+    call: Call[NoQuery] | Call[RoleQuery],
+    event: UserEvent,
+    known: int | None = None,
+    *,
+    status: int = HTTPStatus.OK,
 ) -> web.Response:
-    known = await call.check_unchanged(partial(_look, call, event.user_id))
     seq = await intents.change_user(call.parts.client, event, known_seq=known)
     await call.access.wait(seq)
     return json_response(view(decide.find(call.access.people, event.user_id)), seq=seq, status=status)
 
 
-async def _look(call: Call[NoQuery] | Call[RoleQuery], user_id: str) -> UserView:
-    return view(decide.find(call.access.people, user_id))
+async def _check_unchanged(call: Call[NoQuery] | Call[RoleQuery]) -> int | None:
+    async def look() -> UserView:
+        return view(decide.find(call.access.people, call.id("user")))
+
+    return await call.check_unchanged(look)
 
 
 def view(user: User) -> UserView:

@@ -1,7 +1,6 @@
 """Workspaces, and the projects in them."""
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
@@ -118,22 +117,24 @@ async def describe_workspace(call: Call[NoQuery]) -> web.StreamResponse:
     asked = await read_body(call.request, PlaceDescription)
     shown = await places.workspace(call.parts.database, call.id("workspace"))
     event = WorkspaceDescribed(workspace_id=WorkspaceId(shown.id), description=asked.description)
-    return await _change_workspace(call, event)
+    return await _change_workspace(call, event, await _check_unchanged(call, shown))
 
 
 async def describe_project(call: Call[NoQuery]) -> web.StreamResponse:
     """Say for what a project is."""
     asked = await read_body(call.request, PlaceDescription)
     shown = await places.project(call.parts.database, call.id("project"))
-    return await _change_project(call, ProjectDescribed(project_id=ProjectId(shown.id), description=asked.description))
+    event = ProjectDescribed(project_id=ProjectId(shown.id), description=asked.description)
+    return await _change_project(call, event, await _check_unchanged(call, shown))
 
 
 def _file_workspace(*, archived: bool) -> Callable[[Call[NoQuery]], Awaitable[web.StreamResponse]]:
     async def file(call: Call[NoQuery]) -> web.StreamResponse:
         shown = await places.workspace(call.parts.database, call.id("workspace"))
+        known = await _check_unchanged(call, shown)
         _check_change(f"workspace {shown.name}", was=shown.archived, to=archived)
         event = (WorkspaceArchived if archived else WorkspaceUnarchived)(workspace_id=WorkspaceId(shown.id))
-        return await _change_workspace(call, event)
+        return await _change_workspace(call, event, known)
 
     return file
 
@@ -141,25 +142,31 @@ def _file_workspace(*, archived: bool) -> Callable[[Call[NoQuery]], Awaitable[we
 def _file_project(*, archived: bool) -> Callable[[Call[NoQuery]], Awaitable[web.StreamResponse]]:
     async def file(call: Call[NoQuery]) -> web.StreamResponse:
         shown = await places.project(call.parts.database, call.id("project"))
+        known = await _check_unchanged(call, shown)
         _check_change(f"project {shown.name}", was=shown.archived, to=archived)
         event = (ProjectArchived if archived else ProjectUnarchived)(project_id=ProjectId(shown.id))
-        return await _change_project(call, event)
+        return await _change_project(call, event, known)
 
     return file
 
 
-async def _change_workspace(call: Call[NoQuery], event: WorkspaceEvent) -> web.Response:
-    look = partial(places.workspace, call.parts.database, event.workspace_id)
-    seq = await intents.change_place(call.parts.client, event, known_seq=await call.check_unchanged(look))
-    await call.parts.position.wait(seq)
-    return json_response(await look(), seq=seq)
+async def _check_unchanged(call: Call[NoQuery], shown: Workspace | Project) -> int | None:
+    async def look() -> Workspace | Project:
+        return shown
+
+    return await call.check_unchanged(look)
 
 
-async def _change_project(call: Call[NoQuery], event: ProjectEvent) -> web.Response:
-    look = partial(places.project, call.parts.database, event.project_id)
-    seq = await intents.change_place(call.parts.client, event, known_seq=await call.check_unchanged(look))
+async def _change_workspace(call: Call[NoQuery], event: WorkspaceEvent, known: int | None) -> web.Response:
+    seq = await intents.change_place(call.parts.client, event, known_seq=known)
     await call.parts.position.wait(seq)
-    return json_response(await look(), seq=seq)
+    return json_response(await places.workspace(call.parts.database, event.workspace_id), seq=seq)
+
+
+async def _change_project(call: Call[NoQuery], event: ProjectEvent, known: int | None) -> web.Response:
+    seq = await intents.change_place(call.parts.client, event, known_seq=known)
+    await call.parts.position.wait(seq)
+    return json_response(await places.project(call.parts.database, event.project_id), seq=seq)
 
 
 def _check_change(what: str, *, was: bool, to: bool) -> None:
