@@ -215,6 +215,7 @@ class LimitList(TypedDict):
     """All limits by workspace, the one for all first."""
 
     items: list[Limit]
+    next_cursor: str | None
 
 
 class LogLine(TypedDict):
@@ -341,6 +342,12 @@ class OwnPassword(TypedDict):
 
     old: str
     new: str
+
+
+class PlaceDescription(TypedDict):
+    """For what a workspace or a project is."""
+
+    description: str
 
 
 PolicyType: TypeAlias = Literal["fair_share", "fifo", "priority"]
@@ -715,6 +722,7 @@ class AgentList(TypedDict):
     """All agents ever seen, by name."""
 
     items: list[Agent]
+    next_cursor: str | None
 
 
 class Checkpoint(TypedDict):
@@ -915,6 +923,7 @@ class TokenList(TypedDict):
     """Tokens, oldest first."""
 
     items: list[TokenView]
+    next_cursor: str | None
 
 
 class Trial(TypedDict):
@@ -1035,6 +1044,7 @@ class UserList(TypedDict):
     """Users by name."""
 
     items: list[UserView]
+    next_cursor: str | None
 
 
 Diff = TypedDict(

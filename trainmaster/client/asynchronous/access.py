@@ -9,7 +9,7 @@ import httpx
 
 from trainmaster.client.asynchronous.checked import check
 from trainmaster.client.errors import Unreachable
-from trainmaster.client.shapes import Invitation, LoginCode, NewToken, Session, Token, User
+from trainmaster.client.shapes import Invitation, LoginCode, NewToken, Session, TokenView, UserView
 
 TIMEOUT_S = 30.0
 
@@ -35,9 +35,9 @@ class Access:
         """Change one's own password."""
         await self._call("POST", "/session/password", {"old": old, "new": new})
 
-    async def tokens(self) -> list[Token]:
+    async def tokens(self) -> list[TokenView]:
         """Return one's tokens; an administrator sees everybody's."""
-        return cast("list[Token]", [item async for item in self._pages("/tokens")])
+        return cast("list[TokenView]", [item async for item in self._pages("/tokens")])
 
     async def new_token(self, label: str, *, role: str, days: int | None, user: str | None = None) -> NewToken:
         """Issue a token; `days` None: until it is revoked."""
@@ -48,30 +48,30 @@ class Access:
         """Revoke a token."""
         await self._call("DELETE", f"/tokens/{token_id}")
 
-    async def users(self) -> list[User]:
+    async def users(self) -> list[UserView]:
         """Return the users by name."""
-        return cast("list[User]", [item async for item in self._pages("/users")])
+        return cast("list[UserView]", [item async for item in self._pages("/users")])
 
-    async def create_user(self, name: str, *, full_name: str, is_service: bool) -> User:
+    async def create_user(self, name: str, *, full_name: str, is_service: bool) -> UserView:
         """Make a user known."""
         wanted = {"name": name, "full_name": full_name, "is_service": is_service}
-        return cast("User", await self._call("POST", "/users", wanted))
+        return cast("UserView", await self._call("POST", "/users", wanted))
 
-    async def set_password(self, name: str, password: str) -> User:
+    async def set_password(self, name: str, password: str) -> UserView:
         """Set a user's password."""
-        return cast("User", await self._call("POST", f"/users/{name}/password", {"password": password}))
+        return cast("UserView", await self._call("POST", f"/users/{name}/password", {"password": password}))
 
-    async def enable_user(self, name: str, *, enabled: bool) -> User:
+    async def enable_user(self, name: str, *, enabled: bool) -> UserView:
         """Let a user in again, or keep it out."""
-        return cast("User", await self._call("POST", f"/users/{name}/{('enable' if enabled else 'disable')}"))
+        return cast("UserView", await self._call("POST", f"/users/{name}/{('enable' if enabled else 'disable')}"))
 
-    async def grant(self, name: str, role: str, workspace: str | None) -> User:
+    async def grant(self, name: str, role: str, workspace: str | None) -> UserView:
         """Give a user a role in a workspace, or (None) everywhere."""
-        return cast("User", await self._call("PUT", f"/users/{name}/roles", {"role": role, "workspace": workspace}))
+        return cast("UserView", await self._call("PUT", f"/users/{name}/roles", {"role": role, "workspace": workspace}))
 
-    async def revoke(self, name: str, workspace: str | None) -> User:
+    async def revoke(self, name: str, workspace: str | None) -> UserView:
         """Take a user's role in a workspace, or (None) everywhere."""
-        return cast("User", await self._call("DELETE", f"/users/{name}/roles", query={"workspace": workspace}))
+        return cast("UserView", await self._call("DELETE", f"/users/{name}/roles", query={"workspace": workspace}))
 
     async def invite_machine(self, agent: str | None) -> Invitation:
         """Let a machine join as an agent, None: as the first that is free."""
