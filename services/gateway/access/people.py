@@ -16,6 +16,7 @@ from shared.events import (
     UserDisabled,
     UserEnabled,
 )
+from shared.events.user import UserEvent
 from shared.ids import TokenId, UserId
 from shared.log import Recorded
 
@@ -101,8 +102,11 @@ def principal_of(people: People, token_id: TokenId, now: datetime) -> Principal 
 
 def evolve(people: People, recorded: Recorded) -> None:
     """Fold one event."""
-    assert recorded.event is not None
-    _fold(recorded.event, recorded, people)
+    event = recorded.event
+    assert event is not None
+    _fold(event, recorded, people)
+    if isinstance(event, UserEvent) and (user := people.users.get(event.user_id)):
+        people.users[event.user_id] = replace(user, seq=recorded.seq)
 
 
 @singledispatch
@@ -117,7 +121,6 @@ def _(event: UserCreated, recorded: Recorded, people: People) -> None:
         full_name=event.full_name,
         is_service=event.is_service,
         created_at=recorded.envelope.time,
-        seq=recorded.seq,
     )
 
 
@@ -126,21 +129,21 @@ def _(event: UserCreated, recorded: Recorded, people: People) -> None:
 def _(event: UserDisabled | UserEnabled, recorded: Recorded, people: People) -> None:
     if user := people.users.get(event.user_id):
         enabled = isinstance(event, UserEnabled)
-        people.users[event.user_id] = replace(user, enabled=enabled, seq=recorded.seq)
+        people.users[event.user_id] = replace(user, enabled=enabled)
 
 
 @_fold.register
 def _(event: RoleGranted, recorded: Recorded, people: People) -> None:
     if user := people.users.get(event.user_id):
         grants = {**user.grants, event.workspace: event.role}
-        people.users[event.user_id] = replace(user, grants=grants, seq=recorded.seq)
+        people.users[event.user_id] = replace(user, grants=grants)
 
 
 @_fold.register
 def _(event: RoleRevoked, recorded: Recorded, people: People) -> None:
     if user := people.users.get(event.user_id):
         grants = {where: role for where, role in user.grants.items() if where != event.workspace}
-        people.users[event.user_id] = replace(user, grants=grants, seq=recorded.seq)
+        people.users[event.user_id] = replace(user, grants=grants)
 
 
 @_fold.register
