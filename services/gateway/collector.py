@@ -45,14 +45,12 @@ WITH changed AS (
     UNION SELECT k.experiment_id FROM checkpoints k JOIN experiments e ON e.id = k.experiment_id
     WHERE k.saved_seq > $1 AND e.ended_at IS NOT NULL
 )
-SELECT k.experiment_id, k.id, k.trial_id, k.saved_seq, e.config -> 'checkpoint_storage' AS retention, e.seq AS cause,
-       CASE WHEN e.smaller_is_better THEN m.value ELSE -m.value END AS metric
+SELECT k.experiment_id, k.id, k.trial_id, k.epoch, k.saved_seq, e.config -> 'checkpoint_storage' AS retention,
+       e.seq AS cause, CASE WHEN e.smaller_is_better THEN m.value ELSE -m.value END AS metric
 FROM changed c JOIN experiments e ON e.id = c.id
 JOIN checkpoints k ON k.experiment_id = e.id AND k.state = 'ACTIVE'
-LEFT JOIN LATERAL (
-    SELECT m.value FROM metrics m WHERE m.trial_id = k.trial_id AND m."group" = 'validation' AND m.name = e.metric
-    AND m.step = k.step ORDER BY m.epoch DESC LIMIT 1
-) m ON true
+LEFT JOIN metrics m ON m.trial_id = k.trial_id AND m."group" = 'validation' AND m.name = e.metric
+    AND (m.step, m.epoch) = (k.step, k.epoch)
 ORDER BY k.experiment_id
 """
 _NEEDED = "SELECT config ->> 'resume_from' FROM experiments WHERE config ->> 'resume_from' = ANY($1::text[])"
@@ -129,7 +127,13 @@ class Collector:
     async def _request(self, experiment_id: str, rows: Sequence[asyncpg.Record]) -> None:
         retention = msgspec.json.decode(rows[0]["retention"] or "{}", type=Retention)
         stored = [
-            Stored(checkpoint_id=row["id"], trial_id=row["trial_id"], saved_seq=row["saved_seq"], metric=row["metric"])
+            Stored(
+                checkpoint_id=row["id"],
+                trial_id=row["trial_id"],
+                epoch=row["epoch"],
+                saved_seq=row["saved_seq"],
+                metric=row["metric"],
+            )
             for row in rows
         ]
         ids = [checkpoint.checkpoint_id for checkpoint in stored]

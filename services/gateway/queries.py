@@ -45,12 +45,14 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) b ON true
 """
-# Of a trial's checkpoints: the newest at or before the best step, else the first one after it, else the newest.
+# Of a trial's checkpoints: the newest at or before the best step, else the first one after it, else the newest. Of
+# several of one step that of the attempt that was best there.
 _BEST_CHECKPOINT = """
 LEFT JOIN LATERAL (
     SELECT k.id FROM checkpoints k WHERE k.trial_id = {0}.id AND k.state = 'ACTIVE'
     ORDER BY k.step <= {0}.best_step DESC,
-             CASE WHEN k.step > {0}.best_step THEN -k.step ELSE k.step END DESC, k.saved_seq DESC
+             CASE WHEN k.step > {0}.best_step THEN -k.step ELSE k.step END DESC,
+             k.epoch = {0}.best_epoch DESC NULLS LAST, k.epoch DESC, k.saved_seq DESC
     LIMIT 1
 ) k ON true
 """
@@ -62,7 +64,8 @@ SELECT t.*, GREATEST(t.step, s.step) AS newest_step, k.id AS best_checkpoint, l.
 FROM ({which}) t
 LEFT JOIN training_steps s ON s.trial_id = t.id
 LEFT JOIN LATERAL (
-    SELECT id FROM checkpoints l WHERE l.trial_id = t.id AND l.state = 'ACTIVE' ORDER BY l.saved_seq DESC LIMIT 1
+    SELECT id FROM checkpoints l WHERE l.trial_id = t.id AND l.state = 'ACTIVE'
+    ORDER BY l.epoch DESC, l.saved_seq DESC LIMIT 1
 ) l ON true
 LEFT JOIN LATERAL (
     SELECT members FROM allocations a WHERE a.trial_id = t.id AND t.state <> 'WAITING' ORDER BY a.epoch DESC LIMIT 1

@@ -59,6 +59,7 @@ def _checkpoint(event: CheckpointSaved, at: At) -> Row:
         "id": event.checkpoint_id,
         "trial_id": event.trial_id,
         "experiment_id": event.experiment_id,
+        "epoch": event.epoch,
         "step": event.step,
         "saved_at": at.time,
         "world_size": event.world_size,

@@ -15,7 +15,7 @@ TRIALS = Shape(
     born="requested_seq",
     changing=(
         "state", "restarts", "epoch", "allocation_id", "outcome", "waiting_since", "started_at", "ended_at", "step",
-        "metric", "best_step", "reason", "error",
+        "metric", "best_step", "best_epoch", "reason", "error",
     ),
 )  # fmt: skip
 ALLOCATIONS = Shape(name="allocations", born="allocated_seq", changing=("released_at",))

@@ -137,7 +137,7 @@ def _metric_reported(event: MetricReported, at: At, model: Model) -> None:
     value = values.get(search.metric)
     changes: Row = {"step": _farthest(trial["step"], event.step)}
     if value is not None and search.is_better(value, trial["metric"]):
-        changes |= {"metric": value, "best_step": event.step}
+        changes |= {"metric": value, "best_step": event.step, "best_epoch": event.epoch}
     model.trials.change(trial, at, **changes)
     for name, reported in values.items():
         model.metrics[Metric(event.trial_id, name, event.step, event.epoch)] = (reported, at.time)

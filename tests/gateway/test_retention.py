@@ -37,8 +37,8 @@ from tests.support.eventually import eventually
 AGENT = AgentId("a1")
 
 
-def stored(number: int, trial: str = "t1", metric: float | None = None) -> Stored:
-    return Stored(checkpoint_id=f"c{number}", trial_id=trial, saved_seq=number, metric=metric)
+def stored(number: int, trial: str = "t1", metric: float | None = None, epoch: int = 1) -> Stored:
+    return Stored(checkpoint_id=f"c{number}", trial_id=trial, epoch=epoch, saved_seq=number, metric=metric)
 
 
 def kept(checkpoints: Iterable[Stored], retention: Retention, needed: Iterable[str] = ()) -> set[str]:
@@ -65,6 +65,12 @@ def test_the_best_of_the_experiment_are_kept_beside_those_of_the_trials() -> Non
 def test_what_another_experiment_starts_from_is_kept() -> None:
     nothing = Retention(save_trial_best=0, save_trial_latest=0)
     assert kept([stored(1), stored(2)], nothing, needed={"c1"}) == {"c1"}
+
+
+def test_what_an_earlier_attempt_stored_late_is_not_the_newest() -> None:
+    checkpoints = [stored(1, epoch=1), stored(2, epoch=2), stored(3, epoch=1)]
+    assert kept(checkpoints, Retention(save_trial_best=0)) == {"c2"}
+    assert kept(checkpoints, Retention(save_trial_best=0, save_trial_latest=2)) == {"c2", "c3"}
 
 
 counts = st.integers(0, 4)
@@ -98,11 +104,13 @@ class Story:
         self.store = ObjectStore(api.settings.s3)
         self._api = api
         self._expected: dict[tuple[str, str], int] = {}
-        self._common: dict[str, Any] = {
+
+    def _common(self, epoch: int) -> dict[str, Any]:
+        return {
             "trial_id": self.trial_id,
             "experiment_id": self.experiment_id,
-            "allocation_id": allocation_id(self.trial_id, 1),
-            "epoch": 1,
+            "allocation_id": allocation_id(self.trial_id, epoch),
+            "epoch": epoch,
             "agent_id": AGENT,
         }
 
@@ -118,22 +126,25 @@ class Story:
                 pool_id=PoolId("default"), origin="random",
             )
         )  # fmt: skip
+        await self.allocate(1)
+
+    async def allocate(self, epoch: int) -> None:
         await self.say(
             GPUAllocated(
-                pool_id=PoolId("default"), allocation_id=allocation_id(self.trial_id, 1), trial_id=self.trial_id,
-                experiment_id=self.experiment_id, epoch=1, members=(),
+                pool_id=PoolId("default"), allocation_id=allocation_id(self.trial_id, epoch), trial_id=self.trial_id,
+                experiment_id=self.experiment_id, epoch=epoch, members=(),
             )
         )  # fmt: skip
 
-    async def save(self, step: int, accuracy: float | None = None) -> CheckpointId:
-        checkpoint_id = CheckpointId(f"{self.trial_id}-a1-s{step}")
+    async def save(self, step: int, accuracy: float | None = None, epoch: int = 1) -> CheckpointId:
+        checkpoint_id = CheckpointId(f"{self.trial_id}-a{epoch}-s{step}")
         if accuracy is not None:
-            await self.say(MetricReported(**self._common, step=step, metrics={"accuracy": accuracy}))
+            await self.say(MetricReported(**self._common(epoch), step=step, metrics={"accuracy": accuracy}))
         await self.store.put(checkpoint_key(checkpoint_id, "state/weights"), b"weights")
         await self.store.put(manifest_key(checkpoint_id), b"{}")
         file = CheckpointFile(path="state/weights", size_bytes=7, sha256="0" * 64)
         saved = CheckpointSaved(
-            **self._common,
+            **self._common(epoch),
             checkpoint_id=checkpoint_id,
             step=step,
             world_size=1,
@@ -181,6 +192,51 @@ async def test_when_an_experiment_ends_what_it_does_not_keep_is_deleted(api: Api
     again = await api.get(f"/api/v1/checkpoints/{ids[10]}")
     assert again["reason"] == "the experiment has ended, and its checkpoint_storage keeps others"
     await api.get(f"/api/v1/checkpoints/{ids[10]}/archive", 404)
+
+
+async def test_what_an_earlier_attempt_stores_late_is_not_what_the_trial_came_to(api: Api) -> None:
+    """Nor is it among the best for what a later attempt reported at its step."""
+    story = Story(api, (await api.submit())["id"])
+    await story.begin()
+    await story.save(10, 0.5)
+    await story.allocate(2)
+    newest = await story.save(30, 0.9, epoch=2)
+    await story.save(40, 0.7, epoch=2)
+    last = await story.save(20, 0.3, epoch=2)
+    shown = dict.fromkeys(("10", "20", "30", "40"), "ACTIVE")
+    await story.until(shown)
+    await story.save(31, epoch=1)  # a restarted agent finishes what its predecessor left
+    await story.until(shown | {"31": "ACTIVE"})
+    trial = await api.get(f"/api/v1/trials/{story.trial_id}")
+    assert (trial["latest_checkpoint_id"], trial["best_checkpoint_id"]) == (last, newest)
+    await story.end()
+    await story.until({"10": "DELETED", "20": "ACTIVE", "30": "ACTIVE", "31": "DELETED", "40": "DELETED"})
+    late = await story.save(30, epoch=1)  # the step of the best validation, but another attempt's
+    deleted = event_filter("gateway", "checkpoint", late, CheckpointDeleted.__name__)
+
+    async def is_deleted() -> bool:
+        return await last_of(api.log, deleted) is not None
+
+    await eventually(is_deleted, timeout_s=20)
+    assert await story.store.exists(manifest_key(newest))
+
+
+async def test_a_trials_best_checkpoint_is_that_of_the_attempt_that_was_best(api: Api) -> None:
+    story = Story(api, (await api.submit())["id"])
+    await story.begin()
+    best = await story.save(10, 0.9)
+    await story.until({"10": "ACTIVE"})
+    await story.allocate(2)
+    newest = await story.save(10, 0.4, epoch=2)
+
+    async def checkpoints() -> tuple[str, str]:
+        trial = await api.get(f"/api/v1/trials/{story.trial_id}")
+        return trial["best_checkpoint_id"], trial["latest_checkpoint_id"]
+
+    async def are_shown() -> bool:
+        return await checkpoints() == (best, newest)
+
+    await eventually(are_shown, timeout_s=20)
 
 
 async def test_a_user_deletes_what_no_open_trial_would_resume_from(api: Api) -> None:
