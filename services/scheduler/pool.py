@@ -17,6 +17,7 @@ from shared.queue import Reason
 _Facts = ParamSpec("_Facts")
 
 MAX_PRIORITY = 99
+MAX_RESERVE_S = 1e9  # as the API has it
 
 #: How many slots of each agent a trial gets, chief first. A task without slots gets 0 of one agent.
 Placement = dict[AgentId, int]
@@ -40,12 +41,15 @@ def pool_policy(text: str) -> PoolPolicy:
     default_priority = int(numbers.get("default_priority", DEFAULT_PRIORITY))
     if not 1 <= default_priority <= MAX_PRIORITY:
         raise ValueError(f"pool policy {text!r}: default_priority must be from 1 to {MAX_PRIORITY}")
+    reserve_after_s = float(numbers["reserve"]) if "reserve" in numbers else None
+    if reserve_after_s is not None and not 0 <= reserve_after_s <= MAX_RESERVE_S:
+        raise ValueError(f"pool policy {text!r}: reserve must be from 0 to {MAX_RESERVE_S:.0f} seconds")
     return PoolPolicy(
         type=PolicyType(name),
         preemption="preemption" in words or name == PolicyType.FAIR_SHARE,
         fitting=Fitting.WORST if "worst" in words else Fitting.BEST,
         heterogeneous_fits="heterogeneous_fits" in words,
-        reserve_after_s=float(numbers["reserve"]) if "reserve" in numbers else None,
+        reserve_after_s=reserve_after_s,
         default_priority=default_priority,
     )
 

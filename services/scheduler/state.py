@@ -210,7 +210,8 @@ def _(event: GPUReleased, seq: int, state: State) -> None:
             state.freed_seq[member.agent_id] = seq
     trial = state.trials.get(event.trial_id)
     if trial and trial.allocation_id == event.allocation_id:
-        trial = replace(trial, allocation_id=None, is_interrupted=allocation.outcome is Outcome.INTERRUPTED)
+        is_interrupted = allocation.outcome in (Outcome.INTERRUPTED, None)  # None: an agent was lost
+        trial = replace(trial, allocation_id=None, is_interrupted=is_interrupted)
         state.trials[trial.trial_id] = trial
         has_ended = trial.stopped_seq is not None or allocation.outcome in (Outcome.COMPLETED, Outcome.FAILED)
         if trial.waiting or not has_ended:

@@ -7,6 +7,7 @@ from shared.ids import AgentId
 
 MAX_REASON = 500
 MAX_INTERRUPTIONS = 10  # in a row; then it is no accident any more
+MAX_LOSSES = 20  # the same of agents; more, for machines that can be taken away at any time are lost innocently
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +36,15 @@ def exit_of(interruptions: int, event: TrialExited, seq: int) -> Exit | None:
             return _failed(event, reason, seq, is_final=True)
         case Outcome.PREEMPTED | Outcome.INTERRUPTED:
             return None
+
+
+def lost(losses: int, seq: int) -> Exit | None:
+    """Return what needs a decision when a trial's agent was lost: nothing, unless that has happened so often that the
+    trial must be what takes its agents down."""
+    if losses < MAX_LOSSES:
+        return None
+    reason = f"its agents were lost {losses} times in a row, without a validation or a checkpoint in between"
+    return Exit(has_completed=False, reason=reason, seq=seq, is_final=True)
 
 
 def _failed(event: TrialExited, reason: str, seq: int, *, is_final: bool) -> Exit:

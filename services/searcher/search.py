@@ -44,6 +44,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     best: Best | None = None
     exit: Exit | None = None
     interruptions: int = 0  # in a row, without a validation in between
+    losses: int = 0  # of its agents, in a row, without a validation or a checkpoint in between
     newest_cost: float | None = None  # since it began to train for its rung
     has_told_time: bool = False  # reported the time metric, where trials are compared by it
     is_stopped: bool = False  # told to end

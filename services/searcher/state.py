@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from services.searcher.exits import MAX_REASON, exit_of
+from services.searcher.exits import MAX_REASON, exit_of, lost
 from services.searcher.methods import bracket_sizes, tournament_of
 from services.searcher.rungs import Leaving, Rule, Status, check_tournament
 from services.searcher.search import MAX_SETTLED, Best, Retry, Search, Trial
@@ -22,6 +22,7 @@ from shared.config.limits import with_limits
 from shared.config.searcher import EarlyStoppingCommon
 from shared.errors import Rejected
 from shared.events import (
+    CheckpointSaved,
     Event,
     ExperimentCanceled,
     ExperimentCompleted,
@@ -91,7 +92,7 @@ def evolve(state: State, recorded: Recorded) -> None:
             _told(state, event, recorded.seq)
         case TrialClosed():
             _closed(state, event, recorded.seq)
-        case GPUAllocated() | GPUReleased() | MetricReported() | TrialExited() | TrialCanceled():
+        case GPUAllocated() | GPUReleased() | MetricReported() | CheckpointSaved() | TrialExited() | TrialCanceled():
             _evolve_trial(state, event, recorded.seq)
     _look_ahead(state, event, recorded.seq)
 
@@ -253,7 +254,9 @@ def _leaving(search: Search, trial: Trial, event: TrialClosed) -> Leaving:
 
 
 def _evolve_trial(
-    state: State, event: GPUAllocated | GPUReleased | MetricReported | TrialExited | TrialCanceled, seq: int
+    state: State,
+    event: GPUAllocated | GPUReleased | MetricReported | CheckpointSaved | TrialExited | TrialCanceled,
+    seq: int,
 ) -> None:
     experiment_id = state.experiment_of.get(event.trial_id)
     if experiment_id is None:
@@ -264,24 +267,36 @@ def _evolve_trial(
         case GPUAllocated():
             trial = replace(trial, epoch=event.epoch, holds_slots=True, is_void=False)
         case GPUReleased() if event.epoch == trial.epoch:
-            has_ended = event.reason is ReleaseReason.EXITED
-            trial = replace(trial, holds_slots=False, freed_seq=seq, is_void=trial.is_void or not has_ended)
+            trial = _freed(search, trial, event, seq)
             state.due[experiment_id] = None
         case MetricReported() if event.epoch == trial.epoch and not trial.is_void:
-            trial = _compare(state, search, replace(trial, interruptions=0), event, seq)
+            trial = _compare(state, search, replace(trial, interruptions=0, losses=0), event, seq)
+        case CheckpointSaved() if event.epoch == trial.epoch:
+            trial = replace(trial, losses=0)
         case TrialCanceled() if trial.canceled_seq is None:
             trial = replace(trial, canceled_seq=seq)
             search.canceled[trial.trial_id] = None
             state.due[experiment_id] = None
         case TrialExited() if event.epoch == trial.epoch and not trial.is_void:
             interruptions = trial.interruptions + 1 if event.outcome is Outcome.INTERRUPTED else 0
-            trial = replace(trial, interruptions=interruptions, is_void=True)
+            trial = replace(trial, interruptions=interruptions, losses=0, is_void=True)
             has_arrived = event.outcome is Outcome.COMPLETED and _arrive(state, search, trial, seq)
             trial = replace(trial, exit=None if has_arrived else exit_of(trial.interruptions, event, seq))
             if trial.exit is not None:
                 search.exited[trial.trial_id] = None
                 state.due[experiment_id] = None
     search.open[trial.trial_id] = trial
+
+
+def _freed(search: Search, trial: Trial, event: GPUReleased, seq: int) -> Trial:
+    """Return the trial without slots. What the chief said before counts more than the release's reason."""
+    if event.reason is ReleaseReason.AGENT_LOST and not trial.is_void:
+        losses = trial.losses + 1
+        trial = replace(trial, losses=losses, exit=lost(losses, seq))
+        if trial.exit is not None:
+            search.exited[trial.trial_id] = None
+    is_void = trial.is_void or event.reason is not ReleaseReason.EXITED
+    return replace(trial, holds_slots=False, freed_seq=seq, is_void=is_void)
 
 
 def _compare(state: State, search: Search, trial: Trial, event: MetricReported, seq: int) -> Trial:

@@ -81,7 +81,12 @@ class PreemptionRequested(PoolEvent, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class GPUReleased(PoolEvent, frozen=True, kw_only=True):
-    """All slots of an allocation are free again."""
+    """All slots of an allocation are free again.
+
+    A trial goes back into the queue when it was preempted or interrupted, or an agent of its was lost. What is
+    interrupted 10 times in a row without a validation, or loses its agents 20 times in a row without a validation or a
+    checkpoint, is closed as failed.
+    """
 
     allocation_id: AllocationId
     trial_id: TrialId

@@ -115,6 +115,16 @@ def test_an_interrupted_trial_goes_behind_the_others() -> None:
     assert only(world.settle()).trial_id == "exp-1"
 
 
+def test_a_trial_whose_agent_was_lost_goes_behind_the_others() -> None:
+    """It may have been what took the agent down."""
+    world = World(submitted(), joined("a", 1), requested(1), requested(2))
+    world.settle()
+    world.fold([left("a"), joined("a", 1, "i2")])
+    released, second = world.settle()
+    assert isinstance(released, GPUReleased) and released.reason is ReleaseReason.AGENT_LOST
+    assert isinstance(second, GPUAllocated) and second.trial_id == "exp-2"
+
+
 def test_a_completed_trial_is_parked_until_the_searcher_speaks() -> None:
     world = World(submitted(), joined("a", 1), requested(1))
     first = only(world.settle())
@@ -313,6 +323,9 @@ def test_a_pool_policy_is_read_from_its_setting() -> None:
     assert pool_policy("fair_share") == PoolPolicy(type=PolicyType.FAIR_SHARE, preemption=True)
     with pytest.raises(ValueError, match="lottery"):
         pool_policy("lottery")
+    for reserve in ("nan", "inf", "-1", "1e300"):
+        with pytest.raises(ValueError, match="reserve"):
+            pool_policy(f"priority reserve={reserve}")
 
 
 ONE, TWO, THREE = (ExperimentId(name) for name in ("one", "two", "three"))

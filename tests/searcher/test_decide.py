@@ -4,10 +4,11 @@ import pytest
 from msgspec.structs import replace
 
 from services.searcher.decide import question
-from services.searcher.exits import MAX_INTERRUPTIONS
+from services.searcher.exits import MAX_INTERRUPTIONS, MAX_LOSSES
 from services.searcher.method import Proposal
 from services.searcher.state import State
 from shared.events import (
+    Event,
     ExperimentCanceled,
     ExperimentCompleted,
     ExperimentFailed,
@@ -38,6 +39,7 @@ from tests.searcher.world import (
     reported,
     requests,
     resumed,
+    saved,
     stored,
     submitted,
 )
@@ -189,6 +191,26 @@ def test_a_trial_that_is_interrupted_again_and_again_fails() -> None:
     reason = "interrupted 10 times without a validation, the last with exit code 1: the parent died"
     failure = Failure(restarts_left=0, agent_id=AGENT, exit_code=1, line="the parent died")
     assert world.after(allocated(1, MAX_INTERRUPTIONS), last)[0] == closed(1, TrialEnd.FAILED, reason, failure=failure)
+
+
+def test_a_trial_that_takes_its_agents_down_again_and_again_fails() -> None:
+    world = World(submitted(SINGLE))
+    world.settle()
+    for epoch in range(1, MAX_LOSSES):
+        assert world.after(allocated(1, epoch), released(1, epoch, ReleaseReason.AGENT_LOST)) == []
+    last = world.after(allocated(1, MAX_LOSSES), released(1, MAX_LOSSES, ReleaseReason.AGENT_LOST))
+    reason = "its agents were lost 20 times in a row, without a validation or a checkpoint in between"
+    assert last[0] == closed(1, TrialEnd.FAILED, reason, failure=Failure(restarts_left=0))
+    assert names(last) == ["TrialClosed", "ExperimentFailed"]
+
+
+@pytest.mark.parametrize("progress", [reported(1, 0.5), saved(1, 10)])
+def test_a_trial_that_comes_on_between_the_losses_of_its_agents_is_not_their_cause(progress: Event) -> None:
+    world = World(submitted(SINGLE))
+    world.settle()
+    for epoch in range(1, 3 * MAX_LOSSES):
+        said = [replace(progress, epoch=epoch)] if epoch % (MAX_LOSSES - 1) == 0 else []
+        assert world.after(allocated(1, epoch), *said, released(1, epoch, ReleaseReason.AGENT_LOST)) == []
 
 
 def test_a_validation_in_between_forgives_interruptions() -> None:

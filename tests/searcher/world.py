@@ -9,6 +9,7 @@ from services.searcher.state import State, check_invariants, evolve
 from shared.config import parse_experiment
 from shared.decisions import Decision
 from shared.events import (
+    CheckpointSaved,
     Event,
     ExperimentCanceled,
     ExperimentPaused,
@@ -25,7 +26,7 @@ from shared.events import (
     TrialExited,
     TrialRequested,
 )
-from shared.ids import AgentId, AllocationId, ExperimentId, PoolId, TrialId, allocation_id, trial_id
+from shared.ids import AgentId, AllocationId, ExperimentId, PoolId, TrialId, allocation_id, checkpoint_id, trial_id
 from tests.support.history import History
 
 EXPERIMENT = ExperimentId("exp")
@@ -119,6 +120,22 @@ def reported(index: int, value: float, *, epoch: int = 1, step: int = 10, metric
         agent_id=AGENT,
         step=step,
         metrics={metric: value},
+    )
+
+
+def saved(index: int, step: int, *, epoch: int = 1) -> Event:
+    trial, allocation = ids(index, epoch)
+    return CheckpointSaved(
+        trial_id=trial,
+        experiment_id=EXPERIMENT,
+        allocation_id=allocation,
+        epoch=epoch,
+        agent_id=AGENT,
+        checkpoint_id=checkpoint_id(allocation, step),
+        step=step,
+        world_size=1,
+        zero_stage=None,
+        files=(),
     )
 
 
