@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -104,6 +104,7 @@ class DecisionLoop(Generic[StateT]):
         *,
         instance: str,
         snapshots: Snapshots[Memory[StateT]],
+        more_facts: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._client = client
         self._writer = writer
@@ -112,6 +113,7 @@ class DecisionLoop(Generic[StateT]):
         self._evolve = evolve
         self._decide = decide
         self._snapshots = snapshots
+        self._more_facts = more_facts
         self._snapshot_position = 0
         self._leadership = Leadership(service=writer, instance=instance, incarnation=new_incarnation())
         self._leader_heard_at = time.monotonic()
@@ -132,6 +134,7 @@ class DecisionLoop(Generic[StateT]):
             "num_unknown": self.fold.num_unknown,
             "leads": self._leadership.leads,
             "incarnation": self._leadership.incarnation,
+            **self._more_facts(),
         }
 
     def observe(self) -> None:

@@ -31,6 +31,7 @@ class Searcher:
             self._decide,
             instance=instance,
             snapshots=snapshots(state_directory, f"searcher-{instance}"),
+            more_facts=lambda: {"num_suggestions_troubled": self._suggestions.num_troubled},
         )
 
     async def run(self) -> None:
@@ -47,6 +48,7 @@ class Searcher:
         instruments.SEARCHES.set(len(self.loop.state.searches))
         instruments.OPEN_TRIALS.set(len(self.loop.state.experiment_of))
         instruments.QUESTIONS.set(self._suggestions.num_waiting)
+        instruments.TROUBLED_QUESTIONS.set(self._suggestions.num_troubled)
 
     def _decide(self, now: datetime) -> list[Decision]:
         """Decide, ask what stands in the way of the searches that nothing was decided for, and call those settled."""
