@@ -30,6 +30,17 @@ def _ranges_are_ranges(document: dict[str, Any]) -> Iterator[Problem]:
             yield Problem(path_text((*path, "maxval")), f"must be more than minval {minval}, found {maxval}")
         elif hyperparameter["type"] == "log":
             yield from _log_is_finite(path, hyperparameter, minval, maxval)
+        elif hyperparameter["type"] == "double" and minval is not None and maxval is not None:
+            yield from _double_is_finite(path, hyperparameter, minval, maxval)
+
+
+def _double_is_finite(path: Path, hyperparameter: dict[str, Any], minval: float, maxval: float) -> Iterator[Problem]:
+    """Both ends are numbers, and what lies between may be more than the largest: no value could be found there."""
+    steps = max(1.0, (_number(hyperparameter, "count") or 1) - 1)
+    if not math.isfinite((float(maxval) - float(minval)) * steps):
+        message = f"is too far from minval {minval:g}: what lies between is no number any more"
+        mend = "type log, whose minval and maxval are exponents, covers many orders of magnitude"
+        yield Problem(path_text((*path, "maxval")), message, mend)
 
 
 def _log_is_finite(

@@ -197,9 +197,12 @@ def hyperband_brackets(num_units: int, divisor: float, max_rungs: int) -> tuple[
     """Return the rungs and the trials of each of Hyperband's brackets, most rungs first.
 
     L. Li et al., 2016, arXiv 1603.06560, algorithm 1: `R` is num_units, `eta` divisor, `s` the rungs less one; `n` is
-    ceil((s_max + 1) / (s + 1) * eta^s). Its s_max, which follows from R and eta alone, is bounded by max_rungs.
+    ceil((s_max + 1) / (s + 1) * eta^s). Its s_max, the largest s with eta^s <= R, is bounded by max_rungs; counted by
+    multiplying, as log(243) / log(3) is less than 5.
     """
-    num_brackets = min(max_rungs, int(math.log(num_units) / math.log(divisor)) + 1)
+    num_brackets, units = 1, divisor
+    while num_brackets < max_rungs and units <= num_units:
+        num_brackets, units = num_brackets + 1, units * divisor
     return tuple(
         (num_rungs, math.ceil(num_brackets / num_rungs * divisor ** (num_rungs - 1)))
         for num_rungs in range(num_brackets, 0, -1)

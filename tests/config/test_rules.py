@@ -56,6 +56,13 @@ def test_a_log_hyperparameter_must_make_usable_numbers(fields: str, path: str) -
     assert only_problem(SMALL + f"hyperparameters: {{a: {{type: log, {fields}}}}}").path == path
 
 
+@pytest.mark.parametrize("fields", ["minval: -1.7e308, maxval: 1.7e308", "minval: 0, maxval: 1.0e308, count: 5"])
+def test_a_double_must_have_numbers_between_its_ends(fields: str) -> None:
+    problem = only_problem(SMALL + f"hyperparameters: {{a: {{type: double, {fields}}}}}")
+    assert problem.path == "hyperparameters.a.maxval" and "too far from minval" in problem.message
+    parse_experiment(SMALL + "hyperparameters: {a: {type: double, minval: 0, maxval: 1.0e308}}")
+
+
 def test_offload_needs_a_stage_that_shards() -> None:
     problem = only_problem(SMALL + "deepspeed: {zero_stage: 0, offload: cpu}")
     assert problem.path == "deepspeed.offload"

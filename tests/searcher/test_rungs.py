@@ -12,6 +12,7 @@ from services.searcher.method import BracketPlan
 from services.searcher.methods import method_of, tournament_of
 from services.searcher.rungs import Leaving, Rule, Status, Tournament, check_tournament, tournament
 from shared.config import parse_experiment
+from shared.config.searcher import hyperband_brackets
 
 
 def one_bracket(rule: Rule, *, trials: int = 9, concurrent: int = 9, rungs: int = 3, divisor: float = 3) -> Tournament:
@@ -124,6 +125,13 @@ def test_hyperband_has_the_brackets_of_its_paper() -> None:
         ((81,), 5),
     ]
     assert method_of(experiment).num_trials == experiment.num_trials == 143
+
+
+@pytest.mark.parametrize(("num_units", "divisor", "most"), [(243, 3.0, 6), (242, 3.0, 5), (1000, 10.0, 4), (1, 3.0, 1)])
+def test_hyperband_has_as_many_brackets_as_the_power_of_its_divisor(num_units: int, divisor: float, most: int) -> None:
+    brackets = hyperband_brackets(num_units, divisor, 12)
+    assert [num_rungs for num_rungs, _ in brackets] == list(range(most, 0, -1))
+    assert brackets[0][1] == divisor ** (most - 1)
 
 
 def test_the_first_at_a_rung_goes_on_and_then_only_the_best() -> None:
