@@ -13,6 +13,7 @@ decides by the same code without looking at everything again (`engine.py`).
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 
 from services.scheduler.engine import Engine
@@ -29,12 +30,14 @@ def decide(
     now: datetime,
     agent_timeout_s: float,
     policy: PoolPolicy = DEFAULT_POLICY,
+    contested: AbstractSet[str] = frozenset(),
 ) -> list[Decision]:
     """Return the events that are needed now, grouped by pool.
 
     `silent_s` is how long each agent's present incarnation has not been heard of; an agent missing from it was just
-    heard. `policy` is the setting for pools that nobody configured. Slots that this very decision frees are given out
-    by the next one.
+    heard. `policy` is the setting for pools that nobody configured. `contested` are the claimants (Claimant.name) of
+    names whose owners were heard after the claim was folded. Slots that this very decision frees are given out by the
+    next one.
     """
     engine = Engine(is_plain=True)
-    return engine.decide(state, silent_s, now=now, agent_timeout_s=agent_timeout_s, policy=policy)
+    return engine.decide(state, silent_s, now=now, agent_timeout_s=agent_timeout_s, policy=policy, contested=contested)

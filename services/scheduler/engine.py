@@ -11,6 +11,7 @@ is just that, and tests hold this one to it).
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
@@ -115,6 +116,7 @@ class Engine:
         now: datetime,
         agent_timeout_s: float,
         policy: PoolPolicy = DEFAULT_POLICY,
+        contested: AbstractSet[str] = frozenset(),
     ) -> list[Decision]:
         """Return the events that are needed now, grouped by pool. See `decide.decide`."""
         if state.default_policy != policy:
@@ -122,7 +124,7 @@ class Engine:
         self._bring_up_to_date(state, now)
         decisions = [
             *orders.lost_agents(state, silent_s, agent_timeout_s),
-            *orders.refusals(state, silent_s, now),
+            *orders.refusals(state, contested),
             *self._settle(state, now),
             *self._serve(state),
         ]

@@ -12,7 +12,7 @@ else appended in between, the parts before stand. So of such a decision the begi
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import zip_longest
 
 import msgspec
@@ -23,7 +23,6 @@ from services.scheduler.state import evolve
 from shared import codec
 from shared.decisions import Decision
 from shared.events import AgentLost, AgentRefused, DefaultPolicySet, Event, LeaderElected
-from shared.ids import AgentId
 from shared.log import MAX_BATCH, Recorded
 from shared.subjects import SCHEDULER
 
@@ -120,18 +119,11 @@ def decide_again(state: State, recorded: Iterable[Event | None], now: datetime) 
     events = list(recorded)
     lost = {event.agent_id: event.silent_s for event in events if isinstance(event, AgentLost)}
     timeout_s = min(lost.values(), default=FOR_EVER_S) - ROUNDED_S
-    refused = {event.agent_id for event in events if isinstance(event, AgentRefused)}
-    unheard = {claimant.agent_id for claimant in state.claimants.values()} - refused
-    silent_s: dict[AgentId, float] = dict.fromkeys(unheard, _as_silent(timeout_s, state, now)) | lost
+    refused = {(event.agent_id, event.incarnation) for event in events if isinstance(event, AgentRefused)}
+    contested = {name for name, by in state.claimants.items() if (by.agent_id, by.incarnation) in refused}
     settings = [event.policy for event in events if isinstance(event, DefaultPolicySet)]
     policy = settings[0] if settings else state.default_policy
-    return decide(state, silent_s, now=now, agent_timeout_s=timeout_s, policy=policy)
-
-
-def _as_silent(timeout_s: float, state: State, now: datetime) -> float:
-    """Return a silence that began before anybody claimed a name, but is no reason to declare its owner lost."""
-    oldest = min((claimant.joined_at for claimant in state.claimants.values()), default=now)
-    return min(timeout_s, max(timedelta(), now - oldest).total_seconds() + 1.0)
+    return decide(state, lost, now=now, agent_timeout_s=timeout_s, policy=policy, contested=contested)
 
 
 def _first_difference(recorded: list[Recorded], decided: list[Decision], position: int) -> Difference | None:

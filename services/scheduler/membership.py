@@ -33,14 +33,14 @@ def joined(event: AgentJoined, seq: int, state: State) -> None:
     is_rival = present is not None and not is_known and event.succeeds not in (None, present.incarnation)
     is_busy = present is not None and is_known and state.free[event.agent_id] != present.slots
     if is_rival or is_busy:
-        state.claimants[f"{event.agent_id}/{event.incarnation}"] = Claimant(
+        claimant = Claimant(
             agent_id=event.agent_id,
             pool_id=event.pool_id,
             incarnation=event.incarnation,
             joined_seq=seq,
-            joined_at=state.time,
             is_other=is_rival,
         )
+        state.claimants[claimant.name] = claimant
         return
     _forget_agent(state, event.agent_id, seq)
     state.agents[event.agent_id] = Agent(

@@ -1,7 +1,8 @@
 """The events that decisions consist of: made of what the state holds, each with what made it needed."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Set as AbstractSet
+from datetime import datetime
 
 from services.scheduler import grounds
 from services.scheduler.memory import State
@@ -31,15 +32,15 @@ def default_policy(policy: PoolPolicy) -> Decision:
     return Decision(event=DefaultPolicySet(scope="default", policy=policy), causes=(), correlation="default")
 
 
-def refusals(state: State, silent_s: Mapping[AgentId, float], now: datetime) -> list[Decision]:
+def refusals(state: State, contested: AbstractSet[str]) -> list[Decision]:
     """Refuse who joins under a name whose owner was heard since, or wants other slots while some of its are held.
 
     If the owner is dead, it is declared lost in time, and the other joins again.
     """
     return [
         _refused(state, claimant)
-        for _, claimant in sorted(state.claimants.items())
-        if not claimant.is_other or now - timedelta(seconds=silent_s.get(claimant.agent_id, 0.0)) > claimant.joined_at
+        for name, claimant in sorted(state.claimants.items())
+        if not claimant.is_other or name in contested
     ]
 
 

@@ -47,8 +47,12 @@ class Claimant(Struct, frozen=True, kw_only=True):
     pool_id: PoolId
     incarnation: str
     joined_seq: int
-    joined_at: datetime
     is_other: bool  # another process, while the first may still be alive
+
+    @property
+    def name(self) -> str:
+        """What tells it from other claimants."""
+        return f"{self.agent_id}/{self.incarnation}"
 
 
 class Trial(Struct, frozen=True, kw_only=True):

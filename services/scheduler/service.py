@@ -77,8 +77,9 @@ class Scheduler:
         state = self.loop.state
         return self._engine.decide(
             state,
-            self._heartbeats.silences_s(state.agents, state.claimants.values()),
+            self._heartbeats.silences_s(state.agents),
             now=now,
             agent_timeout_s=self._agent_timeout_s,
             policy=self._policy,
+            contested=self._heartbeats.contested(state.agents, state.claimants),
         )

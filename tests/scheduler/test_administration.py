@@ -310,11 +310,12 @@ def test_a_restarted_agent_that_names_its_predecessor_takes_its_place() -> None:
 
 def test_a_second_process_under_a_name_that_is_alive_is_refused() -> None:
     world = World(submitted(), joined("a", 1), requested(1), rejoined("a", 4, "i2", succeeds=""))
-    world.waited = timedelta(seconds=1)
-    refused, allocated = world.settle()
+    assert [type(event) for event in world.settle()] == [GPUAllocated], "its owner has not been heard since"
+    world.contested = {"a/i2"}
+    (refused,) = world.settle()
     assert isinstance(refused, AgentRefused) and refused.incarnation == "i2"
     assert "another process is alive as agent a" in refused.reason
-    assert isinstance(allocated, GPUAllocated) and allocated.members[0].incarnation == "i1"
+    assert not world.state.claimants and world.state.agents[A].incarnation == "i1"
 
 
 def test_a_process_waits_for_a_name_whose_owner_has_not_been_heard_since() -> None:

@@ -43,13 +43,16 @@ class World(History[State]):
         super().__init__(State(), self.engine.fold, check_invariants)
         self.policy = policy
         self.waited = timedelta()  # since the newest event
+        self.contested: set[str] = set()  # claimants whose names' owners were heard since
         self.fold([] if policy == DEFAULT_POLICY else [DefaultPolicySet(scope="default", policy=policy)])
         self.fold(events)
 
     def decide(self, silent_s: Mapping[AgentId, float] | None = None) -> list[Decision]:
         now = self.state.time + self.waited
-        decided = self.engine.decide(self.state, silent_s or {}, now=now, agent_timeout_s=10, policy=self.policy)
-        assert decided == decide(self.state, silent_s or {}, now=now, agent_timeout_s=10, policy=self.policy)
+        heard, silent_s = self.contested & self.state.claimants.keys(), silent_s or {}
+        policy = self.policy
+        decided = self.engine.decide(self.state, silent_s, now=now, agent_timeout_s=10, policy=policy, contested=heard)
+        assert decided == decide(self.state, silent_s, now=now, agent_timeout_s=10, policy=policy, contested=heard)
         return decided
 
     def settle(self, silent_s: Mapping[AgentId, float] | None = None) -> list[Event]:

@@ -374,8 +374,9 @@ class Cluster:
         engine = Engine()
 
         def decide(state: scheduler_memory.State, now: datetime) -> list[Decision]:
-            decided = engine.decide(state, self.silent_s, now=now, agent_timeout_s=10)
-            whole = scheduler_decide.decide(state, self.silent_s, now=now, agent_timeout_s=10)
+            heard = {name for name, claimant in state.claimants.items() if claimant.agent_id not in self.silent_s}
+            decided = engine.decide(state, self.silent_s, now=now, agent_timeout_s=10, contested=heard)
+            whole = scheduler_decide.decide(state, self.silent_s, now=now, agent_timeout_s=10, contested=heard)
             assert decided == whole, "the engine overlooked something"
             return decided
 
