@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from shared.errors import NotFound, Refused, Unavailable
 from shared.pace import Pace, PacedFile
+from shared.uploads import Upload
 
 COPY_BYTES = 1024 * 1024
 ABANDONED_S = 24 * 3600.0  # a file that was begun so long ago belongs to a process that was killed
@@ -68,6 +69,27 @@ class Directory:
                 return []
             names = sorted(os.scandir(path), key=attrgetter("name"))[:limit]
             return [(entry.name, None if entry.is_dir() else entry.stat().st_size) for entry in names]
+
+    def folders(self, folder: str) -> Iterator[str]:
+        """Yield the names of the folders in a folder."""
+        path = self._path(folder.removesuffix("/"))
+        with _translated(folder):
+            if path.is_dir():
+                with os.scandir(path) as entries:
+                    yield from (entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+
+    def size_below(self, prefix: str) -> int:
+        """Return how many bytes the objects in a folder have."""
+        folder = self._path(prefix.removesuffix("/"))
+        with _translated(prefix):
+            return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+    def uploads(self, prefix: str) -> Iterator[Upload]:
+        """Yield nothing: what is begun here is a file aside, which `ensure` removes."""
+        yield from ()
+
+    def abort(self, upload: Upload) -> None:
+        """Do nothing: there are no uploads in parts."""
 
     def delete(self, key: str) -> None:
         """Delete an object."""

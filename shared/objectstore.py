@@ -9,7 +9,8 @@ Blocking calls run in threads.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -18,8 +19,11 @@ from shared.errors import NotFound
 from shared.pace import Pace
 from shared.s3 import S3
 from shared.settings import S3Settings
+from shared.uploads import Upload
 
 CHUNK_BYTES = 1024 * 1024
+PAGE = 1000  # of a listing
+CHECKPOINTS = "checkpoints/"
 
 
 def code_key(sha256: str) -> str:
@@ -34,7 +38,7 @@ def artifact_key(path: str) -> str:
 
 def checkpoint_key(checkpoint_id: str, path: str) -> str:
     """Return where one file of a checkpoint lies."""
-    return f"checkpoints/{checkpoint_id}/{path}"
+    return f"{CHECKPOINTS}{checkpoint_id}/{path}"
 
 
 def manifest_key(checkpoint_id: str) -> str:
@@ -62,6 +66,14 @@ class _Backend(Protocol):
     def get_file(self, key: str, path: Path) -> None: ...
 
     def listed(self, folder: str, limit: int) -> list[tuple[str, int | None]]: ...
+
+    def folders(self, folder: str) -> Iterator[str]: ...
+
+    def size_below(self, prefix: str) -> int: ...
+
+    def uploads(self, prefix: str) -> Iterator[Upload]: ...
+
+    def abort(self, upload: Upload) -> None: ...
 
     def delete(self, key: str) -> None: ...
 
@@ -112,6 +124,27 @@ class ObjectStore:
         """Return what is in a folder (its key ends in a slash), by name, with sizes in bytes, None for a folder;
         nothing when it is not there."""
         return await asyncio.to_thread(self._backend.listed, folder, limit)
+
+    async def folders(self, folder: str) -> AsyncIterator[list[str]]:
+        """Yield the names of the folders in a folder (its key ends in a slash), a page at a time."""
+        names = self._backend.folders(folder)
+        while page := await asyncio.to_thread(list, islice(names, PAGE)):
+            yield page
+
+    async def size_below(self, prefix: str) -> int:
+        """Return how many bytes the objects have whose key begins with a prefix, which ends in a slash."""
+        return await asyncio.to_thread(self._backend.size_below, prefix)
+
+    async def uploads(self, prefix: str) -> AsyncIterator[list[Upload]]:
+        """Yield the uploads in parts of objects whose key begins with a prefix that were begun and neither completed
+        nor aborted, a page at a time; none where the store keeps no such thing, or does not tell."""
+        found = self._backend.uploads(prefix)
+        while page := await asyncio.to_thread(list, islice(found, PAGE)):
+            yield page
+
+    async def abort(self, upload: Upload) -> None:
+        """Forget the parts of an upload. May be repeated."""
+        await asyncio.to_thread(self._backend.abort, upload)
 
     async def delete(self, key: str) -> None:
         """Delete an object. May be repeated."""

@@ -1,11 +1,15 @@
 """The object store on an S3 server. The only file that imports minio; all calls block."""
 
+import contextlib
 import io
+import logging
 import re
+from collections.abc import Iterator
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 from urllib.parse import urlsplit
+from xml.etree.ElementTree import ParseError
 
 import urllib3
 from minio import Minio
@@ -14,12 +18,15 @@ from minio.error import InvalidResponseError, MinioException, S3Error
 from shared.errors import NotFound, Refused, Unavailable
 from shared.pace import Pace, PacedFile
 from shared.settings import S3Settings, tls_context
+from shared.uploads import Upload
 
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 60.0
 PART_BYTES = 64 * 1024 * 1024
 PACED_PART_BYTES = 5 * 1024 * 1024  # the least that S3 takes: a part goes in one burst
 
+
+_log = logging.getLogger(__name__)
 
 #: What an S3 server answers when trying again may help; any other code is its last word.
 _TEMPORARY = frozenset(
@@ -88,6 +95,48 @@ class S3:
         sizes = [(name.rstrip("/"), None if entry.is_dir else entry.size) for name, entry in names if name]
         return sorted(sizes, key=itemgetter(0))
 
+    def folders(self, folder: str) -> Iterator[str]:
+        """Yield the names of the folders in a folder."""
+        with _translated(folder):
+            for entry in self._client.list_objects(self._bucket, folder):
+                if entry.is_dir:
+                    yield str(entry.object_name).removeprefix(folder).rstrip("/")
+
+    def size_below(self, prefix: str) -> int:
+        """Return how many bytes the objects have whose key begins with a prefix."""
+        with _translated(prefix):
+            found = self._client.list_objects(self._bucket, prefix, recursive=True)
+            return sum(entry.size or 0 for entry in found)
+
+    def uploads(self, prefix: str) -> Iterator[Upload]:
+        """Yield the uploads in parts that were begun of objects whose key begins with a prefix.
+
+        Of several of one object at the end of a page only the first; MinIO and rclone tell only those of a whole key,
+        and forget them themselves, after a day or at their end. The client has no public call for either.
+        """
+        after: str | None = None
+        while True:
+            try:
+                with _translated(prefix):
+                    found = self._client._list_multipart_uploads(  # noqa: SLF001 # see above
+                        self._bucket, prefix=prefix, key_marker=after
+                    )
+            except (Refused, NotFound, ParseError, ValueError) as error:  # those that know of no such list answer oddly
+                _log.debug("the object store does not list uploads", extra={"error": repr(error)})
+                return
+            for upload in found.uploads:
+                yield Upload(key=str(upload.object_name), upload_id=str(upload.upload_id))
+            if not found.is_truncated or not found.uploads:
+                return
+            after = found.uploads[-1].object_name
+
+    def abort(self, upload: Upload) -> None:
+        """Forget the parts of an upload."""
+        with contextlib.suppress(NotFound), _translated(upload.key):
+            self._client._abort_multipart_upload(  # noqa: SLF001 # there is no public call
+                self._bucket, upload.key, upload.upload_id
+            )
+
     def delete(self, key: str) -> None:
         """Delete an object."""
         with _translated(key):
@@ -146,7 +195,7 @@ class _translated:  # noqa: N801 # used as a `with` keyword
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         match error:
-            case S3Error() if error.code in ("NoSuchKey", "NoSuchObject"):
+            case S3Error() if error.code in ("NoSuchKey", "NoSuchObject", "NoSuchUpload"):
                 raise NotFound(self._key) from error
             case S3Error() if error.code not in _TEMPORARY:
                 raise Refused(f"the object store refused {self._key}: {error.code}, {error.message}") from error

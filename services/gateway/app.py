@@ -20,6 +20,7 @@ from services.gateway.routes import ROUTES
 from services.gateway.routes.exports import EXPORTS, MAX_EXPORTS
 from services.gateway.settings import Settings
 from services.gateway.slow_clients import SlowClients
+from services.gateway.sweeper import Sweeper
 from services.gateway.webhooks.sender import Webhooks
 from shared import broker, postgres, runtime, subjects, tracing
 from shared.errors import Unavailable
@@ -106,6 +107,7 @@ async def serve(settings: Settings) -> None:
             tasks.create_task(heard.run(settings.postgres_url), name="hear the tracker")
         tasks.create_task(_ensure_bucket(store), name="ensure the bucket")
         tasks.create_task(Collector(client, database, store, position).run(), name="collect checkpoints")
+        tasks.create_task(Sweeper(client, database, store, position).run(), name="sweep the object store")
         tasks.create_task(_beat(client, position), name="beat")
         tasks.create_task(idempotency.forget_old(database), name="forget old keys")
         parts = Parts(

@@ -22,7 +22,7 @@ from services.worker.outbox import Outbox
 from services.worker.patience import Patience
 from shared import log, subjects
 from shared.errors import Refused, TooLarge
-from shared.events import CheckpointFile, CheckpointSaved
+from shared.events import CheckpointDeletionRequested, CheckpointFile, CheckpointSaved
 from shared.objectstore import ObjectStore
 
 #: Longer than this a trial does not wait for its agent: with every agent that is silent it is soon given away.
@@ -102,7 +102,7 @@ async def finish(client: Client, store: ObjectStore, outbox: Outbox, work_direct
 
 async def _finish(client: Client, store: ObjectStore, outbox: Outbox, notes: Notes, note: Note, writer: str) -> None:
     saved, directory = note.saved, Path(note.directory)
-    if await _is_on_the_log(client, saved, writer):
+    if await _is_on_the_log(client, saved, writer) or await _is_given_up(client, saved):
         return
     try:
         files = await upload(store, notes, saved, directory, Patience(_log.warning))
@@ -128,6 +128,12 @@ async def say(store: ObjectStore, outbox: Outbox, saved: CheckpointSaved, cause:
     checkpoints.check_size(saved)
     await checkpoints.write_manifest(store, saved, patience)
     await outbox.append(saved, causes=(cause,), correlation=saved.experiment_id)
+
+
+async def _is_given_up(client: Client, saved: CheckpointSaved) -> bool:
+    """Say whether what was stored of a checkpoint is about to be deleted, because nobody came back for too long."""
+    subject = subjects.aggregate_subject(subjects.GATEWAY, CheckpointDeletionRequested.aggregate, saved.checkpoint_id)
+    return await log.last_of(client, subject) is not None
 
 
 async def _is_on_the_log(client: Client, saved: CheckpointSaved, writer: str) -> bool:

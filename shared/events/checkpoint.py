@@ -19,8 +19,9 @@ class CheckpointEvent(Event, frozen=True, kw_only=True):
 
 
 class CheckpointDeletionRequested(CheckpointEvent, frozen=True, kw_only=True):
-    """A user, or the retention policy of an experiment that has ended, wants a checkpoint gone: no trial resumes from
-    it any more, whether its files are still there or not."""
+    """A user, or the retention policy of an experiment that has ended, wants a checkpoint gone, or it was never
+    completed and its trial ended a day ago. No trial resumes from it any more, whether its files are still there or
+    not."""
 
     reason: str
 

@@ -18,8 +18,16 @@ from services.worker.parent import CannotSpawn, ParentDied
 from services.worker.patience import Patience
 from shared import objectstore
 from shared.errors import Refused, Rejected
-from shared.events import AgentJoined, CheckpointSaved, Outcome, TrialExited, TrialPreempted
-from shared.ids import AllocationId, CheckpointId, ExperimentId, TrialId
+from shared.events import (
+    AgentJoined,
+    CheckpointDeletionRequested,
+    CheckpointSaved,
+    GPUAllocated,
+    Outcome,
+    TrialExited,
+    TrialPreempted,
+)
+from shared.ids import AllocationId, CheckpointId, ExperimentId, TrialId, checkpoint_id
 from shared.objectstore import ObjectStore
 from shared.settings import S3Settings
 from tests.support.eventually import eventually
@@ -113,10 +121,8 @@ async def test_a_trial_has_not_completed_before_its_last_checkpoint_is_stored(
     await tm.wait_for_line("the object store answers again")
 
 
-async def test_a_checkpoint_that_was_written_when_the_agent_was_killed_is_stored_by_the_next(
-    tm: Cluster, way: Forwarder, tmp_path: Path
-) -> None:
-    told = tmp_path / "told"
+async def killed_while_cut(tm: Cluster, way: Forwarder, told: Path) -> AllocationId:
+    """Have an agent killed whose trial has written a checkpoint that cannot be stored; return the allocation."""
     body = f"""
 if welcome["resume"]:
     print("resumed", welcome["resume"]["step"], open(os.path.join(welcome["resume"]["directory"], "weights")).read())
@@ -142,6 +148,14 @@ signal.pause()
     process.kill()
     await process.wait()
     assert not tm.events(CheckpointSaved)
+    return first
+
+
+async def test_a_checkpoint_that_was_written_when_the_agent_was_killed_is_stored_by_the_next(
+    tm: Cluster, way: Forwarder, tmp_path: Path
+) -> None:
+    first = await killed_while_cut(tm, way, tmp_path / "told")
+    notes = tm.directory / AGENT / first / "unfinished"
     async with tm.agent():
         saved = await tm.wait_for(CheckpointSaved)
         assert (saved.allocation_id, saved.epoch, saved.step) == (first, 1, 4)
@@ -155,6 +169,21 @@ signal.pause()
     async with tm.agent():  # what is on the log is not said again
         await tm.wait_for(AgentJoined, 3)
     assert len(tm.events(CheckpointSaved)) == 1
+
+
+async def test_a_checkpoint_that_was_given_up_is_not_finished(tm: Cluster, way: Forwarder, tmp_path: Path) -> None:
+    """Some of the files that its note counts on may be gone."""
+    first = await killed_while_cut(tm, way, tmp_path / "told")
+    about = tm.recorded_of(GPUAllocated).event
+    assert isinstance(about, GPUAllocated)
+    given_up = CheckpointDeletionRequested(
+        checkpoint_id=checkpoint_id(first, 4), trial_id=about.trial_id, experiment_id=about.experiment_id, reason="old"
+    )
+    await tm.say("gateway", given_up)
+    async with tm.agent():
+        await tm.wait_for(AgentJoined, 2)
+        assert not (tm.directory / AGENT / first).exists()
+    assert not tm.events(CheckpointSaved)
 
 
 @on_each_store
