@@ -101,6 +101,7 @@ async def serve(settings: Settings) -> None:
         known = access.Access(client, settings.admin_token)
         await pulse.listen(client)
         tasks.create_task(known.run(), name="follow the users")
+        tasks.create_task(known.forget(), name="forget tokens that are over")
         webhooks = Webhooks(client, known.secrets, settings.webhook_networks)
         tasks.create_task(webhooks.run(), name="post to webhooks")
         for heard in (position, metrics):

@@ -4,13 +4,15 @@ import asyncio
 import hashlib
 import logging
 import secrets
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 from nats.aio.client import Client
 
 from services.gateway import decide, filing
-from services.gateway.access.access import principal
+from services.gateway.access.access import Access, principal
+from services.gateway.access.people import People
 from services.gateway.decide import STATE_INTENTS, Intent
 from services.gateway.filing import FILINGS, FilingEvent
 from services.gateway.problems import not_found, stale
@@ -40,6 +42,9 @@ from shared.objectstore import ObjectStore, code_key
 
 MAX_SEED = 2**31
 EXPERIMENT = "experiment"
+TRIES = 3
+
+UserEventT = TypeVar("UserEventT", bound=UserEvent)
 
 #: The id of the experiment that a request makes, drawn with its idempotency key: made again, it is the same one.
 reserved_id: ContextVar[str | None] = ContextVar("reserved_id", default=None)
@@ -210,14 +215,35 @@ async def administer(client: Client, change: Event) -> int:
 
 
 async def change_user(
-    client: Client, change: UserEvent, *, actor: UserId | None = None, known_seq: int | None = None
-) -> int:
-    """Append what happened to a user and return its sequence.
+    client: Client,
+    access: Access,
+    decide: Callable[[People], UserEventT],
+    *,
+    actor: UserId | None = None,
+    known_seq: int | None = None,
+) -> tuple[int, UserEventT]:
+    """Append what is decided about a user, once the gateway itself goes by it, and return its sequence and the event.
 
-    `actor` is who did it, if that is not yet known from the request. Raises Rejected (412) when the user changed after
-    `known_seq`, Conflict when somebody else was faster.
+    The event is appended only to the state that it was decided on; where somebody was faster, it is decided anew.
+    Raises what `decide` does, Rejected (412) when the user changed after `known_seq`, and Conflict when others keep
+    changing the user. `actor` is who did it, if that is not yet known from the request.
     """
-    return await _append_change(client, change, actor=actor, known_seq=known_seq)
+    for tries_left in reversed(range(TRIES)):
+        event = decide(access.people)
+        newest_seq = access.people.seqs.get(event.user_id, 0)
+        if known_seq is not None and newest_seq > known_seq:
+            raise Stale(newest_seq)
+        try:
+            seq = await _append(client, event, expected=newest_seq, actor=actor)
+        except Conflict:
+            if not tries_left:
+                raise
+            newest = await _last(client, subjects.aggregate_subject(subjects.GATEWAY, event.aggregate, event.user_id))
+            await access.wait(newest.seq if newest else 0)
+        else:
+            await access.wait(seq)
+            return seq, event
+    raise AssertionError("the last try returns or raises")
 
 
 async def last_of_host(client: Client, agent_id: AgentId) -> tuple[int, AgentInvited | AgentAdmitted | None]:

@@ -43,7 +43,12 @@ class UserEnabled(UserEvent, frozen=True, kw_only=True):
 
 
 class PasswordChanged(UserEvent, frozen=True, kw_only=True):
-    """A user's password is another one; its hash lies with the gateway's secrets, never on the log."""
+    """A user's password is another one; its hash lies with the gateway's secrets, never on the log.
+
+    The logins that were made with the former one end here, but for the one that asked for the change.
+    """
+
+    kept_token_id: TokenId | None = None
 
 
 class RoleGranted(UserEvent, frozen=True, kw_only=True):
@@ -60,12 +65,16 @@ class RoleRevoked(UserEvent, frozen=True, kw_only=True):
 
 
 class TokenIssued(UserEvent, frozen=True, kw_only=True):
-    """A token speaks for a user until it expires, with at most this role. A login of a browser is one too."""
+    """A token speaks for a user until it expires, with at most this role.
+
+    A login, of a browser or by `tm login`, is one too: it ends with the password that it was made with.
+    """
 
     token_id: TokenId
     label: str
     role: Role
     expires_at: datetime | None = None
+    is_login: bool = False
 
 
 class TokenRevoked(UserEvent, frozen=True, kw_only=True):

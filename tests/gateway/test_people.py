@@ -1,10 +1,12 @@
 """Who may do what: pure rules over the users' events."""
 
+import contextlib
 from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from services.gateway.access import decide
 from services.gateway.access.codes import LASTS, MAX_CODES, Codes
@@ -12,8 +14,18 @@ from services.gateway.access.patience import MAX_FAILURES, Patience
 from services.gateway.access.people import People, Principal, evolve, principal_of, root
 from services.gateway.access.permit import OTHERWISE, RULES, rule_of
 from services.gateway.routes import ROUTES
-from shared.errors import Rejected
-from shared.events import Event, Role, RoleGranted, TokenIssued, TokenRevoked, UserCreated, UserDisabled, UserEnabled
+from shared.errors import Rejected, Unavailable
+from shared.events import (
+    Event,
+    PasswordChanged,
+    Role,
+    RoleGranted,
+    TokenIssued,
+    TokenRevoked,
+    UserCreated,
+    UserDisabled,
+    UserEnabled,
+)
 from shared.ids import TokenId, UserId
 from tests.support.history import BEGIN, History
 
@@ -87,11 +99,81 @@ def test_what_makes_no_sense_is_refused() -> None:
 
 
 def test_a_limited_token_cannot_issue_a_mightier_one() -> None:
-    known, viewer = people(CREATED), Principal(user_id=ADA, grants={None: Role.ADMIN}, at_most=Role.VIEWER)
+    viewer = Principal(user_id=ADA, grants={None: Role.ADMIN}, at_most=Role.VIEWER)
     with pytest.raises(Rejected, match="more than the one that asks"):
-        decide.issue(known, viewer, "ada", label="t", role=Role.EDITOR, lasts=None, now=NOW)
-    event = decide.issue(known, root(), "ada", label="t", role=Role.EDITOR, lasts=timedelta(days=1), now=NOW)
+        issue(people(CREATED), viewer, "ada", lasts=None)
+    event = issue(people(CREATED), ada(), "ada", lasts=timedelta(days=1))
     assert event.expires_at == NOW + timedelta(days=1)
+
+
+def test_a_token_of_ones_own_ends_with_the_one_that_asks_for_it() -> None:
+    end = NOW + timedelta(hours=1)
+    known = people(CREATED, issued(expires_at=end))
+    for lasts in (None, timedelta(days=3650), timedelta(hours=1)):
+        assert issue(known, ada(TOKEN), "ada", lasts=lasts).expires_at == end
+    assert issue(known, ada(TOKEN), "ada", lasts=timedelta(minutes=1)).expires_at == NOW + timedelta(minutes=1)
+    assert issue(known, ada(), "ada", lasts=None).expires_at is None
+
+
+def test_a_token_for_others_is_a_service_accounts_only() -> None:
+    bot = UserCreated(user_id=UserId("bot"), full_name="", is_service=True)
+    known = people(CREATED, bot, UserCreated(user_id=UserId("bob"), full_name=""))
+    for person in ("bob", "admin"):
+        with pytest.raises(Rejected, match="service account"):
+            issue(known, ada(), person, lasts=None)
+    assert issue(known, ada(), "bot", lasts=None).user_id == "bot"
+    with pytest.raises(Rejected) as refused:
+        issue(known, ada(), "nobody", lasts=None)
+    assert refused.value.status == 404
+
+
+def test_a_new_password_ends_the_logins_but_for_the_one_that_asked_and_no_token_made_on_purpose() -> None:
+    logins = [login(f"{number:012x}") for number in range(3)]
+    known = people(CREATED, *logins, issued(), PasswordChanged(user_id=ADA, kept_token_id=logins[1].token_id))
+    assert set(known.tokens) == {TOKEN, logins[1].token_id}
+    assert known.over == {logins[0].token_id, logins[2].token_id}
+    assert set(people(CREATED, *logins, PasswordChanged(user_id=ADA)).tokens) == set()
+
+
+def test_logins_are_no_tokens_and_of_too_many_the_oldest_ends() -> None:
+    logins = [login(f"{number:012x}") for number in range(decide.MAX_LOGINS_EACH)]
+    tokens = [replace(issued(), token_id=TokenId(f"f{number:011x}")) for number in range(decide.MAX_TOKENS_EACH - 1)]
+    known = people(CREATED, *logins, *tokens)
+    assert issue(known, ada(), "ada", lasts=None)
+    assert decide.outlived(known, ADA, NOW) is None
+    one_more = people(CREATED, *logins, *tokens, login("ffffffffffff"))
+    ended = decide.outlived(one_more, ADA, NOW)
+    assert ended == TokenRevoked(user_id=ADA, token_id=logins[0].token_id)
+    with pytest.raises(Rejected, match="revoke one first"):
+        issue(people(CREATED, *tokens, issued()), ada(), "ada", lasts=None)
+
+
+def test_who_was_made_known_first_keeps_the_name() -> None:
+    again = UserCreated(user_id=ADA, full_name="Eve", is_service=True)
+    known = people(CREATED, granted(Role.EDITOR), again)
+    assert known.users[ADA].full_name == "Ada" and known.users[ADA].grants == {None: Role.EDITOR}
+    assert known.seqs[ADA] == 3, "what is decided next expects the newest event, whatever it said"
+
+
+def test_a_token_that_expired_is_forgotten() -> None:
+    known = people(CREATED, issued(expires_at=NOW), login("ffffffffffff"))
+    known.forget_expired(NOW - timedelta(seconds=1))
+    assert TOKEN in known.tokens
+    known.forget_expired(NOW)
+    assert set(known.tokens) == {"ffffffffffff"} and known.over == {TOKEN}
+
+
+def ada(token_id: TokenId | None = None) -> Principal:
+    return Principal(user_id=ADA, grants={None: Role.ADMIN}, token_id=token_id)
+
+
+def login(token_id: str) -> TokenIssued:
+    return replace(issued(), token_id=TokenId(token_id), is_login=True)
+
+
+def issue(known: People, asking: Principal, name: str, *, lasts: timedelta | None) -> TokenIssued:
+    fresh = TokenId("aaaaaaaaaaaa")
+    return decide.issue(known, fresh, asking=asking, name=name, label="t", role=Role.EDITOR, lasts=lasts, now=NOW)
 
 
 def test_a_code_works_once_and_not_for_long() -> None:
@@ -108,15 +190,26 @@ def test_a_code_works_once_and_not_for_long() -> None:
 
 def test_guessing_a_password_has_to_wait() -> None:
     patience = Patience()
-    for _ in range(MAX_FAILURES):
-        patience.check("ada")
-        patience.note_failure("ada")
-    with pytest.raises(Rejected) as refused:
-        patience.check("ada")
-    assert refused.value.status == 429
-    patience.check("bob")
+    with contextlib.ExitStack() as under_way:
+        for _ in range(MAX_FAILURES):
+            under_way.enter_context(patience.attempt("ada"))
+        with pytest.raises(Rejected) as refused, patience.attempt("ada"):
+            pass
+        assert refused.value.status == 429
+        with patience.attempt("bob"):
+            pass
+    with pytest.raises(Rejected), patience.attempt("ada"):
+        pass
     patience.forget("ada")
-    patience.check("ada")
+    with patience.attempt("ada"):
+        pass
+
+
+def test_an_attempt_that_was_not_answered_is_none() -> None:
+    patience = Patience()
+    for _ in range(MAX_FAILURES + 1):
+        with pytest.raises(Unavailable), patience.attempt("ada"):
+            raise Unavailable("the broker does not answer")
 
 
 def test_every_change_demands_more_than_looking_unless_it_is_about_oneself() -> None:

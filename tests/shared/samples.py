@@ -280,7 +280,7 @@ SAMPLES: tuple[Event, ...] = (
     UserCreated(user_id=UserId("ada"), full_name="Ada Lovelace", is_service=True),
     UserDisabled(user_id=UserId("ada")),
     UserEnabled(user_id=UserId("ada")),
-    PasswordChanged(user_id=UserId("ada")),
+    PasswordChanged(user_id=UserId("ada"), kept_token_id=TokenId("0123456789ab")),
     RoleGranted(user_id=UserId("ada"), role=Role.EDITOR, workspace="vision"),
     RoleRevoked(user_id=UserId("ada"), workspace="vision"),
     TokenIssued(

@@ -2,6 +2,7 @@
 
 import os
 import webbrowser
+from http import HTTPStatus
 
 import click
 
@@ -9,7 +10,6 @@ from trainmaster.cli.options import data_option, experiment_id, json_option, pla
 from trainmaster.cli.output import print_json
 from trainmaster.client import ApiError, Client, Unreachable, logins
 from trainmaster.client.access import log_in
-from trainmaster.client.hints import command
 
 DAYS = 90
 
@@ -33,11 +33,20 @@ def login(url: str, user: str, password: str, days: int) -> None:
 @click.command()
 @click.argument("url", envvar="TM_URL")
 def logout(url: str) -> None:
-    """Forget the token of the platform at URL."""
-    if logins.read(url) is None:
+    """End the login at the platform at URL, and forget it."""
+    token = logins.read(url)
+    if token is None:
         raise click.ClickException(f"nobody is logged in at {url}")
+    try:
+        with Client(url, token) as client:
+            client.access.log_out()
+    except Unreachable as error:
+        raise click.ClickException(f"{error}; the login is kept, as it could not be ended") from error
+    except ApiError as error:
+        if error.status != HTTPStatus.UNAUTHORIZED:  # it is over already
+            raise click.ClickException(str(error)) from error
     logins.write(url, None)
-    click.echo(f"logged out of {url}; the token goes on until it expires: {command('token revoke TOKEN')} ends it")
+    click.echo(f"logged out of {url}")
 
 
 @click.command()

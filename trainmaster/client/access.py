@@ -24,6 +24,10 @@ class Access:
         """Return who is asking."""
         return cast("Session", self._call("GET", "/session"))
 
+    def log_out(self) -> None:
+        """End the token that asks."""
+        self._call("DELETE", "/session")
+
     def login_code(self) -> LoginCode:
         """Return a code that logs a browser in, once."""
         return cast("LoginCode", self._call("POST", "/session/code"))
@@ -85,11 +89,9 @@ def log_in(url: str, user: str, password: str, *, days: int) -> str:
     url = url.rstrip("/")
     try:
         with httpx.Client(base_url=f"{url}/api/v1", timeout=TIMEOUT_S, headers={"Origin": url}) as http:
-            check(http.post("/session", json={"user": user, "password": password}))
-            wanted = {"label": f"tm on {socket.gethostname()}"[:100], "role": "admin", "days": days}
-            answer = http.post("/tokens", json=wanted)
+            label = f"tm on {socket.gethostname()}"[:100]
+            answer = http.post("/session", json={"user": user, "password": password, "days": days, "label": label})
             check(answer)
-            http.delete("/session")
     except httpx.TransportError as error:
         raise Unreachable(f"the platform at {url} does not answer ({error})") from error
     token: str = answer.json()["token"]

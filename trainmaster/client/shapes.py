@@ -248,11 +248,13 @@ class LogStatus(TypedDict):
 
 
 class Login(TypedDict):
-    """A user and a password, or a code of `tm open`."""
+    """A user and a password, or a code of `tm open`; a program says for how many days, and is given a token."""
 
     user: NotRequired[str | None]
     password: NotRequired[str | None]
     code: NotRequired[str | None]
+    days: NotRequired[int | None]
+    label: NotRequired[str | None]
 
 
 class LoginCode(TypedDict):
@@ -900,13 +902,14 @@ class Reason(TypedDict):
 
 
 class Session(TypedDict):
-    """Who is asking; `at_most` is what the token is limited to."""
+    """Who is asking; `at_most` is what the token is limited to. `token` is a program's new login, shown once."""
 
     user_id: str
     full_name: str
     grants: list[Granted]
     at_most: Role
     expires_at: str | None
+    token: NotRequired[str | None]
 
 
 class SlotUsage(TypedDict):

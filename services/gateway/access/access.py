@@ -3,6 +3,7 @@
 Every request under /api/ needs one; what it may do is its route's to say (services.gateway.api).
 """
 
+import asyncio
 import hashlib
 import hmac
 import logging
@@ -13,6 +14,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
+import nats.errors
 from nats.aio.client import Client
 
 from services.gateway import guard
@@ -23,12 +25,14 @@ from services.gateway.access.secrets import Secrets
 from services.gateway.followed import Followed
 from services.gateway.pacing import Pace
 from services.gateway.problems import problem
+from shared.errors import Unavailable
 from shared.events.user import UserEvent
 
 COOKIE = "tm_session"
 API = "/api/"
 SESSION = "/api/v1/session"
 JOIN = "/api/v1/join"
+SWEEP_S = 3600.0
 REALM = {"WWW-Authenticate": 'Bearer realm="trainmaster"'}
 
 #: Who asks, for whoever appends an event on the way.
@@ -64,6 +68,23 @@ class Access:
         while True:
             await self._followed.read()
             self.is_ready = self.is_ready or self._followed.at_head
+
+    async def forget(self) -> None:
+        """Forget the tokens that are over, and their hashes, every hour for ever."""
+        while True:
+            if self.is_ready:
+                await self.sweep(datetime.now(UTC))
+            await asyncio.sleep(SWEEP_S if self.is_ready else 1.0)
+
+    async def sweep(self, now: datetime) -> None:
+        """Forget the tokens that are over by now, and their hashes."""
+        self.people.forget_expired(now)
+        try:
+            for token_id in list(self.people.over):
+                await self.secrets.forget_token(token_id)
+                self.people.over.discard(token_id)
+        except (Unavailable, nats.errors.Error) as error:
+            _log.warning("hashes of tokens stay for now", extra={"error": repr(error)})
 
     def still(self, asking: Principal) -> bool:
         """Say whether a token that spoke for somebody speaks for the same, with the same rights, now."""

@@ -7,6 +7,7 @@ from functools import singledispatch
 
 from shared.events import (
     Event,
+    PasswordChanged,
     Role,
     RoleGranted,
     RoleRevoked,
@@ -51,14 +52,32 @@ class Token:
     role: Role
     issued_at: datetime
     expires_at: datetime | None
+    is_login: bool = False
 
 
 @dataclass(slots=True)
 class People:
-    """Everybody who was ever made known, and the tokens that were not revoked."""
+    """Everybody who was ever made known, and the tokens that were not revoked.
+
+    `seqs` are those of the newest event about each user: what a change decided on this state expects. `over` are the
+    tokens whose hashes are to be forgotten.
+    """
 
     users: dict[UserId, User] = field(default_factory=dict)
     tokens: dict[TokenId, Token] = field(default_factory=dict)
+    seqs: dict[UserId, int] = field(default_factory=dict)
+    over: set[TokenId] = field(default_factory=set)
+
+    def end(self, token_id: TokenId) -> None:
+        """A token opens nothing any more."""
+        if self.tokens.pop(token_id, None) is not None:
+            self.over.add(token_id)
+
+    def forget_expired(self, now: datetime) -> None:
+        """End the tokens whose time is over."""
+        for token in list(self.tokens.values()):
+            if token.expires_at is not None and token.expires_at <= now:
+                self.end(token.token_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,9 +122,10 @@ def principal_of(people: People, token_id: TokenId, now: datetime) -> Principal 
 def evolve(people: People, recorded: Recorded) -> None:
     """Fold one event."""
     event = recorded.event
-    assert event is not None
+    assert isinstance(event, UserEvent)
+    people.seqs[event.user_id] = recorded.seq
     _fold(event, recorded, people)
-    if isinstance(event, UserEvent) and (user := people.users.get(event.user_id)):
+    if user := people.users.get(event.user_id):
         people.users[event.user_id] = replace(user, seq=recorded.seq)
 
 
@@ -116,6 +136,8 @@ def _fold(event: Event, recorded: Recorded, people: People) -> None:
 
 @_fold.register
 def _(event: UserCreated, recorded: Recorded, people: People) -> None:
+    if event.user_id in people.users:
+        return  # who was made known first keeps the name, the roles and the tokens
     people.users[event.user_id] = User(
         user_id=event.user_id,
         full_name=event.full_name,
@@ -155,9 +177,17 @@ def _(event: TokenIssued, recorded: Recorded, people: People) -> None:
         role=event.role,
         issued_at=recorded.envelope.time,
         expires_at=event.expires_at,
+        is_login=event.is_login,
     )
 
 
 @_fold.register
 def _(event: TokenRevoked, recorded: Recorded, people: People) -> None:
-    people.tokens.pop(event.token_id, None)
+    people.end(event.token_id)
+
+
+@_fold.register
+def _(event: PasswordChanged, recorded: Recorded, people: People) -> None:
+    for token in list(people.tokens.values()):
+        if token.user_id == event.user_id and token.is_login and token.token_id != event.kept_token_id:
+            people.end(token.token_id)

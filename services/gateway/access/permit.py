@@ -56,7 +56,7 @@ RULES = {
     "usage": Rule(scope=Scope.SOMEWHERE),
     "schema": Rule(scope=Scope.SOMEWHERE),
     "mlflow": Rule(scope=Scope.SOMEWHERE, change=Role.EDITOR),  # and in the workspace of what it is about: `require`
-    "events": OTHERWISE,
+    "events": Rule(scope=Scope.SOMEWHERE),  # and of those, what is in their workspaces: services.gateway.sight
     "audit": OTHERWISE,
     "diff": OTHERWISE,
     "set-aside": OTHERWISE,
@@ -67,6 +67,9 @@ RULES = {
     "tokens": Rule(scope=Scope.SELF),
     "users": Rule(scope=Scope.EVERYWHERE, look=Role.ADMIN, change=Role.ADMIN),
 }
+
+#: Of a segment's routes those that demand something else.
+APART = {f"{PREFIX}/events/raw": OTHERWISE}  # the log's own bytes, for whoever proves or copies it
 
 _OF_EXPERIMENT = "SELECT e.workspace FROM {} o JOIN experiments e ON e.id = o.experiment_id WHERE o.id = $1"
 _WORKSPACE_OF = {
@@ -80,7 +83,7 @@ _WORKSPACE_OF = {
 
 def rule_of(route: Route) -> Rule:
     """Return what a route demands."""
-    return RULES.get(_segment(route.path), OTHERWISE)
+    return APART.get(route.path) or RULES.get(_segment(route.path), OTHERWISE)
 
 
 def permitted(route: Route) -> Respond:

@@ -7,21 +7,24 @@ import asyncio
 import hashlib
 import hmac
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import nats.errors
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from nats.aio.client import Client
-from nats.js.errors import KeyNotFoundError
+from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
 from shared import ids
-from shared.errors import Unavailable
+from shared.errors import Conflict, Unavailable
 from shared.ids import AgentId, TokenId, UserId, WebhookId
 from shared.subjects import SECRETS
 
 PREFIX = "tm"  # of a token, so that scanners of code can find one that leaked
 MAX_TOKEN = 200
+MAX_HASHING = 16  # passwords that may wait for their hash at a time: half a second's work
 
 _hasher = PasswordHasher()
 #: Compared against when there is no such user, so that the time tells nothing.
@@ -35,6 +38,7 @@ class Secrets:
         self._client = client
         self._token_hashes: dict[TokenId, bytes] = {}  # they never change; revocation is the log's to say
         self._hashing = asyncio.Semaphore(2)  # argon2 takes 64 MiB and a core at a time
+        self._num_hashing = 0
 
     async def new_token(self, token_id: TokenId) -> str:
         """Draw a token's secret, keep its hash, and return the token: it is shown this once."""
@@ -58,15 +62,23 @@ class Secrets:
         return token_id if hmac.compare_digest(known, _digest(secret)) else None
 
     async def forget_token(self, token_id: TokenId) -> None:
-        """Forget a token's hash."""
+        """Forget a token's hash, if there still is one."""
         self._token_hashes.pop(token_id, None)
-        bucket = await self._bucket()
-        await bucket.purge(f"token.{token_id}")
+        if await self._get(f"token.{token_id}") is not None:
+            bucket = await self._bucket()
+            await bucket.purge(f"token.{token_id}")
 
-    async def new_joining_secret(self, agent_id: AgentId) -> str:
-        """Draw the secret of an invitation and keep its hash in place of the former one."""
+    async def joining_revision(self, agent_id: AgentId) -> int:
+        """Return which secret of an invitation is the present one; 0: there is none."""
+        return await self._revision(f"join.{agent_id}")
+
+    async def new_joining_secret(self, agent_id: AgentId, revision: int) -> str:
+        """Draw the secret of an invitation and keep its hash in place of that of a revision.
+
+        Raises Conflict when that is not the present one any more.
+        """
         secret = secrets.token_hex(32)
-        await self._put(f"join.{agent_id}", _kept(secret))
+        await self._replace(f"join.{agent_id}", _kept(secret), revision)
         return secret
 
     async def admits(self, agent_id: AgentId, secret: str) -> bool:
@@ -74,18 +86,43 @@ class Secrets:
         known = await self._get(f"join.{agent_id}")
         return known is not None and hmac.compare_digest(known, _kept(secret))
 
-    async def set_password(self, user_id: UserId, password: str) -> None:
-        """Keep the hash of a user's password in place of the former one."""
-        async with self._hashing:
-            hashed = await asyncio.to_thread(_hasher.hash, password)
-        await self._put(f"password.{user_id}", hashed.encode())
+    async def hashed(self, password: str) -> bytes:
+        """Return what is kept of a password. Raises Unavailable when too many wait for that."""
+        async with self._place():
+            return (await asyncio.to_thread(_hasher.hash, password)).encode()
+
+    async def password_revision(self, user_id: UserId) -> int:
+        """Return which password of the user's is the present one; 0: there is none."""
+        return await self._revision(f"password.{user_id}")
+
+    async def set_password(self, user_id: UserId, hashed: bytes, revision: int) -> None:
+        """Keep a hash in place of that of a revision. Raises Conflict when that is not the present one any more."""
+        await self._replace(f"password.{user_id}", hashed, revision)
 
     async def is_password(self, user_id: UserId, password: str) -> bool:
-        """Say whether this is the user's password. Takes as long when there is no such user."""
-        stored = await self._get(f"password.{user_id}") if ids.is_token(user_id) else None
-        async with self._hashing:
+        """Say whether this is the user's password. Takes as long when there is no such user.
+
+        Raises Unavailable when too many wait for that.
+        """
+        async with self._place():
+            stored = await self._get(f"password.{user_id}") if ids.is_token(user_id) else None
             fits = await asyncio.to_thread(_verify, stored.decode() if stored else _NOBODY, password)
         return fits and stored is not None
+
+    def check_room(self) -> None:
+        """Raise Unavailable when as many passwords as may wait for their hash."""
+        if self._num_hashing >= MAX_HASHING:
+            raise Unavailable("too many passwords are being checked; try again in a moment")
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        self.check_room()
+        self._num_hashing += 1
+        try:
+            async with self._hashing:
+                yield
+        finally:
+            self._num_hashing -= 1
 
     async def set_webhook_secret(self, webhook_id: WebhookId, secret: str) -> None:
         """Keep what a webhook's messages are signed with: in clear, for signing needs it."""
@@ -119,10 +156,27 @@ class Secrets:
         except (nats.errors.Error, OSError) as error:
             raise Unavailable(f"the broker did not keep a secret: {error!r}") from error
 
-    async def _get(self, key: str) -> bytes | None:
+    async def _replace(self, key: str, value: bytes, revision: int) -> None:
         bucket = await self._bucket()
         try:
-            return (await bucket.get(key)).value
+            await bucket.update(key, value, last=revision)
+        except KeyWrongLastSequenceError as error:
+            raise Conflict(f"somebody else changed {key} just now") from error
+        except (nats.errors.Error, OSError) as error:
+            raise Unavailable(f"the broker did not keep a secret: {error!r}") from error
+
+    async def _revision(self, key: str) -> int:
+        entry = await self._entry(key)
+        return 0 if entry is None else entry.revision or 0
+
+    async def _get(self, key: str) -> bytes | None:
+        entry = await self._entry(key)
+        return None if entry is None else entry.value
+
+    async def _entry(self, key: str) -> KeyValue.Entry | None:
+        bucket = await self._bucket()
+        try:
+            return await bucket.get(key)
         except KeyNotFoundError:
             return None
         except (nats.errors.Error, OSError) as error:

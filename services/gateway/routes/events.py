@@ -1,16 +1,17 @@
 """The event tap: any part of the log, at once or as it grows."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from services.gateway import sse, tap
+from services.gateway import sight, sse, tap
 from services.gateway.api import MAX_SEQ, PREFIX, Call, Query, get
+from services.gateway.sight import Sight
 from services.gateway.views.events import EventItem, EventPage
 from shared import log, subjects
 from shared.log import Follower, Message
@@ -39,6 +40,9 @@ class TapQuery(Query, frozen=True, kw_only=True):
         return tap.Selection(experiment=self.experiment, trial=self.trial, names=names, writer=self.writer)
 
 
+TapQueryT = TypeVar("TapQueryT", bound=TapQuery)
+
+
 class EventsQuery(TapQuery, frozen=True, kw_only=True):
     """Which events, and how many."""
 
@@ -47,21 +51,21 @@ class EventsQuery(TapQuery, frozen=True, kw_only=True):
 
 
 async def list_events(call: Call[EventsQuery]) -> EventPage:
-    """Events from the log, oldest first."""
+    """Events from the log, oldest first; of the workspaces where who asks has a role."""
     query = call.query
+    sighted = await _sight(call)
     wanted = tap.follower(call.parts.client, query.selection, query.after or 0, None if query.after else query.since)
     async with tap.reading(wanted) as following:
-        return await _page(following, query)
+        return await _page(following, query, sighted)
 
 
-async def _page(following: Follower, query: EventsQuery) -> EventPage:
+async def _page(following: Follower, query: EventsQuery, sighted: Sight) -> EventPage:
     items: list[EventItem] = []
     seen = query.after or 0
     try:
         async with asyncio.timeout(MAX_SEARCH_S):
             while True:
-                for message in await following.next():
-                    found = _item(message, query)
+                for message, found in await _items(await following.next(), query, sighted):
                     if query.until is not None and message.stored_at > query.until:
                         return EventPage(items=items, next_after=seen, at_head=True)
                     seen = message.seq
@@ -77,7 +81,7 @@ async def _page(following: Follower, query: EventsQuery) -> EventPage:
 
 async def stream_events(call: Call[TapQuery]) -> web.StreamResponse:
     """Events as they come; from now on, unless the client says from where."""
-    query = call.query
+    query, sighted = call.query, await _sight(call)
     resumed = sse.last_event_id(call.request)
     after = query.after if resumed is None else resumed
     since = query.since if after is None else None
@@ -87,16 +91,29 @@ async def stream_events(call: Call[TapQuery]) -> web.StreamResponse:
     wanted = tap.follower(call.parts.client, query.selection, after or 0, since)
     async with tap.reading(wanted) as following, sse.opened(call.request) as stream:
         while True:
-            await stream.send(_items(await following.next(), query))
+            found = await _items(await following.next(), query, sighted)
+            await stream.send((message.seq, msgspec.json.encode(item)) for message, item in found if item is not None)
             await stream.keep_alive()
     return stream.response
 
 
-def _items(messages: list[Message], query: TapQuery) -> Iterator[tuple[int, bytes]]:
-    for message in messages:
-        found = _item(message, query)
-        if found is not None:
-            yield message.seq, msgspec.json.encode(found)
+async def _sight(call: Call[TapQueryT]) -> Sight:
+    """Return what who asks may see. Raises Rejected (404) when that is not what the query names."""
+    sighted, query = sight.of(call.parts), call.query
+    if query.experiment is not None:
+        await sighted.require(query.experiment)
+    if query.trial is not None:
+        await sighted.require(query.trial.rpartition("-")[0])
+    return sighted
+
+
+async def _items(
+    messages: Sequence[Message], query: TapQuery, sighted: Sight
+) -> list[tuple[Message, EventItem | None]]:
+    """Return each message with its event, None where it is not asked for or not to be seen."""
+    items = [(message, _item(message, query)) for message in messages]
+    seen = await sighted.messages([message for message, item in items if item is not None])
+    return [(message, item if message.seq in seen else None) for message, item in items]
 
 
 def _item(message: Message, query: TapQuery) -> EventItem | None:

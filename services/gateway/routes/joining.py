@@ -34,10 +34,12 @@ class Joining(Body, frozen=True, kw_only=True):
 async def invite_machine(call: Call[NoQuery]) -> web.StreamResponse:
     """Let one machine join as an agent, with a token that is shown this once."""
     asked, hosts = await read_body(call.request, WantedAgent), _hosts(call)
+    secrets = call.access.secrets
+    revisions = {AgentId(name): await secrets.joining_revision(AgentId(name)) for name in hosts.nats_urls}
     last = {AgentId(name): await intents.last_of_host(call.parts.client, AgentId(name)) for name in hosts.nats_urls}
     event = invite({name: said for name, (_, said) in last.items()}, asked.agent, datetime.now(UTC))
-    secret = await call.access.secrets.new_joining_secret(event.agent_id)
     seq = await intents.append_about_host(call.parts.client, event, expected=last[event.agent_id][0])
+    secret = await secrets.new_joining_secret(event.agent_id, revisions[event.agent_id])
     token = Token(event.agent_id, secret, hosts.fingerprint)
     view = Invitation(agent_id=event.agent_id, token=str(token), expires_at=event.expires_at)
     return json_response(view, seq=seq, status=HTTPStatus.CREATED)

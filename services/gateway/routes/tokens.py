@@ -1,6 +1,7 @@
 """The tokens of programs: one's own, and for administrators those of others."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
@@ -8,7 +9,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from services.gateway import intents, paging
-from services.gateway.access import decide
+from services.gateway.access import credentials, decide
 from services.gateway.access.access import principal
 from services.gateway.access.people import Token
 from services.gateway.api import PREFIX, Body, Call, NoQuery, get, json_response, post, read_body
@@ -52,12 +53,10 @@ async def issue(call: Call[NoQuery]) -> web.StreamResponse:
     if name != asking.user_id and not asking.may(Role.ADMIN):
         raise not_found("user", name)
     lasts = None if asked.days is None else timedelta(days=asked.days)
-    event = decide.issue(
-        access.people, asking, name, label=asked.label, role=asked.role, lasts=lasts, now=datetime.now(UTC)
+    wish = partial(
+        decide.issue, asking=asking, name=name, label=asked.label, role=asked.role, lasts=lasts, now=datetime.now(UTC)
     )
-    token = await access.secrets.new_token(event.token_id)
-    seq = await intents.change_user(call.parts.client, event)
-    await access.wait(seq)
+    token, event, seq = await credentials.new_token(call.parts.client, access, wish)
     answer = NewToken(token=token, token_id=event.token_id, user_id=event.user_id, expires_at=event.expires_at)
     return json_response(answer, seq=seq, status=HTTPStatus.CREATED)
 
@@ -68,8 +67,8 @@ async def revoke(call: Call[NoQuery]) -> web.StreamResponse:
     token = decide.find_token(access.people, call.id("token"))
     if token.user_id != asking.user_id and not asking.may(Role.ADMIN):
         raise not_found("token", token.token_id)
-    seq = await intents.change_user(call.parts.client, decide.revoke_token(access.people, token.token_id))
-    await access.wait(seq)
+    wish = partial(decide.revoke_token, token_id=token.token_id)
+    seq, _ = await intents.change_user(call.parts.client, access, wish)
     await access.secrets.forget_token(token.token_id)
     return json_response(view(token), seq=seq)
 

@@ -1,5 +1,7 @@
 """Users and their roles: an administrator's work."""
 
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
@@ -7,8 +9,9 @@ from aiohttp import web
 from msgspec import Meta
 
 from services.gateway import intents, paging
-from services.gateway.access import decide
-from services.gateway.access.people import User
+from services.gateway.access import credentials, decide
+from services.gateway.access.access import principal
+from services.gateway.access.people import People, User
 from services.gateway.api import PREFIX, Body, Call, NoQuery, Query, get, json_response, post, read_body
 from services.gateway.lists import PartQuery
 from services.gateway.views.people import Granted, UserList, UserView
@@ -61,51 +64,53 @@ async def show(call: Call[Query]) -> UserView:
 async def create(call: Call[NoQuery]) -> web.StreamResponse:
     """Make a user known; without a role it may do nothing yet."""
     asked = await read_body(call.request, WantedUser)
-    event = decide.create(call.access.people, asked.name, asked.full_name, is_service=asked.is_service)
-    return await _changed(call, event, status=HTTPStatus.CREATED)
+    wish = partial(decide.create, name=asked.name, full_name=asked.full_name, is_service=asked.is_service)
+    return await _changed(call, wish, status=HTTPStatus.CREATED)
 
 
 async def enable(call: Call[NoQuery]) -> web.StreamResponse:
     """Let a disabled user in again."""
     known = await _check_unchanged(call)
-    return await _changed(call, decide.enable(call.access.people, call.id("user"), enabled=True), known)
+    return await _changed(call, partial(decide.enable, name=call.id("user"), enabled=True), known)
 
 
 async def disable(call: Call[NoQuery]) -> web.StreamResponse:
     """Keep a user out, at once and with all tokens."""
     known = await _check_unchanged(call)
-    return await _changed(call, decide.enable(call.access.people, call.id("user"), enabled=False), known)
+    return await _changed(call, partial(decide.enable, name=call.id("user"), enabled=False), known)
 
 
 async def set_password(call: Call[NoQuery]) -> web.StreamResponse:
-    """Set a user's password."""
-    asked, known = await read_body(call.request, WantedPassword), await _check_unchanged(call)
-    event = decide.change_password(call.access.people, call.id("user"), asked.password)
-    await call.access.secrets.set_password(event.user_id, asked.password)
-    return await _changed(call, event, known)
+    """Set a user's password: all the user's logins end."""
+    asked, known, access = await read_body(call.request, WantedPassword), await _check_unchanged(call), call.access
+    user = decide.find(access.people, call.id("user"))
+    wish = partial(decide.change_password, name=user.user_id, password=asked.password, kept=principal.get().token_id)
+    revision = await access.secrets.password_revision(user.user_id)
+    seq = await credentials.change_password(call.parts.client, access, wish, asked.password, revision, known)
+    return json_response(view(decide.find(access.people, user.user_id)), seq=seq)
 
 
 async def grant(call: Call[NoQuery]) -> web.StreamResponse:
     """Give a user a role, in place of the one there."""
     asked, known = await read_body(call.request, WantedRole), await _check_unchanged(call)
-    return await _changed(call, decide.grant(call.access.people, call.id("user"), asked.role, asked.workspace), known)
+    wish = partial(decide.grant, name=call.id("user"), role=asked.role, workspace=asked.workspace)
+    return await _changed(call, wish, known)
 
 
 async def revoke(call: Call[RoleQuery]) -> web.StreamResponse:
     """Take a role away."""
     known = await _check_unchanged(call)
-    return await _changed(call, decide.revoke(call.access.people, call.id("user"), call.query.workspace), known)
+    return await _changed(call, partial(decide.revoke, name=call.id("user"), workspace=call.query.workspace), known)
 
 
 async def _changed(
     call: Call[NoQuery] | Call[RoleQuery],
-    event: UserEvent,
+    wish: Callable[[People], UserEvent],
     known: int | None = None,
     *,
     status: int = HTTPStatus.OK,
 ) -> web.Response:
-    seq = await intents.change_user(call.parts.client, event, known_seq=known)
-    await call.access.wait(seq)
+    seq, event = await intents.change_user(call.parts.client, call.access, wish, known_seq=known)
     return json_response(view(decide.find(call.access.people, event.user_id)), seq=seq, status=status)
 
 

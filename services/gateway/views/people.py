@@ -14,13 +14,14 @@ class Granted(View, frozen=True, kw_only=True):
 
 
 class Session(View, frozen=True, kw_only=True):
-    """Who is asking; `at_most` is what the token is limited to."""
+    """Who is asking; `at_most` is what the token is limited to. `token` is a program's new login, shown once."""
 
     user_id: str
     full_name: str
     grants: list[Granted]
     at_most: Role
     expires_at: datetime | None
+    token: str | None = None
 
 
 class LoginCode(View, frozen=True, kw_only=True):

@@ -27,6 +27,10 @@ class Access:
         """Return who is asking."""
         return cast("Session", await self._call("GET", "/session"))
 
+    async def log_out(self) -> None:
+        """End the token that asks."""
+        await self._call("DELETE", "/session")
+
     async def login_code(self) -> LoginCode:
         """Return a code that logs a browser in, once."""
         return cast("LoginCode", await self._call("POST", "/session/code"))
@@ -88,11 +92,11 @@ async def log_in(url: str, user: str, password: str, *, days: int) -> str:
     url = url.rstrip("/")
     try:
         async with httpx.AsyncClient(base_url=f"{url}/api/v1", timeout=TIMEOUT_S, headers={"Origin": url}) as http:
-            await check(await http.post("/session", json={"user": user, "password": password}))
-            wanted = {"label": f"tm on {socket.gethostname()}"[:100], "role": "admin", "days": days}
-            answer = await http.post("/tokens", json=wanted)
+            label = f"tm on {socket.gethostname()}"[:100]
+            answer = await http.post(
+                "/session", json={"user": user, "password": password, "days": days, "label": label}
+            )
             await check(answer)
-            await http.delete("/session")
     except httpx.TransportError as error:
         raise Unreachable(f"the platform at {url} does not answer ({error})") from error
     token: str = answer.json()["token"]
