@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from shared.errors import NotFound, Refused, Unavailable
 from shared.pace import Pace, PacedFile
+from shared.source import Source
 from shared.uploads import Upload
 
 COPY_BYTES = 1024 * 1024
@@ -53,6 +54,10 @@ class Directory:
         """Store a file, at the pace. Raises OSError when it cannot be read."""
         with path.open("rb") as file:
             self._store(key, file if self._pace is None else PacedFile(file, self._pace))
+
+    def put_from(self, key: str, source: Source) -> None:
+        """Store what can be read of a source; nothing, when reading fails."""
+        self._store(key, source)
 
     def get_file(self, key: str, path: Path) -> None:
         """Write an object to a file, creating its folders. Raises OSError when that cannot be written."""
@@ -117,7 +122,7 @@ class Directory:
         with _translated(key):
             return path.open("rb")
 
-    def _store(self, key: str, source: BinaryIO | PacedFile) -> None:
+    def _store(self, key: str, source: BinaryIO | PacedFile | Source) -> None:
         path, partial = self._path(key), self._root / _PARTIAL / uuid.uuid4().hex
         with _translated(key):
             path.parent.mkdir(parents=True, exist_ok=True)

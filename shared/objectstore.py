@@ -10,6 +10,7 @@ Blocking calls run in threads.
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +20,7 @@ from shared.errors import NotFound
 from shared.pace import Pace
 from shared.s3 import S3
 from shared.settings import S3Settings
+from shared.source import Source
 from shared.uploads import Upload
 
 CHUNK_BYTES = 1024 * 1024
@@ -63,6 +65,8 @@ class _Backend(Protocol):
 
     def put_file(self, key: str, path: Path) -> None: ...
 
+    def put_from(self, key: str, source: Source) -> None: ...
+
     def get_file(self, key: str, path: Path) -> None: ...
 
     def listed(self, folder: str, limit: int) -> list[tuple[str, int | None]]: ...
@@ -103,6 +107,19 @@ class ObjectStore:
     async def put_file(self, key: str, path: Path) -> None:
         """Store a file as an object. Raises OSError when it cannot be read."""
         await asyncio.to_thread(self._backend.put_file, key, path)
+
+    async def put_stream(self, key: str, chunks: AsyncIterator[bytes]) -> None:
+        """Store what comes, once it is here whole; nothing, when the chunks end with an error, which is raised.
+
+        A thread of its own reads it, so that those who send slowly keep nobody else waiting.
+        """
+        loop = asyncio.get_running_loop()
+        source, own = Source(chunks, loop), ThreadPoolExecutor(1, "put-stream")
+        try:
+            await loop.run_in_executor(own, self._backend.put_from, key, source)
+        finally:
+            source.close()
+            own.shutdown(wait=False)
 
     async def get(self, key: str) -> bytes:
         """Return a whole object; for small ones."""

@@ -18,11 +18,13 @@ from minio.error import InvalidResponseError, MinioException, S3Error
 from shared.errors import NotFound, Refused, Unavailable
 from shared.pace import Pace, PacedFile
 from shared.settings import S3Settings, tls_context
+from shared.source import Source
 from shared.uploads import Upload
 
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 60.0
 PART_BYTES = 64 * 1024 * 1024
+STREAM_PART_BYTES = 8 * 1024 * 1024  # held in memory; S3 takes 10,000 parts of an object
 PACED_PART_BYTES = 5 * 1024 * 1024  # the least that S3 takes: a part goes in one burst
 
 
@@ -81,6 +83,18 @@ class S3:
                 size_bytes = path.stat().st_size
                 paced = PacedFile(file, self._pace)
                 self._client.put_object(self._bucket, key, paced, size_bytes, part_size=PACED_PART_BYTES)  # type: ignore[arg-type] # it is only read
+
+    def put_from(self, key: str, source: Source) -> None:
+        """Store what can be read of a source, part by part; nothing, when reading fails."""
+        with _translated(key):
+            self._client.put_object(
+                self._bucket,
+                key,
+                source,
+                -1,
+                part_size=STREAM_PART_BYTES,
+                num_parallel_uploads=1,  # type: ignore[arg-type] # it is only read
+            )
 
     def get_file(self, key: str, path: Path) -> None:
         """Write an object to a file, creating its folders."""

@@ -22,7 +22,7 @@ from services.gateway.cache import Cache, Encoded
 from services.gateway.joining import Hosts
 from services.gateway.past import ReadModel
 from services.gateway.position import Position
-from services.gateway.problems import not_found, stale
+from services.gateway.problems import Stale, not_found
 from services.gateway.pulse import Pulse
 from services.gateway.views.view import View
 from services.gateway.webhooks.sender import Webhooks
@@ -141,7 +141,7 @@ class Call(Generic[AnyQueryT]):
         seq: int | None = getattr(view, "seq", None)
         is_same = conditional.checksum(msgspec.json.encode(view)) == known[2] if seq is None else seq == int(known[1])
         if not is_same:
-            raise stale(self.parts.position.value if seq is None else seq)
+            raise Stale(self.parts.position.value if seq is None else seq)
         return seq
 
 

@@ -7,9 +7,11 @@ import msgspec
 from msgspec import Meta
 
 from services.gateway import cursor
+from services.gateway.access.access import principal
 from services.gateway.past import ReadModel, consistent
 from services.gateway.views.agents import Agent, AgentState, Availability, SlotView
 from services.gateway.views.queue import QueueItem, QueueView
+from shared.events import Role
 from shared.queue import QueueQuestion, WaitingTrial
 
 _AGENTS = """
@@ -23,7 +25,8 @@ ORDER BY a.id, s.number
 """
 _HELD = "SELECT trial_id, members FROM allocations WHERE released_at IS NULL"
 _WAITING = """
-SELECT t.id, t.experiment_id, e.name, t.slots, e.pool_id, t.waiting_since, e.state = 'PAUSED' AS is_paused
+SELECT t.id, t.experiment_id, t.slots, e.pool_id, t.waiting_since, e.state = 'PAUSED' AS is_paused,
+       CASE WHEN $4::text[] IS NULL OR e.workspace = ANY($4) THEN e.name ELSE '' END AS name
 FROM trials t JOIN experiments e ON e.id = t.experiment_id
 WHERE t.ended_at IS NULL AND t.state = 'WAITING' AND e.state IN ('ACTIVE', 'PAUSED')
   AND ($3::text IS NULL OR t.pool_id = $3)
@@ -100,8 +103,9 @@ def place_in_queue(after: int, items: Sequence[QueueItem] | Sequence[WaitingTria
 
 async def waiting(database: ReadModel, question: QueueQuestion, reason: str) -> QueueView:
     """Return the trials that wait for slots, in the order they were requested; why, only the scheduler can say, who is
-    not asked: `reason` says so."""
-    rows = await database.fetch(_WAITING, question.limit + 1, question.after_trial, question.pool_id)
+    not asked: `reason` says so. Names of experiments in workspaces where who asks may not look are empty."""
+    seen = principal.get().workspaces(Role.VIEWER)
+    rows = await database.fetch(_WAITING, question.limit + 1, question.after_trial, question.pool_id, seen)
     items = [
         QueueItem(
             position=number,

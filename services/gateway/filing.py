@@ -100,11 +100,14 @@ def described(
 ) -> ExperimentDescribed:
     """Return the event that says what is changed about an experiment's description; labels keep their order, each once.
 
-    Raises Rejected when nothing is.
+    Raises Rejected when nothing is, and for more than MAX_LABELS labels.
     """
     if name is None and description is None and labels is None and notes is None:
         raise Rejected("nothing is changed", (Problem("", "give name, description, labels or notes"),))
     once = None if labels is None else tuple(dict.fromkeys(labels))
+    if once is not None and len(once) > MAX_LABELS:
+        mistake = Problem("labels", f"would be {len(once)}", f"an experiment has {MAX_LABELS} at most; remove some")
+        raise Rejected("the experiment would have too many labels", (mistake,))
     return ExperimentDescribed(
         experiment_id=experiment_id, name=name, description=description, labels=once, notes=notes
     )

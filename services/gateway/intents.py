@@ -15,7 +15,7 @@ from services.gateway.access.access import Access, principal
 from services.gateway.access.people import People
 from services.gateway.decide import STATE_INTENTS, Intent
 from services.gateway.filing import FILINGS, FilingEvent
-from services.gateway.problems import not_found, stale
+from services.gateway.problems import Stale, not_found
 from services.gateway.views.checkpoints import Checkpoint
 from services.gateway.views.experiments import ExperimentState
 from shared import archive, ids, log, subjects
@@ -273,7 +273,7 @@ async def _append_change(
 def _check_known(newest: Recorded, known_seq: int | None) -> None:
     """Raise Rejected (412) when somebody asked something after an event."""
     if known_seq is not None and newest.seq > known_seq:
-        raise stale(newest.seq)
+        raise Stale(newest.seq)
 
 
 async def _ask(client: Client, experiment_id: ExperimentId, intent: Intent, known_seq: int | None) -> int:

@@ -28,10 +28,13 @@ def not_found(what: str, name: str) -> Rejected:
     return Rejected(f"there is no {what} {name}", status=HTTPStatus.NOT_FOUND)
 
 
-def stale(seq: int) -> Rejected:
-    """Return the refusal of a change to what is not any more as the caller saw it."""
-    reason = f"it changed meanwhile, by event {seq}; look at it again"
-    return Rejected(reason, status=HTTPStatus.PRECONDITION_FAILED)
+class Stale(Rejected):
+    """A change of what is not any more as the caller saw it: it changed with the event `seq`. HTTP 412."""
+
+    def __init__(self, seq: int) -> None:
+        reason = f"it changed meanwhile, by event {seq}; look at it again"
+        super().__init__(reason, status=HTTPStatus.PRECONDITION_FAILED)
+        self.seq = seq
 
 
 def problem(

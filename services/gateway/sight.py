@@ -40,7 +40,8 @@ class Sight:
 
     async def among(self, events: Iterable[tuple[Recorded, str]]) -> set[int]:
         """Return the sequences of those events, each with its subject, that may be seen."""
-        about = {recorded.seq: experiment_of(recorded, subject) for recorded, subject in events}
+        told = [(recorded, subjects.parse_event_subject(subject)) for recorded, subject in events]
+        about = {one.seq: experiment_of(one, subject.aggregate, subject.aggregate_id) for one, subject in told}
         if self.workspaces is None:
             return set(about)
         seen = await self.experiments({one for one in about.values() if one is not None})
@@ -59,23 +60,22 @@ def of(parts: Parts) -> Sight:
     return Sight(parts=parts, workspaces=principal.get().workspaces(Role.VIEWER))
 
 
-def experiment_of(recorded: Recorded, subject: str) -> str | None:
+def experiment_of(recorded: Recorded, aggregate: str, aggregate_id: str) -> str | None:
     """Return the experiment that an event is about, None if it is about none."""
     if experiment_id := getattr(recorded.event, "experiment_id", None):
         return str(experiment_id)
     if trial_id := getattr(recorded.event, "trial_id", None):
         return str(trial_id).rpartition("-")[0]
-    told = subjects.parse_event_subject(subject)
-    match told.aggregate:
+    match aggregate:
         case "experiment":
-            return told.aggregate_id
+            return aggregate_id
         case "trial":
-            return told.aggregate_id.rpartition("-")[0]
+            return aggregate_id.rpartition("-")[0]
     return None
 
 
 async def workspaces_of(parts: Parts, experiment_ids: set[str]) -> dict[str, str]:
-    """Return the workspace of each of some experiments: from the read model, and of those too new for it from the log."""
+    """Return the workspace of each of some experiments: from the read model, those too new for it from the log."""
     rows = await parts.database.fetch(_WORKSPACES, list(experiment_ids))
     known: dict[str, str] = {row["id"]: row["workspace"] for row in rows}
     for experiment_id in experiment_ids - known.keys():

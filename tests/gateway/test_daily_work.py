@@ -1,7 +1,9 @@
 """Workspaces, forks, the archive, deletion, moves, many at once: real log, database and object store."""
 
+import asyncio
 from typing import Any
 
+from services.gateway.filing import MAX_LABELS
 from shared import codec, log, subjects
 from shared.events import ExperimentDescribed, ExperimentStopped, ExperimentSubmitted
 from shared.objectstore import ObjectStore, checkpoint_key
@@ -200,6 +202,22 @@ async def test_nothing_is_learnt_of_other_workspaces_by_starting_from_them(api: 
             assert [error["path"] for error in refused["errors"]] == [path]
             assert "there is no" in refused["errors"][0]["message"]
         await api.submit(config)
+
+
+async def test_labels_that_many_add_at_a_time_are_all_kept_up_to_so_many(api: Api) -> None:
+    one = (await api.submit())["id"]
+
+    async def add(*labels: str) -> Any:
+        body = {"action": "label", "ids": [one], "add": list(labels)}
+        return (await api.post("/api/v1/experiments/bulk", json=body))["items"][0]
+
+    outcomes = await asyncio.gather(*(add(f"l{number}") for number in range(4)))
+    kept = {f"l{number}" for number, outcome in enumerate(outcomes) if outcome["status"] == 200}
+    assert len(kept) >= 2 and {outcome["status"] for outcome in outcomes} <= {200, 409}
+    assert set((await api.get(f"/api/v1/experiments/{one}"))["labels"]) == kept
+    refused = await add(*(f"m{number}" for number in range(MAX_LABELS)))
+    assert refused["status"] == 422 and "too many labels" in refused["detail"]
+    assert set((await api.get(f"/api/v1/experiments/{one}"))["labels"]) == kept
 
 
 async def submission(api: Api, experiment_id: str) -> ExperimentSubmitted:

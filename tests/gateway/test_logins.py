@@ -22,9 +22,9 @@ NEW = "another horse battery"
 
 
 async def status_of_login(api: Api, user: str, password: str) -> int:
-    async with aiohttp.ClientSession() as http:
-        async with http.post(f"{api.url}/api/v1/session", json={"user": user, "password": password}) as response:
-            return response.status
+    login = {"user": user, "password": password}
+    async with aiohttp.ClientSession() as http, http.post(f"{api.url}/api/v1/session", json=login) as response:
+        return response.status
 
 
 async def opens(api: Api, token: str) -> bool:
@@ -132,7 +132,7 @@ async def test_tokens_that_are_over_are_forgotten_with_their_hashes(api: Api, na
     async with broker.connect(nats_server.url_as("gateway"), "gateway") as client:
         access = Access(client, ADMIN_TOKEN)
         following = asyncio.create_task(access.run())
-        await eventually(lambda: _is_known(access, token_id))
+        await eventually(lambda: token_id in access.people.tokens)
         assert await access.secrets.opens(token) == token_id
         await access.sweep(datetime.now(UTC))
         assert await access.secrets.opens(token) == token_id
@@ -141,7 +141,3 @@ async def test_tokens_that_are_over_are_forgotten_with_their_hashes(api: Api, na
         assert await access.secrets.opens(token) is None
         assert UserId("bot") in access.people.users
         following.cancel()
-
-
-async def _is_known(access: Access, token_id: TokenId) -> bool:
-    return token_id in access.people.tokens

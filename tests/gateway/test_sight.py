@@ -33,9 +33,8 @@ async def test_with_a_role_in_one_workspace_an_experiment_is_followed_to_its_end
         third = await api.submit(CONFIG.format("vision"))
         told = await followed(client, {"after": 0}, "ExperimentCanceled")  # the page's live stream
         assert {event["event"]["experiment_id"] for event in told} == {own}
-    async with as_(token) as http:
-        async with http.get(f"{api.url}/api/v1/events?limit=1000") as response:
-            page = await response.json()
+    async with as_(token) as http, http.get(f"{api.url}/api/v1/events?limit=1000") as response:
+        page = await response.json()
     assert {item["correlation"] for item in page["items"]} == {own, third["id"]}
     assert page["at_head"]
 

@@ -32,6 +32,7 @@ from shared.events import (
 from shared.ids import AgentId, AllocationId, ExperimentId
 from shared.log import Recorded, envelope_of
 from tests.gateway.conftest import Api
+from tests.gateway.test_access import as_, make_user
 from tests.support.eventually import eventually
 from tests.tracker import story
 
@@ -282,3 +283,35 @@ async def test_an_agent_tells_what_it_runs_for_whom_and_why_it_is_gone(api: Api)
 async def test_nothing_is_made_up_of_what_nobody_knows(api: Api) -> None:
     for kind in ("trials", "experiments", "agents"):
         await api.get(f"/api/v1/{kind}/nobody/why", 404)
+
+
+async def test_no_explanation_tells_what_happens_in_other_workspaces(api: Api) -> None:
+    told = [story.agent_joined(2), story.submitted(workspace="vision"), story.requested(1), story.allocated(1)]
+    seq = await story.tell(api.log, told)
+    hidden = [story.submitted(OTHER, "secret", workspace="speech"), story.requested(1, experiment_id=OTHER)]
+    cause = await story.tell(api.log, hidden)
+    preempted = asked(PreemptionReason.FAIR_SHARE, by="secret")
+    seq = await story.tell(api.log, [preempted], causes=(cause,))
+    outsider = await make_user(api, "outsider", "viewer", "speech")
+    insider = await make_user(api, "insider", "viewer", "vision")
+    everything = await _why(api, "trials", TRIAL, seq)
+    assert [item["event"]["hyperparameters"] for item in everything["chain"] if item["seq"] == cause] == [{"lr": 0.1}]
+
+    async def ask(token: str, path: str) -> Any:
+        async with as_(token) as http, http.get(f"{api.url}/api/v1/{path}") as response:
+            assert response.status == 200, await response.text()
+            assert token == outsider or "secret" not in await response.text()
+            return await response.json()
+
+    why = await ask(insider, f"trials/{TRIAL}/why?min_seq={seq}")
+    veiled = next(item for item in why["chain"] if item["seq"] == cause)
+    assert (veiled["event"], veiled["text"], veiled["actor"]) == ({}, "an event of another workspace", "")
+    assert veiled["aggregate_id"] == "" and veiled["correlation"] == ""
+    assert "lr" not in _by_topic(why)["preemption"]["text"]
+    agent = await ask(outsider, f"agents/{story.AGENT}/why")
+    assert "digits" not in _by_topic(agent)["trials"]["text"]
+    assert _by_topic(agent)["trials"]["detail"]["user"] is None
+    assert [item["event"] for item in agent["chain"] if item["name"] == "GPUAllocated"] == [{}]
+    queue = await ask(insider, f"queue?as_of={seq}")
+    assert [item["experiment_name"] for item in queue["items"]] == [""]
+    assert [item["experiment_name"] for item in (await ask(outsider, f"queue?as_of={seq}"))["items"]] == ["secret"]

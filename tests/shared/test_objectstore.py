@@ -1,14 +1,16 @@
 """The object store on a real S3 server and in a directory: what is not there, what is refused, what is away."""
 
+import asyncio
 import os
 import shutil
 import time
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from shared.errors import NotFound, Refused, Unavailable
+from shared.errors import NotFound, Refused, Rejected, Unavailable
 from shared.objectstore import ObjectStore
 from shared.settings import S3Settings
 from tests.support.fixtures import on_each_store
@@ -25,6 +27,45 @@ async def test_what_is_put_comes_back(store: S3Settings, tmp_path: Path) -> None
     await objects.put_file("code/a", tmp_path / "file")
     await objects.get_file("code/a", tmp_path / "new" / "copy")
     assert (tmp_path / "new" / "copy").read_bytes() == b"x" * 3_000_000
+
+
+@on_each_store
+async def test_what_comes_in_pieces_is_stored_whole_or_not_at_all(store: S3Settings) -> None:
+    objects = ObjectStore(store)
+
+    async def pieces(num_bytes: int, error: Exception | None = None) -> AsyncIterator[bytes]:
+        for begin in range(0, num_bytes, 700_000):
+            yield bytes([begin % 251]) * min(700_000, num_bytes - begin)
+        if error is not None:
+            raise error
+
+    for num_bytes in (0, 5, 8 * 1024 * 1024, 20_000_000):
+        await objects.put_stream("artifacts/x", pieces(num_bytes))
+        expected = b"".join([piece async for piece in pieces(num_bytes)])
+        assert await objects.get("artifacts/x") == expected, num_bytes
+    with pytest.raises(Rejected, match="broke off"):
+        await objects.put_stream("artifacts/y", pieces(20_000_000, Rejected("broke off")))
+    assert not await objects.exists("artifacts/y")
+    with pytest.raises(Rejected, match="broke off"):
+        await objects.put_stream("artifacts/x", pieces(20, Rejected("broke off")))
+    assert await objects.get("artifacts/x") == expected
+
+
+async def test_a_stream_that_is_given_up_leaves_nothing(directory: S3Settings) -> None:
+    objects, asked = ObjectStore(directory), asyncio.Event()
+
+    async def never() -> AsyncIterator[bytes]:
+        yield b"begun"
+        asked.set()
+        await asyncio.Event().wait()
+
+    putting = asyncio.create_task(objects.put_stream("artifacts/x", never()))
+    async with asyncio.timeout(10):
+        await asked.wait()
+        putting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await putting
+    assert not await objects.exists("artifacts/x")
 
 
 @on_each_store

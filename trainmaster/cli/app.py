@@ -56,7 +56,7 @@ COMMANDS = {
     "simulate": ("simulate", "Run the scheduler on a pool described in a file"),
     "whatif": ("whatif", "Replay the log under another policy or on more agents"),
     "login": ("login", "Log in at a platform of others"),
-    "logout": ("login", "Forget a login"),
+    "logout": ("login", "End a login"),
     "whoami": ("login", "Show who you are to the platform"),
     "user": ("users", "Manage users and their roles"),
     "token": ("users", "Manage tokens of programs"),

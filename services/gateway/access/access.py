@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 
+import nats.errors
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
-import nats.errors
 from nats.aio.client import Client
 
 from services.gateway import guard

@@ -42,8 +42,8 @@ async def change_password(
 ) -> int:
     """Change a password in place of the one of a revision (and of a user as of `known_seq`), return the sequence of its event.
 
-    The event is first: it ends the logins, which does no harm should the rest fail. Raises what `wish` does, Unavailable,
-    and Conflict when somebody else changed the password: then that one counts.
+    The event is first: it ends the logins, which does no harm should the rest fail. Raises what `wish` does,
+    Unavailable, and Conflict when somebody else changed the password: then that one counts.
     """
     user_id = wish(access.people).user_id
     hashed = await access.secrets.hashed(password)

@@ -7,31 +7,33 @@ that path: so what it may do there is what it may do in the experiment.
 import asyncio
 import mimetypes
 import re
-import tempfile
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
 
-from aiohttp import web
+from aiohttp import ClientError, web
 
 from services.gateway import sse
+from services.gateway.access.access import principal
 from services.gateway.mlflow import reading, wire
 from services.gateway.mlflow.operations import ARTIFACTS_PREFIX, Asked, Operation, operation
 from services.gateway.mlflow.runs import RunById
+from services.gateway.mlflow.uploads import Uploads
 from services.gateway.mlflow.wire import Empty, Said
 from shared.errors import Problem, Rejected
 from shared.events import Role
 from shared.objectstore import artifact_key
 
 MAX_UPLOAD_BYTES = 5 * 1024**3  # what an S3 server takes as one object without more ado
-MAX_UPLOADS = 4  # at a time; each is a file on this machine until it is stored
 MAX_PATH = 900  # S3 keys have at most 1,024 bytes
 MAX_FILES = 1_000  # in an answer that lists them
 STALL_S = 60.0
+MAX_UPLOAD_S = 3600.0  # 1.5 MB/s for the largest
 
 _SEGMENT = re.compile(r"[^\x00-\x1f\\]{1,255}")
 
-UPLOADS = web.AppKey("uploads", asyncio.Semaphore)
+UPLOADS = web.AppKey("uploads", Uploads)
 
 
 class ArtifactPath(Said, frozen=True, kw_only=True):
@@ -100,12 +102,10 @@ async def download(asked: Asked[ArtifactPath]) -> web.StreamResponse:
 
 
 async def upload(asked: Asked[ArtifactPath]) -> Empty:
-    """Take a file. It is stored once it is here whole, so that no half of one is ever seen."""
+    """Take a file. It goes on to the store as it comes, which shows it once it is there whole."""
     path = await _checked(asked, Role.EDITOR)
-    async with asked.request.app[UPLOADS]:
-        with tempfile.NamedTemporaryFile(prefix="tm-artifact-") as file:
-            await _receive(asked.request, Path(file.name))
-            await asked.parts.store.put_file(artifact_key(path), Path(file.name))
+    async with asked.request.app[UPLOADS].place(principal.get().user_id):
+        await asked.parts.store.put_stream(artifact_key(path), _received(asked.request))
     return Empty()
 
 
@@ -119,19 +119,24 @@ async def delete(asked: Asked[ArtifactPath]) -> Empty:
     return Empty()
 
 
-async def _receive(request: web.Request, path: Path) -> None:
-    """Write the body to a file. Raises Rejected when it is too long."""
-    num_bytes = 0
-    with path.open("wb") as file:
-        while True:
-            async with asyncio.timeout(STALL_S):
+async def _received(request: web.Request) -> AsyncIterator[bytes]:
+    """Yield the body. Raises Rejected when it is too long, or comes too slowly or not whole."""
+    num_bytes, deadline_s = 0, asyncio.get_running_loop().time() + MAX_UPLOAD_S
+    while True:
+        try:
+            async with asyncio.timeout_at(deadline_s), asyncio.timeout(STALL_S):
                 chunk = await request.content.readany()
-            if not chunk:
-                return
-            num_bytes += len(chunk)
-            if num_bytes > MAX_UPLOAD_BYTES:
-                raise Rejected(f"an artifact has at most {MAX_UPLOAD_BYTES:,} bytes", status=400)
-            await asyncio.to_thread(file.write, chunk)
+        except TimeoutError as error:
+            reason = f"nothing came for {STALL_S:.0f} s, or not all within {MAX_UPLOAD_S:.0f} s"
+            raise Rejected(reason, status=HTTPStatus.REQUEST_TIMEOUT) from error
+        except (ClientError, ConnectionError) as error:
+            raise Rejected("the file did not come whole", status=HTTPStatus.BAD_REQUEST) from error
+        if not chunk:
+            return
+        num_bytes += len(chunk)
+        if num_bytes > MAX_UPLOAD_BYTES:
+            raise Rejected(f"an artifact has at most {MAX_UPLOAD_BYTES:,} bytes", status=HTTPStatus.BAD_REQUEST)
+        yield chunk
 
 
 async def _checked(asked: Asked[ArtifactPath], needed: Role) -> str:

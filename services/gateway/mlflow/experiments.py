@@ -5,6 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
+from services.gateway.access.access import principal
 from services.gateway.access.permit import require
 from services.gateway.mlflow import intents, reading, wire
 from services.gateway.mlflow.grammar import parse_filter, parse_order
@@ -170,9 +171,9 @@ async def show_by_name(asked: Asked[ExperimentByName]) -> ExperimentFound:
     """Show the experiment of a name."""
     name = asked.said.experiment_name
     row = await reading.experiment_by_name(asked.parts.database, name, _workspace(asked))
-    if row is None:
+    if row is None or not principal.get().may(Role.VIEWER, row["workspace"]):
         raise not_found("experiment", repr(name[:100]))
-    row = await reading.experiment(asked.parts.database, row["id"])  # only for those who may look there
+    row = await reading.experiment(asked.parts.database, row["id"])
     return ExperimentFound(experiment=reading.experiment_view(row))
 
 

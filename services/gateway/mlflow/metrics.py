@@ -96,6 +96,8 @@ async def log_batch(asked: Asked[LogBatch]) -> Empty:
 async def _log(asked: Asked[LogMetric] | Asked[LogBatch], metrics: list[wire.Metric]) -> Empty:
     row = await reading.run(asked.parts.database, asked.said.run_id, Role.EDITOR)
     reading.check_active(row, "run")
+    for model_id in {metric.model_id for metric in metrics if metric.model_id}:
+        await reading.model(asked.parts.database, model_id, Role.EDITOR)
     stored = await intents.publish(asked.parts.client, batches(row, metrics))
     tracking = asked.request.app[TRACKING]
     tracking.newest_metrics = max(tracking.newest_metrics, stored)

@@ -203,12 +203,7 @@ async def _show(asked: Asked[Any], model_id: str, *, also_deleted: bool = False)
 
 
 async def _row(asked: Asked[Any], model_id: str, needed: Role) -> asyncpg.Record:
-    database = asked.parts.database
-    row = await database.fetchrow(f"{_MODELS} WHERE r.id = $1", model_id.replace("\0", ""))
-    if row is None:
-        raise not_found("model", repr(model_id[:100]))
-    await reading.experiment(database, row["experiment_id"], needed)
-    return row
+    return await reading.model(asked.parts.database, model_id, needed)
 
 
 async def _change(asked: Asked[AboutT], event: Callable[[dict[str, Any]], ModelEvent]) -> Empty:

@@ -73,6 +73,8 @@ EXPERIMENTS = Space(
     maps={Kind.TAG: "r.tags"},
 )
 
+_MODEL = "SELECT r.*, false AS own FROM logged_models r WHERE r.id = $1"
+
 
 async def experiment(database: Database, experiment_id: str, needed: Role = Role.VIEWER) -> asyncpg.Record:
     """Return the row of an experiment. Raises Rejected: 404 to who may not look there, 403 to who may not change it."""
@@ -114,6 +116,15 @@ async def run(database: Database, run_id: str, needed: Role = Role.VIEWER) -> as
     row = await database.fetchrow(_RUN, run_id.replace("\0", ""))
     if row is None:
         raise not_found("run", repr(run_id[:100]))
+    await experiment(database, row["experiment_id"], needed)
+    return row
+
+
+async def model(database: Database, model_id: str, needed: Role = Role.VIEWER) -> asyncpg.Record:
+    """Return the row of a logged model. Raises Rejected, like `experiment`."""
+    row = await database.fetchrow(_MODEL, model_id.replace("\0", ""))
+    if row is None:
+        raise not_found("model", repr(model_id[:100]))
     await experiment(database, row["experiment_id"], needed)
     return row
 

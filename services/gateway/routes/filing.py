@@ -15,6 +15,7 @@ from services.gateway.access import permit
 from services.gateway.api import PREFIX, Body, Call, NoQuery, Parts, Route, json_response, post, read_body
 from services.gateway.decide import Intent
 from services.gateway.filing import MAX_LABELS, Filing, FilingEvent
+from services.gateway.problems import Stale
 from services.gateway.views.experiments import Experiment, ExperimentDetail, Outcome, OutcomeList
 from shared.errors import Conflict, Problem, Rejected
 from shared.events import ExperimentDeletionRequested, ExperimentMoved, Role
@@ -22,6 +23,7 @@ from shared.ids import ExperimentId
 
 MAX_IDS = 500
 AT_ONCE = 8
+TRIES = 5
 
 Text = Annotated[str, Meta(max_length=65_536, pattern=r"^[^\x00]*$")]
 Place = Annotated[str, Meta(max_length=256, pattern=r"^[^\x00]*$")]
@@ -114,12 +116,22 @@ async def _ask(parts: Parts, asked: Many, experiment_id: ExperimentId) -> int:
         case "move":
             return await _append(parts, await _moved(parts, experiment_id, asked.workspace, asked.project))
         case "label":
-            shown = await queries.experiment(parts.database, experiment_id)
-            labels = [label for label in [*shown.labels, *asked.add] if label not in asked.remove]
-            event = filing.described(experiment_id, name=None, description=None, labels=labels, notes=None)
-            return await _append(parts, event)
+            return await _label(parts, asked, experiment_id)
         case _:
             return await _append(parts, filing.filing_event(Filing(asked.action), experiment_id))
+
+
+async def _label(parts: Parts, asked: Many, experiment_id: ExperimentId) -> int:
+    """Add and remove labels, of those that the experiment has by then. Raises Conflict when others keep changing it."""
+    for _ in range(TRIES):
+        shown = await queries.experiment(parts.database, experiment_id)
+        labels = [label for label in [*shown.labels, *asked.add] if label not in asked.remove]
+        event = filing.described(experiment_id, name=None, description=None, labels=labels, notes=None)
+        try:
+            return await _append(parts, event, shown.seq)
+        except Stale as error:  # what is decided anew must rest on what was said meanwhile
+            await parts.position.wait(error.seq)
+    raise Conflict(f"others keep changing experiment {experiment_id}")
 
 
 async def _moved(parts: Parts, experiment_id: str, workspace: str | None, project: str) -> ExperimentMoved:

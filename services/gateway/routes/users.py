@@ -18,7 +18,7 @@ from services.gateway.views.people import Granted, UserList, UserView
 from shared.events import Role
 from shared.events.user import UserEvent
 
-Workspace = Annotated[str, Meta(min_length=1, max_length=64)]
+Workspace = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00]+$")]
 Password = Annotated[str, Meta(max_length=decide.MAX_PASSWORD)]
 
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from services.gateway import cluster, queries, waiting
+from services.gateway import cluster, queries, sight, waiting
 from services.gateway.api import PREFIX, Call, PastQuery, get
 from services.gateway.problems import not_found
 from services.gateway.views.why import Explanation, Why
@@ -50,7 +50,7 @@ async def explain_trial(call: Call[PastQuery]) -> Why:
     if not told:
         raise not_found("trial", trial_id)
     life = [seq for seq, name in told if name not in _TELEMETRY]
-    chain = await reading.chain(call.parts.client, [*life[:1], *life[1 - reading.MAX_EVENTS :]], trial_id)
+    chain = await reading.chain(sight.of(call.parts), [*life[:1], *life[1 - reading.MAX_EVENTS :]], trial_id)
     known = chain.known
     ours = trial.life_of(known[seq] for seq in sorted(known) if getattr(known[seq].event, "trial_id", "") == trial_id)
     item = None
@@ -106,7 +106,7 @@ async def explain_experiment(call: Call[PastQuery]) -> Why:
         shown = await queries.experiment(database, experiment_id)
         groups = await reading.trial_groups(database, experiment_id)
     life = await reading.events_of(parts.database, "experiment", experiment_id, until=call.as_of)
-    chain = await reading.chain(parts.client, life)
+    chain = await reading.chain(sight.of(parts), life)
     standing = experiment.Standing(
         experiment=shown,
         groups=groups,
@@ -143,15 +143,16 @@ async def explain_agent(call: Call[PastQuery]) -> Why:
     if shown is None:
         raise not_found("agent", agent_id)
     life = await reading.events_of(parts.database, "agent", agent_id, MAX_AGENT_EVENTS, until=call.as_of)
-    chain = await reading.chain(parts.client, life)
+    sighted = sight.of(parts)
+    chain = await reading.chain(sighted, life)
     events = list(chain.known.values())
     ran = [recorded.event.experiment_id for recorded in events if isinstance(recorded.event, GPUAllocated)]
     experiment_ids = {*(trial_id.rpartition("-")[0] for trial_id in agent.running(shown)), *ran[-agent.MAX_LAST :]}
     standing = agent.Standing(
         agent=shown,
         events=events,
-        names=await waiting.names(parts.database, experiment_ids),
-        users=await reading.submitters(parts.client, experiment_ids),
+        names=await waiting.names(parts.database, experiment_ids, sighted.workspaces),
+        users=await reading.submitters(parts.client, await sighted.experiments(experiment_ids)),
     )
     return Why(
         kind="agent",

@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import msgspec
+from msgspec.structs import replace
 from nats.aio.client import Client
 
-from services.gateway import tap
+from services.gateway import sight, tap
 from services.gateway.past import Database, ReadModel
+from services.gateway.sight import Sight
 from services.gateway.views.events import EventItem
 from services.gateway.views.why import ReasonGroup
 from shared import log, subjects
@@ -56,8 +59,10 @@ async def events_of(
     return sorted(row["seq"] for row in rows)
 
 
-async def chain(client: Client, life: Iterable[int], trial_id: str | None = None) -> Chain:
+async def chain(sighted: Sight, life: Iterable[int], trial_id: str | None = None) -> Chain:
     """Return the events of a life and those that caused them, MAX_EVENTS at most, the newest first to be read.
+
+    What is about an experiment that may not be seen is not among those known, and shown without what it says.
 
     An event of another trial than `trial_id` (whose result led to this one, say) is named, but its own causes are
     another story; where there is none, no causes are looked for at all.
@@ -66,14 +71,26 @@ async def chain(client: Client, life: Iterable[int], trial_id: str | None = None
     wanted = set(life)
     while wanted and len(found) < MAX_EVENTS:
         newest = sorted(wanted, reverse=True)[: MAX_EVENTS - len(found)]
-        told = await _read(client, newest)
+        told = await _read(sighted.parts.client, newest)
         found |= {recorded.seq: (recorded, item) for recorded, item in told}
         ours = [
             recorded for recorded, _ in told if trial_id and getattr(recorded.event, "trial_id", trial_id) == trial_id
         ]
         wanted = {cause for recorded in ours for cause in recorded.envelope.causes} - found.keys()
-    in_order = [found[seq] for seq in sorted(found)]
-    return Chain(known={recorded.seq: recorded for recorded, _ in in_order}, items=[item for _, item in in_order])
+    about = {
+        seq: sight.experiment_of(recorded, item.aggregate, item.aggregate_id) for seq, (recorded, item) in found.items()
+    }
+    seen = await sighted.experiments({one for one in about.values() if one is not None})
+    known = {seq: found[seq][0] for seq in sorted(found) if about[seq] is None or about[seq] in seen}
+    return Chain(
+        known=known, items=[item if seq in known else _veiled(item) for seq, (_, item) in sorted(found.items())]
+    )
+
+
+def _veiled(item: EventItem) -> EventItem:
+    """Return an event of another workspace: that there was one, and which kind."""
+    said = {"text": "an event of another workspace", "event": msgspec.Raw(b"{}")}
+    return replace(item, actor="", correlation="", causes=[], id="", aggregate_id="", **said)
 
 
 async def num_ahead(database: ReadModel, trial_id: str) -> int:

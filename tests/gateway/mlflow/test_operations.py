@@ -143,3 +143,42 @@ async def test_runs_are_folded_again_from_the_log(api: Api, nats_server: NatsSer
     assert after == before and before["run"]["info"]["experiment_id"] == experiment_id
     default = await api.get(f"{API}/experiments/get", experiment_id="0")
     assert default["experiment"]["tags"] == [{"key": "k", "value": "v"}]
+
+
+async def test_metrics_are_written_onto_a_model_only_where_its_experiment_may_be_changed(api: Api) -> None:
+    hidden, _ = await begin(api)
+    model = (await api.post(f"{API}/logged-models", json={"experiment_id": hidden, "name": "m"}))["model"]["info"]
+    token = await make_user(api, "insider", "editor", "speech")
+    metric = {"key": "loss", "value": 1, "timestamp": 1000, "model_id": model["model_id"]}
+    async with as_(token) as http:
+        http.headers["X-MLFLOW-WORKSPACE"] = "speech"
+        async with http.post(f"{api.url}{API}/experiments/create", json={"name": "own"}) as response:
+            own = (await response.json())["experiment_id"]
+        begun = {"experiment_id": own, "start_time": 1000}
+        async with http.post(f"{api.url}{API}/runs/create", json=begun) as response:
+            run_id = (await response.json())["run"]["info"]["run_id"]
+        for path, body in (("log-metric", metric), ("log-batch", {"metrics": [metric]})):
+            async with http.post(f"{api.url}{API}/runs/{path}", json={"run_id": run_id, **body}) as response:
+                assert response.status == 404, path
+        async with http.post(f"{api.url}{API}/logged-models", json={"experiment_id": own, "name": "m"}) as response:
+            mine = (await response.json())["model"]["info"]["model_id"]
+        body = {"run_id": run_id, **metric, "model_id": mine}
+        async with http.post(f"{api.url}{API}/runs/log-metric", json=body) as response:
+            assert response.status == 200, await response.text()
+
+
+async def test_a_name_tells_nothing_of_a_hidden_experiment(api: Api) -> None:
+    config = "{name: secret, entrypoint: python train.py, workspace: vision, searcher: {name: single, metric: loss}}"
+    submitted = await api.submit(config)
+    found = await api.get(f"{API}/experiments/search", max_results=10)
+    name = found["experiments"][0]["name"]
+    assert "secret" in name
+    token = await make_user(api, "outsider", "viewer", "speech")
+    answers = []
+    async with as_(token) as http:
+        for asked in (name, name.replace("secret", "sacred")):
+            query = {"experiment_name": asked}
+            async with http.get(f"{api.url}{API}/experiments/get-by-name", params=query) as response:
+                assert response.status == 404
+                answers.append((await response.text()).replace(asked, "NAME"))
+    assert answers[0] == answers[1] and submitted["id"] not in answers[0].replace("NAME", "")

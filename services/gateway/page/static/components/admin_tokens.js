@@ -14,7 +14,7 @@ import { Age, Time } from "./time.js";
 const createToken = (onIssued) => ({
   verb: "Issue a token",
   title: "Issue a token",
-  explanation: "For a program: it gives it as TM_TOKEN, or in the header Authorization: Bearer. It may what you may, and no more than its role says.",
+  explanation: "For a program: it gives it as TM_TOKEN, or in the header Authorization: Bearer. It may what you may, and no more than its role says. One of yours ends with this login at the latest; one that lasts is a service account's, or issued after tm login.",
   command: (form) => commandLine("token create", [[form.get("label"), "LABEL"]], { "--role": form.get("role"), "--days": form.get("days") || null, "--user": form.get("user") || null }),
   fields: html`<p><label>For what <input type="text" name="label" required maxlength="100" placeholder="nightly sweeps" /></label></p>
     <p><label>at most <select name="role">${ROLES.map((role) => html`<option key=${role} value=${role} selected=${role === "editor"}>${role}</option>`)}</select></label>

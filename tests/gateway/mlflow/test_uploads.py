@@ -1,0 +1,66 @@
+"""Uploads: not too many at a time, and no half of one is ever seen."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from services.gateway.mlflow.uploads import MAX_EACH, MAX_UPLOADS, MAX_WAITING, Uploads
+from shared.errors import Unavailable
+from shared.ids import UserId
+from tests.gateway.conftest import ADMIN_TOKEN, Api
+from tests.gateway.mlflow.test_operations import API, FILES, begin
+from tests.support.eventually import eventually
+
+ADA, BOB, EVE = UserId("ada"), UserId("bob"), UserId("eve")
+
+
+async def hold(uploads: Uploads, user_id: UserId, held: list[UserId], end: asyncio.Event) -> None:
+    async with uploads.place(user_id):
+        held.append(user_id)
+        await end.wait()
+
+
+async def test_one_user_leaves_places_for_others_and_the_rest_waits() -> None:
+    uploads, held, end = Uploads(), [], asyncio.Event()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        for user_id in [ADA] * (MAX_EACH + 3) + [BOB] * (MAX_UPLOADS - MAX_EACH) + [EVE]:
+            tasks.create_task(hold(uploads, user_id, held, end))
+        await eventually(lambda: len(held) == MAX_UPLOADS)
+        assert held.count(ADA) == MAX_EACH and EVE not in held
+        end.set()
+    assert len(held) == MAX_UPLOADS + 4
+
+
+async def test_only_so_many_wait() -> None:
+    uploads, held, end = Uploads(), [], asyncio.Event()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        for _ in range(MAX_EACH + MAX_WAITING):
+            tasks.create_task(hold(uploads, ADA, held, end))
+        await eventually(lambda: len(held) == MAX_EACH)
+        with pytest.raises(Unavailable, match="uploads wait"):
+            await hold(uploads, BOB, held, end)
+        end.set()
+
+
+async def test_a_file_that_breaks_off_is_not_there(api: Api) -> None:
+    experiment_id, run_id = await begin(api)
+    host, port = api.settings.host, api.settings.port
+    for sent in (b"half of it", b"x" * 9_000_000):
+        _, writer = await asyncio.open_connection(host, port)
+        lines = (
+            f"PUT {FILES}/{experiment_id}/{run_id}/artifacts/file HTTP/1.1",
+            f"Host: {host}:{port}",
+            f"Authorization: Bearer {ADMIN_TOKEN}",
+            "Content-Length: 20000000",
+        )
+        writer.write("\r\n".join([*lines, "", ""]).encode() + sent)
+        await writer.drain()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+    body = b"y" * 9_000_000
+    async with api.http.put(f"{api.url}{FILES}/{experiment_id}/{run_id}/artifacts/other", data=body) as response:
+        assert response.status == 200
+    listed = await api.get(f"{API}/artifacts/list", run_id=run_id)
+    assert [file["path"] for file in listed["files"]] == ["other"]
