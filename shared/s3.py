@@ -88,13 +88,8 @@ class S3:
         """Store what can be read of a source, part by part; nothing, when reading fails."""
         with _translated(key):
             self._client.put_object(
-                self._bucket,
-                key,
-                source,
-                -1,
-                part_size=STREAM_PART_BYTES,
-                num_parallel_uploads=1,  # type: ignore[arg-type] # it is only read
-            )
+                self._bucket, key, source, -1, part_size=STREAM_PART_BYTES, num_parallel_uploads=1  # type: ignore[arg-type]
+            )  # fmt: skip # the source is only read
 
     def get_file(self, key: str, path: Path) -> None:
         """Write an object to a file, creating its folders."""

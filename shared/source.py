@@ -15,17 +15,18 @@ class Source:
         self._is_over = False
         self._awaited: Future[bytes] | None = None
 
-    def read(self, size: int, /) -> bytes:
-        """Return this many bytes, fewer at the end. Raises what the chunks raise. Not for the event loop."""
+    def read(self, size: int = -1, /) -> bytes:
+        """Return this many bytes, fewer at the end; all with -1. Raises what they raise. Not for the event loop."""
         pieces, num_bytes = [self._rest], len(self._rest)
-        while num_bytes < size and not self._is_over:
+        while (size < 0 or num_bytes < size) and not self._is_over:
             self._awaited = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
             pieces.append(self._awaited.result())
             self._is_over = not pieces[-1]
             num_bytes += len(pieces[-1])
         whole = b"".join(pieces)
-        self._rest = whole[size:]
-        return whole[:size]
+        end = len(whole) if size < 0 else size
+        self._rest = whole[end:]
+        return whole[:end]
 
     def close(self) -> None:
         """Let nobody wait for more."""

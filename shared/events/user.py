@@ -42,7 +42,7 @@ class UserEnabled(UserEvent, frozen=True, kw_only=True):
     """A disabled user has the former rights again."""
 
 
-class PasswordChanged(UserEvent, frozen=True, kw_only=True):
+class PasswordChanged(UserEvent, frozen=True, kw_only=True, omit_defaults=True):
     """A user's password is another one; its hash lies with the gateway's secrets, never on the log.
 
     The logins that were made with the former one end here, but for the one that asked for the change.
@@ -64,7 +64,7 @@ class RoleRevoked(UserEvent, frozen=True, kw_only=True):
     workspace: str | None = None
 
 
-class TokenIssued(UserEvent, frozen=True, kw_only=True):
+class TokenIssued(UserEvent, frozen=True, kw_only=True, omit_defaults=True):
     """A token speaks for a user until it expires, with at most this role.
 
     A login, of a browser or by `tm login`, is one too: it ends with the password that it was made with.

@@ -92,7 +92,7 @@ async def test_of_many_who_create_a_user_or_change_a_role_each_is_told_the_truth
         async with api.http.put(f"{api.url}/api/v1/users/ada/roles", json=body) as response:
             return response.status
 
-    assert await asyncio.gather(grant("vision"), grant("speech")) == [200, 200]
+    assert await asyncio.gather(*map(grant, ("vision", "speech"))) == [200, 200]
     user = await api.get("/api/v1/users/ada")
     assert {granted["workspace"] for granted in user["grants"]} == {"vision", "speech"}
 

@@ -11,7 +11,7 @@ from trainmaster.client.shapes import EventItem
 CONFIG = "{{name: {0}, entrypoint: python train.py, workspace: {0}, searcher: {{name: single, metric: loss}}}}"
 
 
-async def followed(client: AsyncClient, query: dict[str, object], last: str) -> list[EventItem]:
+async def followed(client: AsyncClient, query: dict[str, str | int | None], last: str) -> list[EventItem]:
     """What the stream of events tells up to the first event of this name."""
     told = []
     async with asyncio.timeout(20):
@@ -59,10 +59,9 @@ async def test_an_experiment_that_moves_away_goes_out_of_sight(api: Api) -> None
     token = await make_user(api, "insider", "editor", "vision")
     own = (await api.submit(CONFIG.format("vision")))["id"]
     await api.post("/api/v1/workspaces", 201, json={"name": "speech"})
-    await api.post("/api/v1/projects", 201, json={"name": "p", "workspace": "speech"})
     async with as_(token) as http:
         async with http.get(f"{api.url}/api/v1/events") as response:
             assert [item["name"] for item in (await response.json())["items"]] == ["ExperimentSubmitted"]
-        await api.post(f"/api/v1/experiments/{own}/move", json={"workspace": "speech", "project": "p"})
+        await api.post(f"/api/v1/experiments/{own}/move", json={"workspace": "speech"})
         async with http.get(f"{api.url}/api/v1/events") as response:
             assert (await response.json())["items"] == []

@@ -280,7 +280,7 @@ SAMPLES: tuple[Event, ...] = (
     UserCreated(user_id=UserId("ada"), full_name="Ada Lovelace", is_service=True),
     UserDisabled(user_id=UserId("ada")),
     UserEnabled(user_id=UserId("ada")),
-    PasswordChanged(user_id=UserId("ada"), kept_token_id=TokenId("0123456789ab")),
+    PasswordChanged(user_id=UserId("ada")),
     RoleGranted(user_id=UserId("ada"), role=Role.EDITOR, workspace="vision"),
     RoleRevoked(user_id=UserId("ada"), workspace="vision"),
     TokenIssued(
@@ -355,6 +355,10 @@ SAMPLES: tuple[Event, ...] = (
 
 #: The same facts with their grounds, which events of older programs lack: their bytes are kept beside the others'.
 GROUNDED: tuple[Event, ...] = (
+    PasswordChanged(user_id=UserId("ada"), kept_token_id=TokenId("0123456789ab")),
+    TokenIssued(
+        user_id=UserId("ada"), token_id=TokenId("0123456789ab"), label="tm on ws7", role=Role.ADMIN, is_login=True
+    ),
     ExperimentSubmitted(
         experiment_id=EXPERIMENT,
         name="digits",

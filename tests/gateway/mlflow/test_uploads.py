@@ -22,7 +22,8 @@ async def hold(uploads: Uploads, user_id: UserId, held: list[UserId], end: async
 
 
 async def test_one_user_leaves_places_for_others_and_the_rest_waits() -> None:
-    uploads, held, end = Uploads(), [], asyncio.Event()
+    uploads, end = Uploads(), asyncio.Event()
+    held: list[UserId] = []
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
         for user_id in [ADA] * (MAX_EACH + 3) + [BOB] * (MAX_UPLOADS - MAX_EACH) + [EVE]:
             tasks.create_task(hold(uploads, user_id, held, end))
@@ -33,7 +34,8 @@ async def test_one_user_leaves_places_for_others_and_the_rest_waits() -> None:
 
 
 async def test_only_so_many_wait() -> None:
-    uploads, held, end = Uploads(), [], asyncio.Event()
+    uploads, end = Uploads(), asyncio.Event()
+    held: list[UserId] = []
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
         for _ in range(MAX_EACH + MAX_WAITING):
             tasks.create_task(hold(uploads, ADA, held, end))
