@@ -40,7 +40,7 @@ async def change_password(
     revision: int,
     known_seq: int | None = None,
 ) -> int:
-    """Change a password in place of the one of a revision (and of a user as of `known_seq`), return the sequence of its event.
+    """Change a password in place of the one of a revision, of a user as of `known_seq`; return its event's sequence.
 
     The event is first: it ends the logins, which does no harm should the rest fail. Raises what `wish` does,
     Unavailable, and Conflict when somebody else changed the password: then that one counts.

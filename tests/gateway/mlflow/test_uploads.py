@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 
 import pytest
 
@@ -61,7 +62,7 @@ async def test_a_file_that_breaks_off_is_not_there(api: Api) -> None:
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
-    body = b"y" * 9_000_000
+    body = io.BytesIO(b"y" * 9_000_000)
     async with api.http.put(f"{api.url}{FILES}/{experiment_id}/{run_id}/artifacts/other", data=body) as response:
         assert response.status == 200
     listed = await api.get(f"{API}/artifacts/list", run_id=run_id)
