@@ -2,6 +2,8 @@
 
 import asyncio
 
+from shared.events import ExperimentMoved
+from shared.ids import ExperimentId
 from tests.gateway.conftest import Api
 from tests.gateway.test_access import as_, make_user
 from tests.tracker import story
@@ -58,10 +60,11 @@ async def test_no_filter_shows_an_experiment_of_another_workspace(api: Api) -> N
 async def test_an_experiment_that_moves_away_goes_out_of_sight(api: Api) -> None:
     token = await make_user(api, "insider", "editor", "vision")
     own = (await api.submit(CONFIG.format("vision")))["id"]
-    await api.post("/api/v1/workspaces", 201, json={"name": "speech"})
     async with as_(token) as http:
         async with http.get(f"{api.url}/api/v1/events") as response:
             assert [item["name"] for item in (await response.json())["items"]] == ["ExperimentSubmitted"]
-        await api.post(f"/api/v1/experiments/{own}/move", json={"workspace": "speech"})
+        moved = ExperimentMoved(experiment_id=ExperimentId(own), workspace="speech", project="")
+        seq = await story.tell(api.log, [moved])
+        await api.get(f"/api/v1/experiments/{own}", min_seq=seq)
         async with http.get(f"{api.url}/api/v1/events") as response:
             assert (await response.json())["items"] == []
