@@ -64,6 +64,16 @@ def decide(state: State, told: Mapping[AllocationId, AbstractSet[Order]]) -> lis
     return missing
 
 
+def settled(state: State, told: Mapping[AllocationId, AbstractSet[Order]]) -> list[tuple[AllocationId, Order]]:
+    """Return the parts of checkpoints that were told and need not be remembered: their checkpoint is on the log."""
+    return [
+        (allocation.allocation_id, order)
+        for allocation in state.allocations.values()
+        for order in told.get(allocation.allocation_id, frozenset())
+        if isinstance(order, Shard) and order not in allocation.shards
+    ]
+
+
 def _orders(state: State, allocation: Allocation) -> Iterator[Order]:
     """All that the gang has to know by now, the first first."""
     is_chief = allocation.chief == state.agent_id

@@ -29,6 +29,8 @@ class Prepared:
     command: Command
     variables: Mapping[str, str]
     resume: Checkpoint | None
+    is_warm_start: bool
+    """Whether `resume` is of another trial, so that this one only starts with what it holds."""
 
     @property
     def code_directory(self) -> Path:
@@ -62,6 +64,7 @@ async def prepare(
     patience = Patience(log.say)
     await facilities.workspace.unpack_code(allocation.experiment.code_sha256, directory / "code", patience)
     resume = await _restore(facilities, allocation.trial.checkpoints, directory, log, refuse)
+    is_warm_start = resume is None and experiment.resume_from is not None
     if resume is None and experiment.resume_from is not None:
         resume = await _start_from(facilities, CheckpointId(experiment.resume_from), directory, log)
     return Prepared(
@@ -71,6 +74,7 @@ async def prepare(
         command=command,
         variables=variables,
         resume=resume,
+        is_warm_start=is_warm_start,
     )
 
 
@@ -106,6 +110,7 @@ def welcome(prepared: Prepared, allocation: Allocation, place: Place, rank: int)
             "step": resume.step,
             "world_size": resume.world_size,
             "directory": str(_resume_directory(prepared.directory, resume)),
+            "is_warm_start": prepared.is_warm_start,
         }
         if resume
         else None,

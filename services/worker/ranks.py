@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from services.worker.endings import RankExit
@@ -33,6 +33,11 @@ class Ranks:
     def group_ids(self) -> list[int]:
         """The process groups that the ranks lead."""
         return [process.pid for process in self._processes.values()]
+
+    def on_exit(self, tell: Callable[[int], None]) -> None:
+        """Have `tell` called with the number of each rank when its process has ended."""
+        for rank, process in self._processes.items():
+            process.exited.add_done_callback(lambda _, rank=rank: tell(rank))  # type: ignore[misc]
 
     async def join(self, captures: Mapping[int, "asyncio.Task[None]"]) -> list[RankExit]:
         """Return how all ranks ended, in the order they did; the first failure ends the others.

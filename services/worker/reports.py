@@ -48,6 +48,7 @@ class Reports:
         self._say = say
         self._fail = fail
         self.byes: dict[int, Bye] = {}
+        self._unsaid: set[asyncio.Future[int]] = set()  # validations that are not on the log yet
         self.step = 0  # the newest that a rank has said to be at
 
     async def handle(self, rank: int, frame: Frame) -> None:
@@ -93,9 +94,11 @@ class Reports:
         event = MetricReported(**spoken, step=frame.step, metrics=metrics)
         cause = await asyncio.shield(self._started)
         stored = await self._facilities.outbox.put(event, causes=(cause,), correlation=allocation.experiment_id)
+        self._unsaid.add(stored)
         stored.add_done_callback(self._note_reported)
 
     def _note_reported(self, stored: "asyncio.Future[int]") -> None:
+        self._unsaid.discard(stored)
         if not stored.cancelled() and (error := stored.exception()):
             self._fail(f"a validation cannot be reported: {error}")
 
@@ -115,7 +118,7 @@ class Reports:
             zero_stage=frame.zero_stage,
             cause=await asyncio.shield(self._started),
         )
-        await self._uploads.add(written)
+        await self._uploads.add(written, frozenset(self._unsaid))
 
     def _finite(self, step: int, metrics: dict[str, float]) -> dict[str, float]:
         finite, others = split_finite(metrics)

@@ -9,7 +9,7 @@ from typing import Any
 from nats.aio.client import Client
 
 from services.worker import health, instruments, launch, nvml, unfinished, workspace
-from services.worker.decide import Order, Start, decide
+from services.worker.decide import Order, Start, decide, settled
 from services.worker.facilities import Facilities
 from services.worker.gang import Gang
 from services.worker.health import Fault, Reading
@@ -181,6 +181,8 @@ class Agent:
         for allocation_id in [known for known in self._told if known not in self._gangs]:
             if allocation_id not in self._state.allocations:
                 del self._told[allocation_id]
+        for allocation_id, order in settled(self._state, self._told):
+            self._told[allocation_id].discard(order)
         for allocation_id, order in decide(self._state, self._told):
             self._tell(allocation_id, order)
         if self._state.standing is Standing.REPLACED:

@@ -13,7 +13,7 @@ from services.worker.allocation import Allocation, Checkpoint, Rendezvous
 from services.worker.control import Control
 from services.worker.endings import Ending, RankExit, local_ending
 from services.worker.facilities import Facilities
-from services.worker.frames import Frame
+from services.worker.frames import Farewell, Frame
 from services.worker.logs import RankLog
 from services.worker.meter import Meter
 from services.worker.parent import Process
@@ -137,6 +137,8 @@ class Share:
         async def handle(rank: int, frame: Frame) -> None:
             watch.heard(rank)
             await reports.handle(rank, frame)
+            if isinstance(frame, Farewell):
+                watch.gone(rank)
 
         return TrialSocket(path, welcome=greet, handle=handle, complain=self.log.say)
 
@@ -264,6 +266,7 @@ class Share:
             tasks.create_task(self._obey_fault(ranks), name="obey fault"),
             tasks.create_task(self._watch_over(ranks, watch), name="watch over ranks"),
         ]
+        ranks.on_exit(watch.gone)
         exits = await ranks.join(captures)
         is_stored = await self._store_the_rest(exits, trial_socket)
         for task in (*helping, *captures.values()):
@@ -314,9 +317,8 @@ class Share:
             self.log.say(f"{verdict(overdue, watch.timeout_s)}; the stacks of all ranks follow")
             ranks.dump_stacks(watch.ranks)
             await asyncio.sleep(DUMP_S)
-            hung = watch.overdue() or overdue  # the others have fallen silent a little later
-            error = verdict(hung, watch.timeout_s)
-            stacks = "\n".join(self._logs[hung[0]].stderr_tail)
+            error = verdict(overdue, watch.timeout_s)
+            stacks = "\n".join(self._logs[overdue[0]].stderr_tail)
             self._control.fail(f"{error}\n{stacks}\n{error}", FailureCause.STALLED)
             return
 

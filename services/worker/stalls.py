@@ -1,8 +1,9 @@
-"""Watching over ranks that talk to us: one that neither steps, reports nor says that it is alive has hung.
+"""Watching over ranks that talk to us: when none of them steps, reports or says that it is alive, they have hung.
 
-Ranks that train together hang together: each waits in a collective operation for the one that does not come. So when
-one is overdue the stacks of all are wanted. A rank that never said hello (a plain script without the SDK) is not
-watched.
+Ranks that train together hang together: each waits in a collective operation for the one that does not come. So one
+that is silent may just wait for another that takes its time, and they have hung when all are silent; then the stacks of
+all are wanted. A rank that never said hello (a plain script without the SDK) is not watched, nor is one that has said
+bye or has ended. Of a gang over several agents, each watches over its own ranks.
 """
 
 import asyncio
@@ -19,17 +20,24 @@ class Watch:
         self.timeout_s = timeout_s
         self._clock = clock
         self._heard_at: dict[int, float] = {}
+        self._gone: set[int] = set()
         self._begun = asyncio.Event()
 
     @property
     def ranks(self) -> list[int]:
-        """The ranks that have said hello."""
+        """The ranks that have said hello, and neither said bye nor ended."""
         return sorted(self._heard_at)
 
     def heard(self, rank: int) -> None:
         """A rank has said something."""
-        self._heard_at[rank] = self._clock()
-        self._begun.set()
+        if rank not in self._gone:  # what it said may be read when it has ended
+            self._heard_at[rank] = self._clock()
+            self._begun.set()
+
+    def gone(self, rank: int) -> None:
+        """A rank has said bye, or has ended."""
+        self._gone.add(rank)
+        self._heard_at.pop(rank, None)
 
     def excuse(self) -> None:
         """Begin anew for all: they had to wait for us."""
@@ -37,17 +45,22 @@ class Watch:
             self.heard(rank)
 
     def overdue(self) -> list[int]:
-        """Return the ranks that have been silent for too long."""
-        now = self._clock()
-        return [rank for rank in self.ranks if now - self._heard_at[rank] >= self.timeout_s]
+        """Return all ranks if all have been silent for too long, else none."""
+        return self.ranks if self._heard_at and self._clock() >= self._due_at() else []
 
     async def wait(self) -> list[int]:
-        """Wait until a rank is overdue; return those that are."""
-        await self._begun.wait()
+        """Wait until the ranks are overdue; return them."""
         while True:
             if found := self.overdue():
                 return found
-            await asyncio.sleep(min(self._heard_at.values()) + self.timeout_s - self._clock())
+            if self._heard_at:
+                await asyncio.sleep(self._due_at() - self._clock())
+            else:
+                self._begun.clear()
+                await self._begun.wait()
+
+    def _due_at(self) -> float:
+        return max(self._heard_at.values()) + self.timeout_s
 
 
 def verdict(overdue: list[int], timeout_s: float) -> str:

@@ -136,6 +136,9 @@ def _(event: TrialClosed, seq: int, state: State) -> None:
 
 @_fold.register
 def _(event: CheckpointSaved, seq: int, state: State) -> None:
+    if allocation := state.allocations.get(event.allocation_id):  # its parts are no longer waited for
+        left = tuple(shard for shard in allocation.shards if shard.step != event.step)
+        _update(state, event.allocation_id, shards=left)
     trial = state.trials.get(event.trial_id)
     if trial is None:
         return

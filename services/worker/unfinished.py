@@ -1,16 +1,19 @@
 """Checkpoints that were written and not yet stored when their agent was killed: the next agent stores them first.
 
 Beside the files of an allocation lies a note of every checkpoint that all ranks have written, from then until it is on
-the log, and which of its files are stored. An agent that starts finishes what its predecessor noted, before it joins:
-with its joining the trial is given away, and should find the checkpoint. Of a gang over several agents nothing is
-noted: the others' parts would be missing.
+the log, and which of its files are stored. It is written once the validations before it are on the log: a trial that
+goes on from the checkpoint does not report them again. An agent that starts finishes what its predecessor noted, before
+it joins: with its joining the trial is given away, and should find the checkpoint. Of a gang over several agents
+nothing is noted: the others' parts would be missing.
 """
 
 import asyncio
 import logging
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -28,7 +31,9 @@ from shared.objectstore import ObjectStore
 #: Longer than this a trial does not wait for its agent: with every agent that is silent it is soon given away.
 FINISH_TIMEOUT_S = 60.0
 
-_FOLDER, _NOTE, _STORED = "unfinished", ".json", ".stored"
+_FOLDER, _NOTE, _STORED, _UNREADABLE = "unfinished", ".json", ".stored", ".unreadable"
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -48,11 +53,17 @@ class Notes:
         self._folder = allocation_directory / _FOLDER
 
     def write(self, note: Note) -> None:
-        """Keep a note."""
+        """Keep a note, on disk after the files that it tells of: after a power cut it must not tell of others."""
         self._folder.mkdir(exist_ok=True)
+        for folder, _, names in os.walk(note.directory, topdown=False):
+            for name in (*names, "."):
+                _sync(Path(folder, name))
         partial = self._path(note.saved.step, ".partial")
         partial.write_bytes(msgspec.json.encode(note))
+        _sync(partial)
         partial.rename(self._path(note.saved.step, _NOTE))
+        _sync(self._folder)
+        _sync(self._folder.parent)
 
     def add_stored(self, step: int, file: CheckpointFile) -> None:
         """Keep that a file is stored."""
@@ -65,7 +76,7 @@ class Notes:
             lines = self._path(step, _STORED).read_bytes().split(b"\n")[:-1]  # the last may be half a line
         except FileNotFoundError:
             return []
-        return [msgspec.json.decode(line, type=CheckpointFile) for line in lines]
+        return [file for line in lines if (file := _decoded(line, CheckpointFile)) is not None]
 
     def remove(self, step: int) -> None:
         """Forget a checkpoint, because it is on the log."""
@@ -73,8 +84,14 @@ class Notes:
             self._path(step, suffix).unlink(missing_ok=True)
 
     def read(self) -> list[Note]:
-        """Return all notes, the oldest checkpoint first."""
-        found = [msgspec.json.decode(path.read_bytes(), type=Note) for path in self._folder.glob(f"*{_NOTE}")]
+        """Return all notes, the oldest checkpoint first. One that cannot be read is set aside, and said."""
+        found = []
+        for path in list(self._folder.glob(f"*{_NOTE}")):
+            note = _decoded(path.read_bytes(), Note)
+            if note is None:
+                path.rename(path.with_suffix(_UNREADABLE))
+            else:
+                found.append(note)
         return sorted(found, key=lambda note: note.saved.step)
 
     def _path(self, step: int, suffix: str) -> Path:
@@ -134,6 +151,27 @@ async def _is_given_up(client: Client, saved: CheckpointSaved) -> bool:
     """Say whether what was stored of a checkpoint is about to be deleted, because nobody came back for too long."""
     subject = subjects.aggregate_subject(subjects.GATEWAY, CheckpointDeletionRequested.aggregate, saved.checkpoint_id)
     return await log.last_of(client, subject) is not None
+
+
+def _decoded(body: bytes, kind: type[T]) -> T | None:
+    """Return what a file of an earlier agent says, None if it is damaged."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        found = {"kind": kind.__name__, "error": str(error), "begins": repr(body[:100])}
+        _log.error("what the last agent noted of a checkpoint cannot be read", extra=found)
+        return None
+
+
+def _sync(path: Path) -> None:
+    """Return when the disk has a file's content, or a folder's names. What is neither no checkpoint may hold."""
+    if path.is_symlink() or not (path.is_file() or path.is_dir()):
+        return
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 async def _is_on_the_log(client: Client, saved: CheckpointSaved, writer: str) -> bool:

@@ -6,7 +6,7 @@ CheckpointSaved. The other agents say CheckpointShardUploaded. Then the ranks ar
 
 import asyncio
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,9 +68,11 @@ class Uploads:
         """Whether anything that was added is not stored yet."""
         return self._num_pending > 0
 
-    async def add(self, written: Written) -> None:
-        """Queue a checkpoint; waits while MAX_WAITING wait already."""
+    async def add(self, written: Written, said_before: "Collection[asyncio.Future[int]]" = ()) -> None:
+        """Queue a checkpoint; waits until what was `said_before` is on the log, and while MAX_WAITING wait already."""
         self._num_pending += 1
+        if said_before:
+            await asyncio.wait(said_before)
         if len(self._allocation.members) == 1 and written.step not in self._stored_steps:
             note = Note(saved=self._saved(written), directory=str(written.directory), cause=written.cause)
             await asyncio.to_thread(self._notes.write, note)

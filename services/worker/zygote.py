@@ -8,8 +8,12 @@ msgpack packets over a SOCK_SEQPACKET pair. To us: spawn, store, signal. From us
   priority in a thread of their own (on Linux niceness belongs to a thread), which is gone before the first fork.
 * A rank leads a session and a process group of its own. When the rank ends, what is left of its group is killed before
   its pid is given back; so no signal ever meets a stranger who was given the same number.
-* Nobody outlives the agent: the socket's end, or the kernel's death signal, makes this process kill every group; and
-  the ranks ask the kernel to be killed when this process dies.
+* What a rank has started, also in a session of its own, is the kernel's orphan when its parent ends, and goes to the
+  nearest "child subreaper" (prctl(2)): the rank while it lives, then this process. So a child of this process that it
+  has not forked is what an ended rank has left, and is killed; what that has started comes next.
+* Nobody outlives the agent: the socket's end, or the kernel's death signal, makes this process kill all that are left;
+  and the ranks ask the kernel to be killed when this process dies. Only if agent and warm parent are both killed in one
+  instant is nobody left to end processes in sessions of their own.
 * The module imports nothing of ours, so that nothing of ours is in the way of a user's module of the same name.
 """
 
@@ -27,6 +31,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +54,9 @@ MAX_PACKET_BYTES = 256 * 1024
 EXIT_NOT_FOUND = 127
 
 _BACKGROUND_NICENESS = 10
+_END_TIMEOUT_S = 2.0
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None)
 
 Request = dict[str, Any]
@@ -63,6 +70,8 @@ class Zygote:
         self._connection = connection
         self._pid = os.getpid()
         self._children: set[int] = set()
+        self._imported = _children_of(self._pid)  # started by an import
+        _adopt_orphans()
         self._wakeup, wakeup = socket.socketpair()
         for end in (self._wakeup, wakeup):
             end.setblocking(False)
@@ -134,15 +143,23 @@ class Zygote:
             end.close()
 
     def _reap(self) -> None:
-        while self._children:
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if ended is None:
-                return
-            pid = ended.si_pid
-            _signal_group(pid, signal.SIGKILL)
+        has_any_ended = False
+        while (pid := _next_ended()) is not None:
+            has_any_ended = True
+            if pid in self._children:
+                _signal_group(pid, signal.SIGKILL)
+                self._kill_what_is_left()
             _, status = os.waitpid(pid, 0)
-            self._children.discard(pid)
-            self._tell({"type": "exited", "pid": pid, "code": os.waitstatus_to_exitcode(status)})
+            if pid in self._children:
+                self._children.discard(pid)
+                self._tell({"type": "exited", "pid": pid, "code": os.waitstatus_to_exitcode(status)})
+        if has_any_ended:  # what was left may have left something, too
+            self._kill_what_is_left()
+
+    def _kill_what_is_left(self) -> None:
+        """Kill what ended ranks have left. They are our children, so that nobody else has their numbers."""
+        for pid in _children_of(self._pid) - self._children - self._imported:
+            _kill(pid)
 
     def _tell(self, report: Request) -> None:
         try:
@@ -151,8 +168,15 @@ class Zygote:
             self._end()
 
     def _end(self) -> NoReturn:
+        """Kill all that are left, and what comes to us of them, until there is nobody."""
         for pid in self._children:
             _signal_group(pid, signal.SIGKILL)
+        deadline = time.monotonic() + _END_TIMEOUT_S
+        while time.monotonic() < deadline and (left := _children_of(self._pid) - self._imported):
+            for pid in left:
+                _kill(pid)
+            for pid in left:
+                _wait_until(pid, deadline)
         os._exit(0)
 
 
@@ -188,6 +212,7 @@ def _run_rank(request: Request, fds: list[int]) -> None:
     """Become the rank's program: the interpreter that we are, or another one."""
     stdout, stderr = fds
     argv: list[str] = request["argv"]
+    _adopt_orphans()
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     os.dup2(stdout, 1)
@@ -295,6 +320,43 @@ def _signal_group(pid: int, number: int) -> None:
             os.killpg(pid, number)
         except ProcessLookupError:  # forked a moment ago, and not yet the leader of its group
             os.kill(pid, number)
+
+
+def _next_ended() -> int | None:
+    """Return a child that has ended and is not waited for yet, None if there is none."""
+    try:
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return ended and ended.si_pid
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(PermissionError):  # a program that has become another user
+        os.kill(pid, signal.SIGKILL)
+
+
+def _wait_until(pid: int, deadline: float) -> None:
+    """Wait for a child that was killed; one that the kernel holds up is left to it."""
+    while os.waitpid(pid, os.WNOHANG)[0] == 0 and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+def _children_of(pid: int) -> set[int]:
+    """Return the children of a process."""
+    found = set()
+    for entry in os.scandir("/proc"):
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):  # it has just ended
+                after_name = Path(entry.path, "stat").read_bytes().rpartition(b") ")[2]
+                if int(after_name.split()[1]) == pid:
+                    found.add(int(entry.name))
+    return found
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of those descendants whose own has ended; stays so across exec, and is not inherited."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _die_with(parent_pid: int, number: int) -> None:

@@ -10,6 +10,7 @@ import torch.distributed
 
 from trainmaster.sdk.assignment import Assignment
 from trainmaster.sdk.checkpoint_policy import CheckpointPolicy
+from trainmaster.sdk.gathering import Gathering
 
 OUTSIDE = Assignment.outside_a_cluster()
 
@@ -18,7 +19,12 @@ def ranks(num_ranks: int, policy: str, timeout_s: float = 20.0) -> list[Checkpoi
     master: Any = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
     told = replace(OUTSIDE, world_size=num_ranks, checkpoint_policy=policy, metric="loss", smaller_is_better=True)
     return [
-        CheckpointPolicy(replace(told, rank=rank), lambda: master, timeout_s=timeout_s) for rank in range(num_ranks)
+        CheckpointPolicy(
+            replace(told, rank=rank),
+            Gathering(world_size=num_ranks, store=lambda: master, say_alive=lambda: None),
+            timeout_s=timeout_s,
+        )
+        for rank in range(num_ranks)
     ]
 
 
@@ -51,9 +57,23 @@ def test_where_only_rank_0_validates_nothing_is_saved_and_nobody_waits(capfd: py
     policies = ranks(2, "all", timeout_s=0.2)
     policies[0].note(1, {"loss": 0.5})
     assert verdicts(policies, 1) == [False, False]
-    assert "because only rank 0 calls trial.report_validation" in capfd.readouterr().err
+    assert "because not every rank called trial.report_validation within 0.2 s" in capfd.readouterr().err
     policies[0].note(2, {"loss": 0.4})
     assert verdicts(policies, 2) == [False, False]
+
+
+def test_when_one_rank_is_late_all_give_up_and_nobody_waits_at_the_next_validation() -> None:
+    late, others = 2, (0, 1)
+    policies = ranks(3, "all", timeout_s=0.2)
+    for policy in policies:
+        policy.note(1, {"loss": 0.5})
+    found = verdicts([policies[rank] for rank in others], 1)
+    assert found == [False, False]
+    assert not policies[late].is_due(1)
+    for step in (2, 3):
+        for policy in policies:
+            policy.note(step, {"loss": 0.4})
+        assert verdicts(policies, step) == [False] * 3
 
 
 def test_a_metric_that_is_missing_or_not_finite_is_never_the_best() -> None:

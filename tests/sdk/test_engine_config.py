@@ -57,6 +57,39 @@ def test_the_script_wins_and_nested_settings_are_merged() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("section", "config", "zero"),
+    [
+        ({"zero_stage": 3, "offload": "cpu"}, {"offload": "none"}, {"stage": 3}),
+        (
+            {"zero_stage": 3},
+            {"offload": "cpu"},
+            {"stage": 3, "offload_optimizer": {"device": "cpu"}, "offload_param": {"device": "cpu"}},
+        ),
+        ({"zero_stage": 3, "offload": "cpu"}, {"zero_stage": 2}, {"stage": 2, "offload_optimizer": {"device": "cpu"}}),
+        (
+            {"zero_stage": 3, "offload": "cpu"},
+            {"zero_optimization": {"stage": 2}},
+            {"stage": 2, "offload_optimizer": {"device": "cpu"}},
+        ),
+        (
+            {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}},
+            {"offload": "none"},
+            {"stage": 2, "offload_optimizer": {"device": "none"}},
+        ),
+        (
+            {"zero_stage": 2, "offload": "cpu"},
+            {"zero_optimization": {"offload_optimizer": {"device": "none"}}},
+            {"stage": 2, "offload_optimizer": {"device": "none"}},
+        ),
+    ],
+)
+def test_the_script_wins_for_offload_in_either_form(
+    section: dict[str, Any], config: dict[str, Any], zero: dict[str, Any]
+) -> None:
+    assert engine_config(section, config)["zero_optimization"] == zero
+
+
 def test_a_batch_size_is_only_made_up_when_there_is_none() -> None:
     assert engine_config({}, {})["train_micro_batch_size_per_gpu"] == 32
     assert "train_micro_batch_size_per_gpu" not in engine_config({"train_batch_size": 64}, {})

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +87,18 @@ def test_a_trial_continues_its_loss_curve_exactly(
         assert gang.join() == [0, 0], gang.output
     assert curve(stopped) | curve(continued) == curve(whole)
     assert not curve(stopped).keys() & curve(continued).keys()
+
+
+def test_while_a_checkpoint_is_being_stored_no_rank_waits_in_a_collective_operation(
+    start_gang: Start, scripts: Path, tmp_path: Path
+) -> None:
+    with FakeAgent(tmp_path, world_size=2, local_world_size=2, max_length={"unit": "batches", "count": 3}) as agent:
+        agent.stores_at_once = False
+        gang = start_gang(scripts / "stored.py", agent, 2)
+        agent.wait_for("checkpoint")
+        held = threading.Event()
+        assert not held.wait(3)  # three times as long as the operations would wait
+        agent.stores_at_once = True
+        agent.send(0, {"type": "checkpoint_stored", "step": 1})
+        assert gang.join() == [0, 0], gang.output
+    assert [frame["step"] for frame in agent.of_type("checkpoint")] == [1, 2, 3]

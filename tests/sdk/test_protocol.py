@@ -158,6 +158,58 @@ def test_a_trial_resumes_what_it_saved(tmp_path: Path, monkeypatch: pytest.Monke
     assert optimizer.param_groups[0]["lr"] == 0.5
 
 
+def test_a_checkpoint_of_another_trial_is_a_warm_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    trained = torch.nn.Linear(2, 1)
+    told: dict[str, Any] = {
+        "checkpoint_policy": "best",
+        "metric": "loss",
+        "max_length": {"unit": "records", "count": 8},
+    }
+    with FakeAgent(tmp_path, **told) as agent:
+        monkeypatch.setenv("TM_SOCKET", agent.path)
+        with tm.trial() as trial:
+            trial.global_batch_size = 1
+            for step in trial.steps(resume=trained):
+                trial.report_validation(step, loss=0.1)
+        agent.wait_for("bye")
+        (saved,) = agent.of_type("checkpoint")
+    (tmp_path / "agent.sock").unlink()
+
+    begun = resume_from(tmp_path, saved["step"]) | {"is_warm_start": True}
+    model = torch.nn.Linear(2, 1)
+    drawn = []
+    with FakeAgent(tmp_path, **told, seed=8, resume=begun) as agent:
+        monkeypatch.setenv("TM_SOCKET", agent.path)
+        with tm.trial() as trial:
+            trial.global_batch_size = 4
+            assert (trial.steps_completed, trial.max_steps) == (0, 2)
+            for step in trial.steps(resume=model):
+                drawn.append(random.random())
+                assert torch.equal(model.weight, trained.weight)
+                trial.report_validation(step, loss=0.5 / step)
+            assert (trial.steps_completed, trial.records_completed) == (2, 8)
+        agent.wait_for("bye")
+        assert [frame["step"] for frame in agent.of_type("checkpoint")] == [1, 2], (
+            "the other trial's best is not its own"
+        )
+    random.seed(8)
+    assert drawn[0] == random.random(), "the random numbers are the trial's own"
+
+
+@pytest.mark.parametrize("said_by_the_script", [None, 10])
+def test_the_file_says_how_many_records_an_epoch_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said_by_the_script: int | None
+) -> None:
+    length = {"unit": "epochs", "count": 3}
+    with FakeAgent(tmp_path, max_length=length, records_per_epoch=100) as agent:
+        monkeypatch.setenv("TM_SOCKET", agent.path)
+        with tm.trial() as trial:
+            trial.steps_per_epoch = said_by_the_script
+            trial.global_batch_size = 16
+            assert (trial.steps_per_epoch, trial.max_steps) == (7, 21)
+
+
 def test_a_trial_that_resumes_must_say_into_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "0")
     state = tmp_path / "checkpoints" / "step-3"
@@ -165,7 +217,7 @@ def test_a_trial_that_resumes_must_say_into_what(tmp_path: Path, monkeypatch: py
     torch.save({"step": 3, "extra_state": {}, "states": {"weight": 1.0}}, state / "state.pt")
     with FakeAgent(tmp_path, resume=resume_from(tmp_path, 3)) as agent:
         monkeypatch.setenv("TM_SOCKET", agent.path)
-        with tm.trial() as trial, pytest.raises(ValueError, match="continues from step 3"):
+        with tm.trial() as trial, pytest.raises(ValueError, match="starts from checkpoint c-1 of step 3"):
             next(trial.steps())
 
 

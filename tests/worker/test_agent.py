@@ -216,11 +216,13 @@ async def test_an_experiment_may_start_from_a_checkpoint_of_another(tm: Cluster)
     body = """
 resume = welcome["resume"]
 print("from", resume["step"], resume["world_size"], open(os.path.join(resume["directory"], "weights")).read())
+print("warm start:", resume["is_warm_start"])
 """
     await tm.submit(script(body), more="resume_from: old-1-a1-s7")
     async with tm.agent():
         first = await tm.allocate()
         await tm.wait_for_line("from 7 4 w7")
+        await tm.wait_for_line("warm start: True")
         await tm.wait_for(TrialExited)
         await tm.release(first)
         await tm.store.put(objectstore.checkpoint_key(saved.checkpoint_id, "weights"), b"9")

@@ -1,7 +1,7 @@
 """What an agent tells its gangs, as histories: given events, then orders."""
 
 from services.worker.allocation import MemberExit, Rendezvous, Shard
-from services.worker.decide import Kill, KillReason, Order, Start, Stop, decide
+from services.worker.decide import Kill, KillReason, Order, Start, Stop, decide, settled
 from services.worker.state import Standing, State, evolve
 from shared.events import (
     AgentJoined,
@@ -205,7 +205,14 @@ def test_the_chief_hears_of_the_others_parts_of_a_checkpoint() -> None:
     )  # fmt: skip
     world = World(allocated((ME, "i1"), (OTHER, "o1")))
     world.fold()
-    assert world.fold(shard) == [(FIRST, Shard(agent_id=OTHER, step=4, files=(FILE,)))]
+    part = (FIRST, Shard(agent_id=OTHER, step=4, files=(FILE,)))
+    assert world.fold(shard) == [part]
+    assert settled(world.state, world.told) == []
+    assert world.fold(saved(3, epoch=1)) == []
+    assert settled(world.state, world.told) == []
+    assert world.fold(saved(4, epoch=1)) == []
+    assert world.state.allocations[FIRST].shards == (), "a gang's state does not grow with its checkpoints"
+    assert settled(world.state, world.told) == [part]
 
 
 def test_being_declared_lost_voids_everything() -> None:

@@ -70,21 +70,52 @@ async def test_a_script_that_does_not_talk_is_not_watched(tm: Cluster) -> None:
         assert (await tm.wait_for(TrialExited)).outcome is Outcome.COMPLETED
 
 
-async def test_ranks_that_wait_for_the_store_have_not_hung() -> None:
+async def test_ranks_that_have_ended_or_wait_for_one_that_works_have_not_hung(tm: Cluster) -> None:
+    body = """
+import os, time
+with tm.trial() as trial:
+    steps = trial.steps()
+    next(steps)
+    if trial.rank == 0:
+        for _ in range(30):
+            time.sleep(0.1)
+            trial.heartbeat()
+        open("done", "w").close()
+    while trial.rank == 1 and not os.path.exists("done"):
+        time.sleep(0.05)
+if trial.rank == 2:  # long work after the farewell
+    while not os.path.exists("done"):
+        time.sleep(0.05)
+"""
+    await tm.submit(with_sdk(body), slots=4, more="stall_timeout: 1")
+    async with tm.agent(num_slots=4):
+        await tm.allocate((AGENT, (0, 1, 2, 3)))
+        assert (await tm.wait_for(TrialExited)).outcome is Outcome.COMPLETED
+
+
+async def test_ranks_have_hung_when_all_that_are_left_are_silent() -> None:
     now = 0.0
     watch = Watch(10, clock=lambda: now)
     waiting = asyncio.create_task(watch.wait())
-    watch.heard(0)
+    assert watch.overdue() == []
+    for rank in range(3):
+        watch.heard(rank)
     now = 6.0
     watch.heard(1)
     now = 10.0
-    assert watch.overdue() == [0] and watch.ranks == [0, 1]
-    watch.excuse()
+    assert watch.overdue() == [], "rank 1 may be what the others wait for"
+    watch.gone(2)
+    watch.heard(2)  # read late
+    assert watch.ranks == [0, 1]
+    now = 16.0
+    assert watch.overdue() == [0, 1]
+    watch.excuse()  # they waited for the store
     assert watch.overdue() == []
-    now = 20.0
-    watch.heard(0)
-    assert watch.overdue() == [1]
-    watch.heard(1)
+    now = 26.0
+    assert watch.overdue() == [0, 1]
+    watch.gone(0)
+    watch.gone(1)
+    assert watch.overdue() == []
     waiting.cancel()
 
 

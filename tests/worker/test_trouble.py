@@ -14,14 +14,19 @@ import pytest
 from services.worker import patience, share, unfinished
 from services.worker.endings import Ending
 from services.worker.failures import ending_after
+from services.worker.outbox import Outbox
 from services.worker.parent import CannotSpawn, ParentDied
 from services.worker.patience import Patience
+from services.worker.allocation import Allocation
+from services.worker.uploads import Uploads, Written
 from shared import objectstore
 from shared.errors import Refused, Rejected
 from shared.events import (
     AgentJoined,
     CheckpointDeletionRequested,
+    CheckpointFile,
     CheckpointSaved,
+    GangMember,
     GPUAllocated,
     Outcome,
     TrialExited,
@@ -37,6 +42,10 @@ from tests.worker.scripts import script
 from tests.worker.test_agent import is_alive
 
 ALLOCATION = AllocationId("e-1-a1")
+SAVED = CheckpointSaved(
+    trial_id=TrialId("e-1"), experiment_id=ExperimentId("e"), allocation_id=ALLOCATION, epoch=1,
+    agent_id=AGENT, checkpoint_id=CheckpointId("e-1-a1-s4"), step=4, world_size=1, zero_stage=None, files=(),
+)  # fmt: skip
 
 
 class Forwarder:
@@ -189,25 +198,66 @@ async def test_a_checkpoint_that_was_given_up_is_not_finished(tm: Cluster, way: 
 @on_each_store
 async def test_files_that_were_stored_are_not_stored_again(store: S3Settings, tmp_path: Path) -> None:
     objects, notes = ObjectStore(store), unfinished.Notes(tmp_path)
-    saved = CheckpointSaved(
-        trial_id=TrialId("e-1"), experiment_id=ExperimentId("e"), allocation_id=AllocationId("e-1-a1"), epoch=1,
-        agent_id=AGENT, checkpoint_id=CheckpointId("e-1-a1-s4"), step=4, world_size=1, zero_stage=None, files=(),
-    )  # fmt: skip
     written = tmp_path / "written"
     written.mkdir()
     for name in ("a", "b"):
         (written / name).write_text(name)
-    notes.write(unfinished.Note(saved=saved, directory=str(written), cause=1))
-    files = await unfinished.upload(objects, notes, saved, written, Patience(print))
+    notes.write(unfinished.Note(saved=SAVED, directory=str(written), cause=1))
+    files = await unfinished.upload(objects, notes, SAVED, written, Patience(print))
     assert sorted(notes.stored(4), key=lambda file: file.path) == list(files)
     with (tmp_path / "unfinished" / "4.stored").open("ab") as stored:
         stored.write(b'{"path": "half a li')
-    key = objectstore.checkpoint_key(saved.checkpoint_id, "a")
+    key = objectstore.checkpoint_key(SAVED.checkpoint_id, "a")
     await objects.put(key, b"untouched")
-    assert await unfinished.upload(objects, notes, saved, written, Patience(print)) == files
+    assert await unfinished.upload(objects, notes, SAVED, written, Patience(print)) == files
     assert await objects.get(key) == b"untouched"
     notes.remove(4)
     assert not notes.read() and not notes.stored(4)
+
+
+async def test_what_a_power_cut_has_damaged_is_set_aside_and_said(
+    tm: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    notes = unfinished.Notes(tm.directory / AGENT / "e-1-a1")
+    folder = tm.directory / AGENT / "e-1-a1" / "unfinished"
+    folder.mkdir(parents=True)
+    whole = unfinished.Note(saved=SAVED, directory=str(tmp_path / "gone"), cause=1)
+    notes.write(whole)
+    for broken in (b"", b"\0" * 200, b'{"directory": "/x", "cause": 1}', b'{"saved'):
+        (folder / "5.json").write_bytes(broken)
+        assert notes.read() == [whole]
+        assert "cannot be read" in caplog.text
+        caplog.clear()
+        (folder / "5.unreadable").rename(folder / "5.json")
+    notes.add_stored(4, CheckpointFile(path="a", size_bytes=1, sha256="0"))
+    with (folder / "4.stored").open("ab") as stored:
+        stored.write(b"\0\0\0\n")
+    assert [file.path for file in notes.stored(4)] == ["a"]
+    async with tm.agent():
+        await tm.wait_for(AgentJoined)
+    assert not folder.exists()
+
+
+async def test_no_note_tells_of_a_checkpoint_before_what_was_validated_by_then_is_on_the_log(
+    tm: Cluster, tmp_path: Path
+) -> None:
+    allocation = Allocation(
+        allocation_id=SAVED.allocation_id, trial_id=SAVED.trial_id, experiment_id=SAVED.experiment_id, epoch=1, seq=1,
+        members=(GangMember(agent_id=AGENT, incarnation="i", slots=(0,)),), experiment=None, trial=None,
+    )  # fmt: skip
+    notes, written = unfinished.Notes(tmp_path), tmp_path / "written"
+    written.mkdir()
+    outbox = Outbox(tm.client, "worker-a1")
+    uploads = Uploads(allocation, agent_id=AGENT, store=tm.store, outbox=outbox, notes=notes)
+    validation: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    what = Written(step=4, directory=written, zero_stage=None, cause=1)
+    adding = asyncio.create_task(uploads.add(what, {validation}))
+    await eventually(lambda: uploads.are_pending)
+    await asyncio.wait([adding], timeout=0.2)
+    assert not notes.read() and not adding.done()
+    validation.set_result(7)
+    await adding
+    assert [note.saved.step for note in notes.read()] == [4]
 
 
 async def test_a_trial_whose_last_checkpoint_is_given_up_for_a_stop_has_not_completed(

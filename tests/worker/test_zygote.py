@@ -40,8 +40,9 @@ class Run:
 class Warm:
     """A running parent in a directory of its own."""
 
-    def __init__(self, parent: Parent, directory: Path) -> None:
+    def __init__(self, parent: Parent, directory: Path, running: "asyncio.Task[None]") -> None:
         self.parent = parent
+        self.running = running
         self.directory = directory
         self._num_runs = 0
 
@@ -68,7 +69,7 @@ class Warm:
 async def warm(tmp_path: Path) -> AsyncIterator[Warm]:
     parent = Parent(("json", "no_such_module"), environment=dict(os.environ))
     running = asyncio.create_task(parent.run())
-    yield Warm(parent, tmp_path)
+    yield Warm(parent, tmp_path, running)
     running.cancel()
     await asyncio.wait([running])
 
@@ -168,6 +169,40 @@ async def test_what_a_rank_leaves_in_its_group_dies_with_it(warm: Warm) -> None:
     run = await warm.run("import os, signal\nchild = os.fork()\nif child == 0: signal.pause()\nprint(child)")
     assert await run.ended() == 0
     await eventually(lambda: not is_alive(int(run.text())))
+
+
+SESSIONS = """
+import subprocess, sys, time
+waits = "import os, time; print('left', os.getpid(), flush=True); time.sleep(600)"
+starts = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {waits!r}], start_new_session=True)"
+# Three: a child in a session of its own, a child of it, and one whose parent has ended.
+for code in (f"{starts}; {waits}", starts):
+    subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+time.sleep(600)
+"""
+
+
+async def left_by(run: Run) -> list[int]:
+    await eventually(lambda: run.text().count("left") == 3)
+    return [int(line.split()[1]) for line in run.text().splitlines()]
+
+
+@pytest.mark.parametrize("forked", [True, False])
+async def test_what_a_rank_leaves_in_other_sessions_dies_with_it_and_with_no_other(warm: Warm, *, forked: bool) -> None:
+    stays = await warm.run(SESSIONS)
+    goes = await (warm.run(SESSIONS) if forked else warm.spawn((sys.executable, "main-0.py"), warm=False))
+    of_others, left = await left_by(stays), await left_by(goes)
+    goes.process.signal(signal.SIGKILL)
+    await goes.ended()
+    await eventually(lambda: not any(map(is_alive, left)))
+    assert all(map(is_alive, of_others))
+
+
+async def test_what_ranks_have_in_other_sessions_dies_when_nobody_needs_the_parent(warm: Warm) -> None:
+    run = await warm.run(SESSIONS)
+    left = await left_by(run)
+    warm.running.cancel()
+    await eventually(lambda: not any(map(is_alive, [run.process.pid, *left])))
 
 
 async def test_a_signal_reaches_the_whole_group(warm: Warm) -> None:

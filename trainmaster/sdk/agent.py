@@ -21,6 +21,7 @@ from typing import NoReturn
 import msgpack
 
 from trainmaster.sdk.assignment import Assignment, Frame
+from trainmaster.sdk.gathering import WORK_TIMEOUT_S
 from trainmaster.sdk.metrics import Captured, FiniteFilter
 from trainmaster.sdk.outbox import POINTS_PER_BATCH, Outbox, Point
 from trainmaster.sdk.terminal import warn
@@ -31,7 +32,6 @@ WELCOME_TIMEOUT_S = 60.0
 FAREWELL_TIMEOUT_S = 60.0
 #: On this signal the process writes where all its threads are to stderr, also from inside a call that never returns.
 STACKS_SIGNAL = signal.SIGQUIT
-UPLOAD_TIMEOUT_S = 6 * 3600.0
 
 
 class AgentSession:
@@ -84,8 +84,8 @@ class AgentSession:
 
     def checkpoint_written(self, step: int, directory: Path, zero_stage: int | None) -> None:
         """Let the agent upload `directory`; at most one upload is in flight."""
-        if not self._uploaded.wait(UPLOAD_TIMEOUT_S):
-            raise TimeoutError(f"the upload of step {self._uploading_step} takes over {UPLOAD_TIMEOUT_S:.0f} s")
+        if not self._uploaded.wait(WORK_TIMEOUT_S):
+            raise TimeoutError(f"the upload of step {self._uploading_step} takes over {WORK_TIMEOUT_S:.0f} s")
         self._uploaded.clear()
         self._uploading_step = step
         self._outbox.add_frame(

@@ -36,6 +36,14 @@ class Store(Protocol):
         """Wait for a value."""
         ...
 
+    def add(self, key: str, amount: int, /) -> int:
+        """Count, and return the new count."""
+        ...
+
+    def check(self, keys: list[str], /) -> bool:
+        """Say whether all keys are set."""
+        ...
+
     def wait(self, keys: list[str], timeout: timedelta, /) -> None:
         """Wait until all keys are set. Raises RuntimeError at the timeout."""
         ...

@@ -36,13 +36,15 @@ class Length:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resume:
-    """The checkpoint to continue from; its files are complete in `directory`."""
+    """The checkpoint to start from; its files are complete in `directory`."""
 
     checkpoint_id: str
     step: int
     directory: Path
     world_size: int
     """How many ranks wrote it."""
+    is_warm_start: bool = False
+    """Whether another trial wrote it: then what was trained is taken from it, and this trial counts from step 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,13 @@ class Assignment:
     metric: str = ""
     """The validation metric that the search looks at."""
     smaller_is_better: bool = True
+    records_per_epoch: int = 0
+    """How many records the experiment file calls an epoch; 0: as many as the data set has."""
+
+    @property
+    def steps_completed(self) -> int:
+        """How many steps the trial has trained before."""
+        return 0 if self.resume is None or self.resume.is_warm_start else self.resume.step
 
     @classmethod
     def from_welcome(cls, frame: Frame) -> "Assignment":
@@ -90,6 +99,7 @@ class Assignment:
             checkpoint_policy=frame.get("checkpoint_policy", "none"),
             metric=frame.get("metric", ""),
             smaller_is_better=frame.get("smaller_is_better", True),
+            records_per_epoch=frame.get("records_per_epoch", 0),
         )
 
     @classmethod
@@ -117,4 +127,5 @@ def _resume(frame: Frame, world_size: int) -> Resume:
         step=frame["step"],
         directory=Path(frame["directory"]),
         world_size=frame.get("world_size", world_size),
+        is_warm_start=frame.get("is_warm_start", False),
     )

@@ -2,20 +2,23 @@
 
 All ranks take part in a checkpoint, but only rank 0's validation counts. So on every validation the other ranks say in
 the rendezvous store that they have validated too, and wait for rank 0's verdict. Where the script validates on rank 0
-alone the others never say so: then rank 0 gives up, and says how to mend it, rather than wait for them for ever.
+alone the others never say so: then rank 0 gives up, and says how to mend it, rather than wait for them for ever. From
+then on its verdict is "off", also for one that comes late; who hears that asks no more.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Literal
 
 from trainmaster.sdk.agreement import Store
 from trainmaster.sdk.assignment import Assignment
+from trainmaster.sdk.gathering import Gathering
 from trainmaster.sdk.metrics import Captured
 from trainmaster.sdk.terminal import warn
 
 OTHERS_TIMEOUT_S = 60.0
+
+_SAVE, _SKIP, _OFF = "save", "skip", "off"
 
 Best = tuple[str, float]
 
@@ -23,16 +26,14 @@ Best = tuple[str, float]
 class CheckpointPolicy:
     """One rank's part in following the policy."""
 
-    def __init__(
-        self, assignment: Assignment, store: Callable[[], Store], *, timeout_s: float = OTHERS_TIMEOUT_S
-    ) -> None:
+    def __init__(self, assignment: Assignment, gathering: Gathering, *, timeout_s: float = OTHERS_TIMEOUT_S) -> None:
         self._policy = assignment.checkpoint_policy
         self._metric = assignment.metric
         self._smaller_is_better = assignment.smaller_is_better
         self._rank = assignment.rank
         self._world_size = assignment.world_size
-        self._store = store
-        self._own_store: Store | None = None
+        self._gathering = gathering
+        self._is_off = False  # on rank 0: it has given up
         self._timeout = timedelta(seconds=timeout_s)
         self._validated: tuple[int, bool] | None = None  # the newest step, and whether a checkpoint should follow
         self.best: Best | None = None
@@ -69,24 +70,32 @@ class CheckpointPolicy:
 
     def _agree(self, step: int, *, is_wanted: bool) -> bool:
         """Return rank 0's verdict, the same on every rank that validated."""
-        if self._own_store is None:
-            self._own_store = self._store().clone()  # waiting on a connection keeps others from using it
-        store = self._own_store
-        if self._rank != 0:
+        store = self._gathering.store()
+        if self._rank == 0:
+            verdict = self._judge(store, step, is_wanted=is_wanted)
+            store.set(_key(step, "verdict"), verdict)
+        else:
             store.set(_key(step, str(self._rank)), "validated")
-            return store.get(_key(step, "verdict")) == b"save"
-        verdict: Literal["save", "skip"] = "save" if is_wanted and self._have_others_validated(store, step) else "skip"
-        store.set(_key(step, "verdict"), verdict)
-        return verdict == "save"
+            verdict = self._gathering.wait_for(_key(step, "verdict")).decode()
+            if verdict == _OFF:
+                self._policy = "none"
+        return verdict == _SAVE
+
+    def _judge(self, store: Store, step: int, *, is_wanted: bool) -> str:
+        if is_wanted and not self._is_off and not self._have_others_validated(store, step):
+            self._is_off = True
+        if self._is_off:
+            return _OFF
+        return _SAVE if is_wanted else _SKIP
 
     def _have_others_validated(self, store: Store, step: int) -> bool:
         try:
             store.wait([_key(step, str(rank)) for rank in range(1, self._world_size)], self._timeout)
         except RuntimeError:  # torch's DistStoreError
-            self._policy = "none"
             warn(
                 f"checkpoint_policy: no checkpoint after the validation of step {step}, nor after later ones, because "
-                "only rank 0 calls trial.report_validation. Call it on every rank, or write checkpoint_policy: none"
+                f"not every rank called trial.report_validation within {self._timeout.total_seconds():g} s of rank 0. "
+                "Call it on every rank, or write checkpoint_policy: none"
             )
             return False
         return True

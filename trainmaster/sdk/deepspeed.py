@@ -4,6 +4,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from trainmaster.sdk import rng
 from trainmaster.sdk.agreement import rendezvous_store
 from trainmaster.sdk.engine_config import engine_config
+from trainmaster.sdk.gathering import WORK_TIMEOUT_S
 from trainmaster.sdk.sampler import Shuffle
 from trainmaster.sdk.trial import Trial
 
@@ -64,8 +66,8 @@ def initialize(
         config=merged,
     )
     loader = Loader(dataset, engine, trial, collate_fn=collate_fn, num_workers=num_workers)
-    trial.steps_per_epoch = len(loader)
     trial.global_batch_size = engine.train_batch_size()
+    trial.steps_per_epoch = len(loader)
     rng.seed(trial.seed + trial.rank)
     return engine, loader
 
@@ -143,6 +145,8 @@ def _join_process_group(deepspeed: Any, trial: Trial) -> None:
             store=torch.distributed.HashStore() if alone else rendezvous_store(),  # type: ignore[attr-defined,arg-type]
             rank=trial.rank,
             world_size=trial.world_size,
+            # A rank may have to wait for the platform. Ranks that hang are seen by the agent, which has their stacks.
+            timeout=timedelta(seconds=WORK_TIMEOUT_S),
         )
     os.environ.setdefault("LOCAL_RANK", str(trial.local_rank))
     deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)

@@ -11,6 +11,7 @@ gradient_accumulation_steps and gradient_clipping are called the same in both.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from trainmaster.sdk.merge import merge
@@ -21,8 +22,8 @@ BATCH_SIZES = ("train_batch_size", "train_micro_batch_size_per_gpu")
 
 
 def engine_config(section: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the DeepSpeed config of a trial; where both say something, `config`, the script's, wins."""
-    merged = merge(expand(section), expand(config))
+    """Return a trial's DeepSpeed config; where both say something, in either form, `config`, the script's, wins."""
+    merged = expand(section, config)
     if not any(name in merged for name in BATCH_SIZES):
         merged["train_micro_batch_size_per_gpu"] = DEFAULT_MICRO_BATCH_SIZE
     merged.setdefault("zero_allow_untested_optimizer", True)  # else SGD is refused
@@ -31,21 +32,42 @@ def engine_config(section: Mapping[str, Any], config: Mapping[str, Any]) -> dict
     return merged
 
 
-def expand(section: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `section` with the short form written out in DeepSpeed's keys; what is None is not said."""
-    said = {name: value for name, value in section.items() if value is not None}
-    expanded = {name: value for name, value in said.items() if name not in SHORT_FORM}
-    stage = said.get("zero_stage")
-    if stage is not None:
-        expanded = merge(expanded, {"zero_optimization": {"stage": stage}})
-    if said.get("offload") == "cpu":
-        places = ("offload_optimizer", "offload_param") if stage == 3 else ("offload_optimizer",)
-        expanded = merge(expanded, {"zero_optimization": {place: {"device": "cpu"} for place in places}})
-    if "micro_batch_size" in said:
-        expanded["train_micro_batch_size_per_gpu"] = said["micro_batch_size"]
-    if "precision" in said:
-        expanded = merge(expanded, {name: {"enabled": said["precision"] == name} for name in ("fp16", "bf16")})
+def expand(section: Mapping[str, Any], config: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """Return `section` with `config` on top, the short form written out in DeepSpeed's keys; what is None is not said.
+
+    The short forms are put together before they are written out: what `offload` means depends on the stage.
+    """
+    short: dict[str, Any] = {}
+    full: list[dict[str, Any]] = []
+    for part in (section, config):
+        said = {name: value for name, value in part.items() if value is not None}
+        full.append({name: value for name, value in said.items() if name not in SHORT_FORM})
+        short |= {name: value for name, value in said.items() if name in SHORT_FORM}
+    of_section, of_config = full
+    lower = merge(of_section, _written_out(short))
+    if "offload" in short:
+        lower = merge(lower, _offload(short["offload"], merge(lower, of_config).get("zero_optimization", {})))
+    return merge(lower, of_config)
+
+
+def _written_out(short: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the short form in DeepSpeed's keys, but for offload."""
+    expanded: dict[str, Any] = {}
+    if "zero_stage" in short:
+        expanded["zero_optimization"] = {"stage": short["zero_stage"]}
+    if "micro_batch_size" in short:
+        expanded["train_micro_batch_size_per_gpu"] = short["micro_batch_size"]
+    if "precision" in short:
+        expanded |= {name: {"enabled": short["precision"] == name} for name in ("fp16", "bf16")}
     return expanded
+
+
+def _offload(device: str, zero: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `offload` means for a `zero_optimization` section; to nowhere only where something is offloaded."""
+    places = ("offload_optimizer", "offload_param") if zero.get("stage") == 3 else ("offload_optimizer",)
+    if device == "none":
+        places = tuple(place for place in ("offload_optimizer", "offload_param") if place in zero)
+    return {"zero_optimization": {place: {"device": device} for place in places}} if places else {}
 
 
 def _without_compiler(optimizer: Mapping[str, Any]) -> dict[str, Any]:

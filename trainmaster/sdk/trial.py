@@ -12,6 +12,7 @@ from trainmaster.sdk.agreement import StopAgreement, rendezvous_store
 from trainmaster.sdk.assignment import Length, Resume
 from trainmaster.sdk.checkpoint import Progress
 from trainmaster.sdk.checkpoint_policy import CheckpointPolicy
+from trainmaster.sdk.gathering import Gathering
 from trainmaster.sdk.hyperparameters import Hyperparameters
 from trainmaster.sdk.local import LocalSession
 from trainmaster.sdk.merge import merge
@@ -42,7 +43,7 @@ def trial(
     agreement = StopAgreement(
         rank=assignment.rank,
         world_size=assignment.world_size if session.may_ask_to_stop else 1,
-        begun=assignment.resume.step if assignment.resume else 0,
+        begun=assignment.steps_completed,
         store=rendezvous_store,
     )
     session.start(on_stop=agreement.request)
@@ -76,8 +77,10 @@ class Trial:
         self._assignment = assignment
         self._agreement = agreement
         self._max_length = assignment.max_length or default_length
-        self._saved_step = assignment.resume.step if assignment.resume else None
-        self._policy = CheckpointPolicy(assignment, rendezvous_store)
+        self._saved_step = assignment.steps_completed or None
+        self._gathering = Gathering(world_size=assignment.world_size, store=rendezvous_store, say_alive=self.heartbeat)
+        self._policy = CheckpointPolicy(assignment, self._gathering)
+        self._steps_per_epoch: int | None = None
         self._known_records: tuple[int, int] | None = (0, 0)  # a step, and the records trained on up to it
 
         self.profile = Profile()
@@ -100,15 +103,26 @@ class Trial:
         """Whether this is rank 0, the one whose reports count."""
         self.step = 0
         """The step being trained: the last one that `steps` gave."""
-        self.steps_completed = assignment.resume.step if assignment.resume else 0
+        self.steps_completed = assignment.steps_completed
         self.is_stopped = False
         """Whether `steps` ended early because the platform asked: leave out what only a finished trial needs."""
         self.restored_state: dict[str, Any] = {}
-        """The extra_state of the checkpoint that `steps` resumed from; empty on a fresh start."""
-        self.steps_per_epoch: int | None = None
-        """Steps in an epoch; set by tm.deepspeed.initialize, or by you, if max_length counts epochs."""
+        """The extra_state of the checkpoint that `steps` loaded; empty on a fresh start."""
         self.global_batch_size: int | None = None
         """Records in a step over all ranks; set by tm.deepspeed.initialize, or by you, if max_length counts records."""
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Steps in an epoch: what you or tm.deepspeed.initialize have set, for max_length in epochs; the experiment
+        file's records_per_epoch goes before, once `global_batch_size` is known."""
+        records = self._assignment.records_per_epoch
+        if records and self.global_batch_size:
+            return math.ceil(records / self.global_batch_size)
+        return self._steps_per_epoch
+
+    @steps_per_epoch.setter
+    def steps_per_epoch(self, steps: int | None) -> None:
+        self._steps_per_epoch = steps
 
     @property
     def max_steps(self) -> int | None:
@@ -213,12 +227,14 @@ class Trial:
         directory = self._assignment.checkpoint_directory / f"step-{step}"
         if self.local_rank == 0:
             checkpoint.make_empty(directory)
-        self._wait_for_all_ranks()
+        self._gathering.meet()
         progress = Progress(step=step, extra_state=extra_state, records=self._records_at(step), best=self._policy.best)
         checkpoint.write(engine, directory, rank=self.rank, progress=progress)
-        self._wait_for_all_ranks()
+        self._gathering.meet()
         if self.local_rank == 0:
-            self._session.checkpoint_written(step, directory, checkpoint.zero_stage(engine))
+            with self._gathering.beating():
+                self._session.checkpoint_written(step, directory, checkpoint.zero_stage(engine))
+        self._gathering.meet()  # else the others would wait in the next step's collective operations, with a timeout
         self._saved_step = step
 
     def _records_at(self, step: int) -> int | None:
@@ -232,33 +248,32 @@ class Trial:
         if resume is None or self.step > 0:  # in a second loop there is nothing to go back to
             return
         if engine is None and not checkpoint.holds_only_extra_state(resume.directory):
-            raise ValueError(f"the trial continues from step {resume.step}: tell steps(resume=…) what to load it into")
+            raise ValueError(f"the trial starts from {_name(resume)}: tell steps(resume=…) what to load it into")
         progress = self._read(engine, resume)
         self.restored_state = progress.extra_state
+        if resume.is_warm_start:
+            return
+        self._restore_rng(resume)
         self._policy.restore(progress.best)
         self._known_records = None if progress.records is None else (resume.step, progress.records)
         if self._known_records is None and self.world_size == resume.world_size:
             self._known_records = (0, 0)
 
     def _read(self, engine: Any, resume: Resume) -> Progress:
-        if resume.world_size == self.world_size:
-            progress = checkpoint.read(engine, resume.directory, rank=self.rank)
-            checkpoint.restore_rng(resume.directory, rank=self.rank)
-            return progress
-        rng.seed_anew(self.seed, resume.step, self.rank)
-        if not checkpoint.is_deepspeed(engine) or not checkpoint.zero_stage(engine):
+        is_cut = checkpoint.is_deepspeed(engine) and checkpoint.zero_stage(engine)
+        if resume.world_size == self.world_size or not is_cut:
             return checkpoint.read(engine, resume.directory, rank=self.rank)
         if self.local_rank == 0:
-            universal.convert(resume.directory)
-        self._wait_for_all_ranks()
+            with self._gathering.beating():
+                universal.convert(resume.directory)
+        self._gathering.meet()
         return universal.read(engine, universal.universal_directory(resume.directory), rank=self.rank)
 
-    def _wait_for_all_ranks(self) -> None:
-        if self.world_size == 1:
-            return
-        import torch.distributed
-
-        torch.distributed.barrier()
+    def _restore_rng(self, resume: Resume) -> None:
+        if resume.world_size == self.world_size:
+            checkpoint.restore_rng(resume.directory, rank=self.rank)
+        else:
+            rng.seed_anew(self.seed, resume.step, self.rank)
 
     def _known(self, name: str) -> int:
         value: int | None = getattr(self, name)
@@ -269,6 +284,10 @@ class Trial:
                 "call tm.deepspeed.initialize before trial.steps, or set it"
             )
         return value
+
+
+def _name(resume: Resume) -> str:
+    return f"checkpoint {resume.checkpoint_id} of step {resume.step}"
 
 
 def _check_accumulation(engine: Any, step: int, steps_before: int) -> None:
