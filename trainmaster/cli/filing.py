@@ -141,7 +141,7 @@ def fork(
     as_json: bool,
 ) -> None:
     """Submit an experiment's file and code again with changes, perhaps from a checkpoint; of a TRIAL, train that one on
-    from its newest checkpoint."""
+    from its newest checkpoint, for max_length more."""
     given = dict(_change(change) for change in changes)
     with platform_client(data) as client:
         is_trial = "-" in id_

@@ -64,9 +64,9 @@ def _written_out(short: Mapping[str, Any]) -> dict[str, Any]:
 
 def _offload(device: str, zero: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `offload` means for a `zero_optimization` section; to nowhere only where something is offloaded."""
-    places = ("offload_optimizer", "offload_param") if zero.get("stage") == 3 else ("offload_optimizer",)
+    places = ["offload_optimizer", "offload_param"] if zero.get("stage") == 3 else ["offload_optimizer"]
     if device == "none":
-        places = tuple(place for place in ("offload_optimizer", "offload_param") if place in zero)
+        places = [place for place in ("offload_optimizer", "offload_param") if place in zero]
     return {"zero_optimization": {place: {"device": device} for place in places}} if places else {}
 
 

@@ -22,6 +22,7 @@ with tm.trial(max_length={"epochs": 2}) as trial:
         },
     )
     assert (len(loader), trial.max_steps, trial.global_batch_size) == (3, 6, 4)
+    assert dist.group.WORLD is not None
     assert dist.group.WORLD._get_backend(torch.device("cpu")).options._timeout >= timedelta(hours=6)
     batches = iter(loader)
     seen = []
