@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from services.worker import patience, share, unfinished
+from services.worker.allocation import Allocation
 from services.worker.endings import Ending
 from services.worker.failures import ending_after
 from services.worker.outbox import Outbox
 from services.worker.parent import CannotSpawn, ParentDied
 from services.worker.patience import Patience
-from services.worker.allocation import Allocation
 from services.worker.uploads import Uploads, Written
 from shared import objectstore
 from shared.errors import Refused, Rejected
