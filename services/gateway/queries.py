@@ -21,29 +21,33 @@ from services.gateway.views.experiments import (
 from services.gateway.views.status import SetAsideItem, SetAsideList
 from services.gateway.views.trials import AgentSlots, Trial, TrialPage, TrialState
 
-# Steps come from two folds: validations and checkpoints from EVENTS, training metrics from METRICS.
+# Steps come from two folds: validations and checkpoints from EVENTS, training metrics from METRICS. All trials of all these
+# experiments are read once: `best` is the least of (is not the one that the search named, cost, index).
 _EXPERIMENTS = """
-SELECT e.*, c.*, b.id AS best_id, b.metric AS best_metric, b.best_step, b.hyperparameters, k.id AS best_checkpoint
-FROM ({which}) e
-CROSS JOIN LATERAL (
-    SELECT count(*) AS total,
+WITH e AS ({which}), c AS (
+    SELECT t.experiment_id,
+           count(*) AS total,
            count(*) FILTER (WHERE t.state IN ('WAITING', 'PARKED')) AS waiting,
            count(*) FILTER (WHERE t.state IN ('RUNNING', 'STOPPING')) AS running,
            count(*) FILTER (WHERE t.state = 'COMPLETED') AS completed,
            count(*) FILTER (WHERE t.state = 'FAILED') AS failed,
            count(*) FILTER (WHERE t.state = 'CANCELED') AS canceled,
-           COALESCE(sum(LEAST(1, COALESCE(GREATEST(t.step, s.step)::float8 / e.max_steps, 0)))
-                    FILTER (WHERE t.ended_at IS NULL), 0) AS begun,
-           GREATEST(e.seq, max(t.seq)) AS newest_seq
-    FROM trials t LEFT JOIN training_steps s ON s.trial_id = t.id
-    WHERE t.experiment_id = e.id
-) c
-LEFT JOIN LATERAL (
-    SELECT * FROM trials t WHERE t.experiment_id = e.id AND t.metric IS NOT NULL AND t.state <> 'FAILED'
-    ORDER BY t.id = e.best_trial_id DESC NULLS LAST,
-             CASE WHEN e.smaller_is_better THEN t.metric ELSE -t.metric END, t.index
-    LIMIT 1
-) b ON true
+           sum(LEAST(1, COALESCE(GREATEST(t.step, s.step)::float8 / e.max_steps, 0)))
+               FILTER (WHERE t.ended_at IS NULL) AS begun,
+           max(t.seq) AS newest_seq,
+           min(ARRAY[CASE WHEN t.id = e.best_trial_id THEN 0 ELSE 1 END,
+                     CASE WHEN e.smaller_is_better THEN t.metric ELSE -t.metric END, t.index])
+               FILTER (WHERE t.metric IS NOT NULL AND t.state <> 'FAILED') AS best
+    FROM e JOIN trials t ON t.experiment_id = e.id LEFT JOIN training_steps s ON s.trial_id = t.id
+    GROUP BY t.experiment_id
+)
+SELECT e.*, COALESCE(c.total, 0) AS total, COALESCE(c.waiting, 0) AS waiting, COALESCE(c.running, 0) AS running,
+       COALESCE(c.completed, 0) AS completed, COALESCE(c.failed, 0) AS failed, COALESCE(c.canceled, 0) AS canceled,
+       COALESCE(c.begun, 0) AS begun, GREATEST(e.seq, c.newest_seq) AS newest_seq,
+       b.id AS best_id, b.metric AS best_metric, b.best_step, b.hyperparameters, k.id AS best_checkpoint
+FROM e
+LEFT JOIN c ON c.experiment_id = e.id
+LEFT JOIN trials b ON b.experiment_id = e.id AND b.index = c.best[3]::bigint
 """
 # Of a trial's checkpoints: the newest at or before the best step, else the first one after it, else the newest. Of
 # several of one step that of the attempt that was best there.

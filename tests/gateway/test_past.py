@@ -98,11 +98,12 @@ async def test_a_time_means_the_last_event_stored_up_to_then(api: Api) -> None:
     for n, instant in stored.items():
         assert await positions.seq_at(api.log, instant) == n
         assert await positions.seq_at(api.log, instant - timedelta(microseconds=1)) == n - 1
-    assert await positions.seq_at(api.log, datetime.now(UTC)) == seq
+    assert await positions.seq_at(api.log, datetime.now(UTC)) >= seq, "services go on meanwhile"
     async with api.http.get(f"{api.url}/api/v1/agents", params={"as_of": stored[5].isoformat()}) as response:
         assert response.headers["TM-Seq"] == "5"
     assert await ask(api, "experiments", as_of="1d") == {"items": [], "next_cursor": None}
-    assert await ask(api, "experiments", as_of="0s") == await ask(api, "experiments", as_of=seq)
+    async with api.http.get(f"{api.url}/api/v1/experiments", params={"as_of": "0s"}) as response:
+        assert await response.json() == await ask(api, "experiments", as_of=int(response.headers["TM-Seq"]))
 
 
 async def test_the_next_page_is_of_the_same_moment(api: Api) -> None:

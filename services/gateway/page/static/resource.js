@@ -25,7 +25,7 @@ class Reader {
     Object.assign(this, { timer: null, isReading: true, isStale: false });
     const begun = performance.now();
     try {
-      this.onData(await this.load({ minSeq: position(), signal: this.controller.signal }));
+      this.onData(await this.load({ minSeq: position(), signal: this.controller.signal, onPart: this.onData }));
     } catch (error) {
       if (this.controller.signal.aborted) return;
       this.onError(error);
@@ -43,7 +43,7 @@ class Reader {
 
 const NOTHING = { key: null, data: null, error: null };
 
-/** Read by `load({minSeq, signal})`; again when `affects(event)`. A new `key` is another resource; null reads nothing.
+/** Read by `load({minSeq, signal, onPart})`, which may show a part of it before the whole; again when `affects(event)`. A new `key` is another resource; null reads nothing.
  *
  * Returns {data, error, refresh}: after a failed re-read the last good data stays, beside the error.
  */

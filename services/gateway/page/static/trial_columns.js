@@ -59,13 +59,18 @@ export class Trials {
   }
 }
 
-async function readInto(trials, since, options) {
+const FIRST_PAGE = 500; // rows that are there at once, before the whole of a long table
+
+async function readInto(trials, since, { onPart, ...options }) {
+  const path = to`/experiments/${trials.experimentId}/trials/columns`;
+  let limit = trials.count === 0 ? FIRST_PAGE : null;
   let cursor = null;
   do {
-    const path = to`/experiments/${trials.experimentId}/trials/columns`;
-    const page = await get(path, { ...options, parameters: { since: since || null, cursor } });
+    const page = await get(path, { ...options, parameters: { since: since || null, cursor, limit } });
     trials.take(page);
     cursor = page.next_cursor;
+    if (limit && cursor) onPart();
+    limit = null;
   } while (cursor);
 }
 
@@ -78,10 +83,11 @@ export function useTrials(experimentId) {
       if (kept.current.trials?.experimentId !== experimentId) {
         kept.current = { trials: new Trials(experimentId), seen: 0, version: 0 };
       }
-      const { trials, seen, version } = kept.current;
-      await readInto(trials, seen, options);
-      Object.assign(kept.current, { seen: options.minSeq, version: version + 1 });
-      return { trials, version: version + 1 };
+      const { trials, seen } = kept.current;
+      const next = () => ({ trials, version: ++kept.current.version });
+      await readInto(trials, seen, { ...options, onPart: () => options.onPart(next()) });
+      kept.current.seen = options.minSeq;
+      return next();
     },
     (event) => touchesExperiment(event, experimentId),
   );
