@@ -21,8 +21,8 @@ from services.gateway.views.experiments import (
 from services.gateway.views.status import SetAsideItem, SetAsideList
 from services.gateway.views.trials import AgentSlots, Trial, TrialPage, TrialState
 
-# Steps come from two folds: validations and checkpoints from EVENTS, training metrics from METRICS. All trials of all these
-# experiments are read once: `best` is the least of (is not the one that the search named, cost, index).
+# Steps come from two folds: validations and checkpoints from EVENTS, training metrics from METRICS. All trials of these
+# experiments are read in one pass: `best` is the least of (is not the one that the search named, cost, index).
 _EXPERIMENTS = """
 WITH e AS ({which}), c AS (
     SELECT t.experiment_id,
