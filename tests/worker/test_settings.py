@@ -85,7 +85,7 @@ def test_whoever_stops_an_agent_waits_for_its_trials(monkeypatch: pytest.MonkeyP
     least_s = Settings.from_environment().stop_grace_s + FAREWELL_S
     monkeypatch.setenv(name, value)
     assert int(unit["TimeoutStopSec"]) > Settings.from_environment().stop_grace_s + FAREWELL_S
-    assert AGENT_GRACE_S > least_s
+    assert least_s < AGENT_GRACE_S
     (compose,) = re.findall(r"stop_grace_period: (\d+)s", COMPOSE.read_text())
     for told in re.findall(r"TM_STOP_GRACE_S: (\d+)", COMPOSE.read_text()):
         assert int(compose) > int(told) + FAREWELL_S
