@@ -1,5 +1,7 @@
 """Makes the shared fixtures and the order of the tests known to pytest."""
 
+import signal
+
 from hypothesis import HealthCheck, settings
 
 from tests.support.fixtures import (
@@ -25,6 +27,10 @@ __all__ = [
     "s3_server",
     "store",
 ]
+
+# Whoever starts the tests in the background has them ignore Ctrl-C, and what they start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A noisy machine is no finding: drawing and running may take as long as they take.
 settings.register_profile("trainmaster", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
