@@ -66,6 +66,7 @@ def test_a_page_survives_a_restart_of_the_server(
     processes = DataDirectory(own_platform.data).processes
     killed = processes()["gateway"]
     os.kill(killed["pid"], signal.SIGKILL)
+    expect(page.locator("[data-connection=open]")).to_have_count(0)
     eventually_sync(lambda: processes()["gateway"]["restarts"] > killed["restarts"], timeout_s=30)
     expect(page.locator("[data-connection=open]")).to_be_visible(timeout=30_000)
     experiment_id = site.submit("after-the-restart", LEARNING)

@@ -1,5 +1,5 @@
 /** Reading the API from a component: read once, then again whenever an event touches what was read. */
-import { get } from "./api.js";
+import { get, getAll } from "./api.js";
 import { listen, position } from "./live.js";
 import { useEffect, useRef, useState } from "./view.js";
 
@@ -70,6 +70,13 @@ export function useResource(key, load, affects = () => false) {
   }, [key]);
   const current = state.key === key ? state : NOTHING;
   return { data: current.data, error: current.error, refresh: () => reader.current?.wish() };
+}
+
+const MOST_ITEMS = 10_000; // of a list that is read whole
+
+/** Read a paged list whole: data is {items, complete}; see useResource. */
+export function useAll(path, affects) {
+  return useResource(path, (options) => getAll(path, { cap: MOST_ITEMS, ...options }), affects);
 }
 
 /** Read one API path; see useResource. */

@@ -2,7 +2,7 @@
 import { send, urlOf } from "../api.js";
 import { commandLine } from "../command_line.js";
 import { formatCount } from "../format.js";
-import { usePath } from "../resource.js";
+import { useAll } from "../resource.js";
 import { isAdmin } from "../session.js";
 import { html } from "../view.js";
 import { Action } from "./action.js";
@@ -47,7 +47,7 @@ const columns = (onDone) => [
 ];
 
 export function Limits() {
-  const limits = usePath("/limits", ({ name }) => /^(Limit|GPU)/.test(name));
+  const limits = useAll("/limits", ({ name }) => /^(Limit|GPU)/.test(name));
   return html`<section aria-labelledby="limits-title">
     <header class="bar"><h2 id="limits-title">Limits</h2>${isAdmin() && html`<${Action} action=${setLimit} onDone=${limits.refresh} />`}</header>
     <${Shown} resource=${limits} what="limits">${({ items }) => items.length === 0 ? html`<p class="soft">None: every workspace may have all slots.</p>` : html`<${Table} label="Limits" columns=${columns(limits.refresh)} rows=${items} rowKey=${(row) => `${row.workspace}`} />`}<//>

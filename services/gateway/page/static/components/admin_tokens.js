@@ -2,7 +2,7 @@
 import { send, to } from "../api.js";
 import { commandLine } from "../command_line.js";
 import { formatCount } from "../format.js";
-import { usePath } from "../resource.js";
+import { useAll } from "../resource.js";
 import { isAdmin } from "../session.js";
 import { html, useState } from "../view.js";
 import { Action } from "./action.js";
@@ -57,7 +57,7 @@ function Issued({ items, onDone }) {
 }
 
 export function Tokens() {
-  const tokens = usePath("/tokens", ({ name }) => name.startsWith("Token"));
+  const tokens = useAll("/tokens", ({ name }) => name.startsWith("Token"));
   const [issued, setIssued] = useState(null);
   return html`<section aria-labelledby="tokens-title">
     <header class="bar"><h2 id="tokens-title">Tokens</h2><${Action} action=${createToken(setIssued)} onDone=${tokens.refresh} /></header>

@@ -1,7 +1,7 @@
 /** The users: who they are, what they may do and where; made known, let in, kept out. */
 import { post, send, to } from "../api.js";
 import { commandLine } from "../command_line.js";
-import { usePath } from "../resource.js";
+import { useAll } from "../resource.js";
 import { html } from "../view.js";
 import { Action } from "./action.js";
 import { Shown } from "./notice.js";
@@ -90,7 +90,7 @@ function columns(onDone) {
 }
 
 export function Users() {
-  const users = usePath("/users", ({ name }) => USER_EVENTS.test(name));
+  const users = useAll("/users", ({ name }) => USER_EVENTS.test(name));
   return html`<section aria-labelledby="users-title">
     <header class="bar"><h2 id="users-title">Users</h2><${Action} action=${createUser} onDone=${users.refresh} /></header>
     <${Shown} resource=${users} what="users">${({ items }) => items.length === 0 ? html`<p class="soft">Nobody yet but the platform's own administrator.</p>` : html`<${Table} label="Users" columns=${columns(users.refresh)} rows=${items} rowKey=${(row) => row.user_id} />`}<//>

@@ -7,7 +7,7 @@ import { Shown } from "../components/notice.js";
 import { State } from "../components/state.js";
 import { Table } from "../components/table.js";
 import { formatBytes } from "../format.js";
-import { usePath } from "../resource.js";
+import { useAll, usePath } from "../resource.js";
 import { link } from "../router.js";
 import { html, useEffect } from "../view.js";
 
@@ -39,7 +39,7 @@ function Slots({ agent }) {
 }
 
 export function Agent({ id }) {
-  const agents = usePath("/agents", (event) => touchesAgent(event, id) || SLOT_EVENTS.has(event.name));
+  const agents = useAll("/agents", (event) => touchesAgent(event, id) || SLOT_EVENTS.has(event.name));
   const agent = agents.data?.items.find((each) => each.id === id);
   const why = usePath(to`/agents/${id}/why`, (event) => touchesAgent(event, id));
   useEffect(() => {

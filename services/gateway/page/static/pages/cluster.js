@@ -9,7 +9,7 @@ import { Table } from "../components/table.js";
 import { Time } from "../components/time.js";
 import { moment } from "../moment.js";
 import { formatBytes, formatCount } from "../format.js";
-import { usePath } from "../resource.js";
+import { useAll, usePath } from "../resource.js";
 import { seesAll } from "../session.js";
 import { keepOpen } from "../stream.js";
 import { html, useEffect, useState } from "../view.js";
@@ -76,7 +76,7 @@ function useStatus() {
 }
 
 export function Cluster() {
-  const agents = usePath("/agents", (event) => SLOT_EVENTS.has(event.name));
+  const agents = useAll("/agents", (event) => SLOT_EVENTS.has(event.name));
   const queue = usePath("/queue", (event) => !SILENT_EVENTS.has(event.name));
   const pools = usePath("/pools", (event) => !SILENT_EVENTS.has(event.name));
   const aside = usePath(seesAll() ? `/set-aside?limit=${MAX_ASIDE}` : null, (event) => !SILENT_EVENTS.has(event.name));
