@@ -51,16 +51,16 @@ LEFT JOIN trials b ON b.experiment_id = e.id AND b.index = c.best[3]::bigint
 """
 # Of a trial's checkpoints: the newest at or before the best step, else the first one after it, else the newest. Of
 # several of one step that of the attempt that was best there.
-_BEST_CHECKPOINT = """
+BEST_CHECKPOINT = """
 LEFT JOIN LATERAL (
-    SELECT k.id FROM checkpoints k WHERE k.trial_id = {0}.id AND k.state = 'ACTIVE'
+    SELECT k.id, k.step FROM checkpoints k WHERE k.trial_id = {0}.id AND k.state = 'ACTIVE'
     ORDER BY k.step <= {0}.best_step DESC,
              CASE WHEN k.step > {0}.best_step THEN -k.step ELSE k.step END DESC,
              k.epoch = {0}.best_epoch DESC NULLS LAST, k.epoch DESC, k.saved_seq DESC
     LIMIT 1
 ) k ON true
 """
-_EXPERIMENTS += _BEST_CHECKPOINT.format("b") + "ORDER BY e.submitted_seq DESC"
+_EXPERIMENTS += BEST_CHECKPOINT.format("b") + "ORDER BY e.submitted_seq DESC"
 
 _TRIALS = (
     """
@@ -75,7 +75,7 @@ LEFT JOIN LATERAL (
     SELECT members FROM allocations a WHERE a.trial_id = t.id AND t.state <> 'WAITING' ORDER BY a.epoch DESC LIMIT 1
 ) a ON true
 """
-    + _BEST_CHECKPOINT.format("t")
+    + BEST_CHECKPOINT.format("t")
     + "ORDER BY t.index"
 )
 

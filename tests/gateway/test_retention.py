@@ -237,6 +237,8 @@ async def test_a_trials_best_checkpoint_is_that_of_the_attempt_that_was_best(api
         return await checkpoints() == (best, newest)
 
     await eventually(are_shown, timeout_s=20)
+    explanations = (await api.get(f"/api/v1/trials/{story.trial_id}/why"))["explanations"]
+    assert [found["detail"]["checkpoint_id"] for found in explanations if found["topic"] == "best"] == [best]
 
 
 async def test_a_user_deletes_what_no_open_trial_would_resume_from(api: Api) -> None:

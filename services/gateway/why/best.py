@@ -3,13 +3,15 @@
 import asyncpg
 import msgspec
 
+from services.gateway import queries
 from services.gateway.past import ReadModel
 from services.gateway.views.why import Explanation
 
 # The same choice as in queries: what the searcher named, else the leader so far.
 _LEADERS = """
 WITH named AS (
-    SELECT t.id, t.metric, t.best_step, e.metric AS metric_name, e.smaller_is_better, e.ended_at IS NOT NULL AS is_over,
+    SELECT t.id, t.metric, t.best_step, t.best_epoch, e.metric AS metric_name, e.smaller_is_better,
+           e.ended_at IS NOT NULL AS is_over,
            row_number() OVER (
                ORDER BY t.id = e.best_trial_id DESC NULLS LAST,
                         CASE WHEN e.smaller_is_better THEN t.metric ELSE -t.metric END, t.index
@@ -17,12 +19,9 @@ WITH named AS (
     FROM trials t JOIN experiments e ON e.id = t.experiment_id
     WHERE e.id = (SELECT experiment_id FROM trials WHERE id = $1) AND t.metric IS NOT NULL AND t.state <> 'FAILED'
 )
-SELECT * FROM named WHERE place <= 2 ORDER BY place
+SELECT n.*, k.id AS checkpoint_id, k.step AS checkpoint_step FROM named n
 """
-_CHECKPOINT = """
-SELECT id, step FROM checkpoints WHERE trial_id = $1 AND state = 'ACTIVE'
-ORDER BY step <= $2 DESC, CASE WHEN step > $2 THEN -step ELSE step END DESC, saved_seq DESC LIMIT 1
-"""
+_LEADERS += queries.BEST_CHECKPOINT.format("n") + "WHERE n.place <= 2 ORDER BY n.place"
 
 
 class Lead(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,10 +43,9 @@ async def answers(database: ReadModel, trial_id: str) -> list[Explanation]:
     if not leaders or leaders[0]["id"] != trial_id:
         return []
     first = leaders[0]
-    checkpoint = await database.fetchrow(_CHECKPOINT, trial_id, first["best_step"] or 0)
-    lead = _lead(leaders, checkpoint)
+    lead = _lead(leaders)
     word = "best" if first["is_over"] else "best so far"
-    text = f"{_ahead(lead)}; {_kept(lead, checkpoint)}"
+    text = f"{_ahead(lead)}; {_kept(lead, first['checkpoint_step'])}"
     return [
         Explanation(
             topic="best", question=f"Why it is the {word}", text=text, detail=msgspec.Raw(msgspec.json.encode(lead))
@@ -55,7 +53,7 @@ async def answers(database: ReadModel, trial_id: str) -> list[Explanation]:
     ]
 
 
-def _lead(leaders: list[asyncpg.Record], checkpoint: asyncpg.Record | None) -> Lead:
+def _lead(leaders: list[asyncpg.Record]) -> Lead:
     first, second = leaders[0], leaders[1] if len(leaders) > 1 else None
     return Lead(
         metric=first["metric_name"],
@@ -65,7 +63,7 @@ def _lead(leaders: list[asyncpg.Record], checkpoint: asyncpg.Record | None) -> L
         trials_compared=first["total"],
         next_trial_id=second["id"] if second else None,
         next_value=second["metric"] if second else None,
-        checkpoint_id=checkpoint["id"] if checkpoint else None,
+        checkpoint_id=first["checkpoint_id"],
     )
 
 
@@ -81,8 +79,8 @@ def _ahead(lead: Lead) -> str:
     )
 
 
-def _kept(lead: Lead, checkpoint: asyncpg.Record | None) -> str:
-    if checkpoint is None:
+def _kept(lead: Lead, step: int | None) -> str:
+    if step is None:
         return "it has no checkpoint"
-    near = "" if checkpoint["step"] == lead.step else f", saved at step {checkpoint['step']:,}"
+    near = "" if step == lead.step else f", saved at step {step:,}"
     return f"its checkpoint is {lead.checkpoint_id}{near}"
