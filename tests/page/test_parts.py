@@ -15,7 +15,6 @@ def test_the_list_is_searched_gone_through_and_opened_by_keyboard(page: Page, fi
     page.goto("/")
     rows = page.get_by_role("group", name="Experiments").locator("tbody tr")
     expect(rows.first).to_be_visible()
-    page.evaluate("() => new Promise((done) => setTimeout(done, 100))")  # effects run behind the frame that shows rows
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_contain_text("next row")
     page.keyboard.press("Escape")

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 from tests.page.conftest import LEARNING, Complaints, Site
 from tests.support.eventually import eventually_sync
 from tests.support.platform import RunningPlatform
+from trainmaster.client import Client, Unreachable
 from trainmaster.embedded.directory import DataDirectory
 
 
@@ -49,7 +50,6 @@ def test_keys_go_to_every_page_and_the_help_follows(page: Page, finished: str) -
     expect(dialog).to_have_count(0)
     page.goto(f"/#/experiments/{finished}")
     expect(page.get_by_role("region", name="Trials").locator("tbody tr")).to_have_count(3)
-    page.evaluate("() => new Promise((done) => setTimeout(done, 100))")  # effects run behind the frame that shows rows
     page.keyboard.press("j")
     page.keyboard.press("j")
     page.keyboard.press("Enter")
@@ -66,10 +66,17 @@ def test_a_page_survives_a_restart_of_the_server(
     processes = DataDirectory(own_platform.data).processes
     killed = processes()["gateway"]
     os.kill(killed["pid"], signal.SIGKILL)
-    expect(page.locator("[data-connection=open]")).to_have_count(0)
     eventually_sync(lambda: processes()["gateway"]["restarts"] > killed["restarts"], timeout_s=30)
-    expect(page.locator("[data-connection=open]")).to_be_visible(timeout=30_000)
+    eventually_sync(lambda: _answers(site.client), timeout_s=30)
     experiment_id = site.submit("after-the-restart", LEARNING)
-    expect(page.locator("tbody tr", has_text=experiment_id)).to_be_visible()
+    expect(page.locator("tbody tr", has_text=experiment_id)).to_be_visible(timeout=30_000)
+    expect(page.locator("[data-connection=open]")).to_be_visible()
     expect(page.get_by_role("alert")).to_have_count(0)
     assert page.evaluate("window.sameDocument") is True
+
+
+def _answers(client: Client) -> bool:
+    try:
+        return bool(client.status())
+    except Unreachable:
+        return False

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from services.worker import workspace
 from shared.events import AgentJoined, AgentLost, AgentRefused, LeaderElected
 from tests.support.eventually import eventually
 from tests.worker.cluster import Cluster
@@ -19,12 +20,12 @@ class Processes:
     """Agents under one name, each in a directory of its own."""
 
     def __init__(self, tm: Cluster, directory: Path) -> None:
-        self._tm, self._directory = tm, directory
+        self._tm, self.directory = tm, directory
         self.all: list[asyncio.subprocess.Process] = []
 
     async def agent(self, directory: str) -> asyncio.subprocess.Process:
         """Start an agent."""
-        environment = self._tm.environment() | {"TM_WORK_DIR": str(self._directory / directory)}
+        environment = self._tm.environment() | {"TM_WORK_DIR": str(self.directory / directory)}
         process = await asyncio.create_subprocess_exec(
             *self._tm.light_agent(), env=environment, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
         )
@@ -70,6 +71,7 @@ async def test_a_process_takes_over_a_dead_ones_name_at_once_in_its_directory_an
 ) -> None:
     first = await processes.agent("one")
     before = await tm.wait_for(AgentJoined)
+    await eventually(lambda: workspace.last_incarnation(processes.directory / "one") == before.incarnation)
     first.kill()
     await first.wait()
     second = await processes.agent("one")

@@ -1,5 +1,5 @@
 /** Keys that do something on the page shown: registered by whoever shows it, listed by `?`. */
-import { useEffect, useRef } from "./view.js";
+import { useLayoutEffect, useRef } from "./view.js";
 
 const layers = new Set();
 const TYPING = "input, select, textarea, [contenteditable]";
@@ -31,11 +31,11 @@ addEventListener("keydown", (press) => {
   binding.run(press);
 });
 
-/** bindings: [{key, does, run}], for as long as the component is there. */
+/** bindings: [{key, does, run}], for as long as the component is there: from the moment it can be seen. */
 export function useKeys(bindings) {
   const layer = useRef(bindings);
   layer.current = bindings;
-  useEffect(() => {
+  useLayoutEffect(() => {
     layers.add(layer);
     tell();
     return () => {

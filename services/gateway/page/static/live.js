@@ -75,8 +75,9 @@ function receive(message) {
 }
 
 async function reread() {
-  const { log } = await get("/status").catch(() => ({ log: { last_seq: received } }));
-  if (log.last_seq < received)
+  const before = received; // more may come while we ask
+  const { log } = await get("/status").catch(() => ({ log: { last_seq: before } }));
+  if (log.last_seq < before)
     location.reload(); // another log stands behind this address now
   else tell(null);
 }
