@@ -100,6 +100,9 @@ def test_a_part_of_the_log_is_exported_for_analysis(platform: RunningPlatform, e
     assert done.returncode == 0, done.stderr
     rows: list[dict[str, Any]] = parquet.read_table(target).to_pylist()
     assert {row["name"] for row in rows} == {"AgentJoined"} and rows[0]["chain"] is None
+    told = platform.tm("export", "--to", str(target), "--name", "AgentJoined", "--json")
+    num_events = parquet.read_table(target).num_rows
+    assert json.loads(told.stdout) == {"file": str(target), "num_events": num_events, "is_whole": False}
     refused = platform.tm("export", "--to", str(tmp_path / "log.csv"))
     assert refused.returncode == 2
 

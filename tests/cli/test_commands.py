@@ -1,6 +1,7 @@
 """What needs no platform: the table of commands, exit codes, validation, the errors a person meets first."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -44,6 +45,27 @@ def test_the_table_says_the_same_as_the_commands() -> None:
     with click.Context(tm) as context:
         commands = {name: tm.get_command(context, name) for name in tm.list_commands(context)}
     assert all(command is not None and command.name == name for name, command in commands.items())
+
+
+def test_every_command_prints_json_but_those_that_stay_or_run_others() -> None:
+    without = {" ".join(words) for words, command in _leaves(tm, ()) if not _prints_json(command)}
+    assert without == {"agent run", "check", "test"}  # an agent's log; what ruff, mypy and pytest print
+
+
+def _leaves(command: click.Command, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield every command that does something, with its words; each benchmark has a table of its own."""
+    if not isinstance(command, click.Group):
+        yield words, command
+    elif words != ("bench",):
+        with click.Context(command) as context:
+            for name in command.list_commands(context):
+                found = command.get_command(context, name)
+                assert found is not None
+                yield from _leaves(found, (*words, name))
+
+
+def _prints_json(command: click.Command) -> bool:
+    return any("--json" in option.opts for option in command.params)
 
 
 def test_a_typing_mistake_is_answered_with_the_nearest_command() -> None:
@@ -101,6 +123,7 @@ def test_down_without_a_platform_is_no_failure() -> None:
     result = run("down")
     assert result.exit_code == 0
     assert "no platform runs" in result.stdout
+    assert json.loads(run("down", "--json").stdout)["stopped"] is False
 
 
 def test_a_platform_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

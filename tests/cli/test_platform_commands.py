@@ -105,6 +105,27 @@ def test_metrics_are_written_to_the_terminal_or_a_file(
     assert str(file) in platform.tm("metrics", finished["id"][:6], "-o", str(file)).stdout
     table = parquet.read_table(file)
     assert {f"{finished['id']}-1", f"{finished['id']}-2"} == set(table.column("trial_id").to_pylist())
+    told = _json(platform, "metrics", finished["id"], "-o", str(file))
+    assert told == {"file": str(file), "format": "parquet", "size_bytes": file.stat().st_size}
+    (point,) = _lines(platform, "metrics", f"{finished['id']}-1", "--group", "validation", "--json")
+    assert (point["trial_id"], point["name"], point["step"], point["value"]) == (f"{finished['id']}-1", "loss", 1, 0.25)
+    refused = platform.tm("metrics", finished["id"], "--format", "csv", "--json")
+    assert refused.returncode == 2 and "--format csv" in refused.stderr
+
+
+def test_tensorboards_files_are_told_as_json(
+    platform: RunningPlatform, finished: dict[str, Any], tmp_path: Path
+) -> None:
+    told = _json(platform, "tensorboard", finished["id"], "--no-serve", "-o", str(tmp_path))
+    assert told["num_trials"] == 2 and told["num_points"] >= 2
+    written = {path.parts[-2] for path in Path(told["directory"]).rglob("events.out.tfevents*")}
+    assert written == {f"{finished['id']}-1", f"{finished['id']}-2"}
+
+
+def test_a_page_is_opened_as_json(platform: RunningPlatform, finished: dict[str, Any]) -> None:
+    told = _json(platform, "open", finished["id"][:6], "--print")
+    assert told["opened"] is False
+    assert told["url"].startswith(f"{platform.url}/#/login/") and told["url"].endswith(f"/experiments/{finished['id']}")
 
 
 def test_the_best_value_stands_beside_its_step(platform: RunningPlatform, finished: dict[str, Any]) -> None:
@@ -274,6 +295,9 @@ def test_the_read_model_is_rebuilt_from_the_log(platform: RunningPlatform, finis
     assert rebuilt.returncode == 0
     assert len(rebuilt.stdout.splitlines()) == 1
     assert rebuilt.stderr == ""
+    assert _json(platform, "show", finished["id"]) == before
+    told = _json(platform, "rebuild")
+    assert told["last_seq"] > 0 and told["duration_s"] > 0
     assert _json(platform, "show", finished["id"]) == before
 
 

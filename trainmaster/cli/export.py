@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from trainmaster.cli.options import data_option, platform_client
+from trainmaster.cli.options import data_option, json_option, platform_client
+from trainmaster.cli.output import print_json
 from trainmaster.cli.selection import query_of, selection_options
 from trainmaster.client import export as exporting
 from trainmaster.client import parquet
@@ -22,7 +23,8 @@ NARROWING = ("since", "experiment", "trial", "name", "writer")
               help="Ends in .jsonl or .parquet.")  # fmt: skip
 @selection_options
 @data_option
-def export(target: Path, data: str | None, **selection: Any) -> None:
+@json_option
+def export(target: Path, data: str | None, *, as_json: bool, **selection: Any) -> None:
     """Write the log to a file, by default all of it.
 
     A file that begins with the first event and leaves none out can be verified anywhere: tm audit verify FILE.
@@ -37,6 +39,9 @@ def export(target: Path, data: str | None, **selection: Any) -> None:
             scratch.replace(target)
         finally:
             scratch.unlink(missing_ok=True)
+    if as_json:
+        print_json({"file": str(target), "num_events": exporter.end.num_events, "is_whole": exporter.end.is_whole})
+        return
     what = (
         f"the whole log; verify it with: {command(f'audit verify {target}')}"
         if exporter.end.is_whole

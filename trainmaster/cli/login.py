@@ -16,15 +16,23 @@ DAYS = 90
 
 @click.command()
 @click.argument("url", envvar="TM_URL")
-@click.option("--user", prompt="User", help="Who you are there.")
-@click.option("--password", envvar="TM_PASSWORD", prompt="Password", hide_input=True, help="Better left to be asked.")
+@click.option("--user", help="Who you are there; asked for if it is not given.")
+@click.option("--password", envvar="TM_PASSWORD", help="Better left to be asked, or in TM_PASSWORD.")
 @click.option("--days", type=click.IntRange(1, 3650), default=DAYS, show_default=True, help="How long it lasts.")
-def login(url: str, user: str, password: str, days: int) -> None:
+@json_option
+def login(url: str, user: str | None, password: str | None, days: int, *, as_json: bool) -> None:
     """Log in at the platform at URL; the commands find the token where TM_URL says the same."""
+    user = user or click.prompt("User", err=True)
+    password = password or click.prompt("Password", hide_input=True, err=True)
     try:
         logins.write(url, log_in(url, user, password, days=days))
+        with Client(url, logins.read(url)) as client:
+            session = client.access.session()
     except (ApiError, Unreachable) as error:
         raise click.ClickException(str(error)) from error
+    if as_json:
+        print_json({"url": url, "kept_in": str(logins.path()), "session": session})
+        return
     click.echo(f"logged in as {user} for {days} days, kept in {logins.path()}")
     if os.environ.get("TM_URL", "").rstrip("/") != url.rstrip("/"):
         click.echo(f"now: export TM_URL={url}")
@@ -32,7 +40,8 @@ def login(url: str, user: str, password: str, days: int) -> None:
 
 @click.command()
 @click.argument("url", envvar="TM_URL")
-def logout(url: str) -> None:
+@json_option
+def logout(url: str, *, as_json: bool) -> None:
     """End the login at the platform at URL, and forget it."""
     token = logins.read(url)
     if token is None:
@@ -46,7 +55,10 @@ def logout(url: str) -> None:
         if error.status != HTTPStatus.UNAUTHORIZED:  # it is over already
             raise click.ClickException(str(error)) from error
     logins.write(url, None)
-    click.echo(f"logged out of {url}")
+    if as_json:
+        print_json({"url": url})
+    else:
+        click.echo(f"logged out of {url}")
 
 
 @click.command()
@@ -70,7 +82,8 @@ def whoami(data: str | None, *, as_json: bool) -> None:
 @click.argument("id_", metavar="[EXPERIMENT|TRIAL]", required=False)
 @click.option("--print", "only_print", is_flag=True, help="Print the address instead of opening a browser.")
 @data_option
-def open_(id_: str | None, data: str | None, *, only_print: bool) -> None:
+@json_option
+def open_(id_: str | None, data: str | None, *, only_print: bool, as_json: bool) -> None:
     """Open the page in a browser, logged in as you: the address works once, for ten minutes."""
     with platform_client(data) as client:
         if id_ is None:
@@ -79,7 +92,10 @@ def open_(id_: str | None, data: str | None, *, only_print: bool) -> None:
             address = login_address(client, "trials", trial_id(client, id_))
         else:
             address = login_address(client, "experiments", experiment_id(client, id_))
-    if only_print or not webbrowser.open(address):
+    opened = not only_print and webbrowser.open(address)
+    if as_json:
+        print_json({"url": address, "opened": opened})
+    elif not opened:
         click.echo(address)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from trainmaster.cli.options import data_option, experiment_id, platform_client, trial_id
-from trainmaster.cli.output import size
+from trainmaster.cli.options import data_option, experiment_id, json_option, platform_client, trial_id
+from trainmaster.cli.output import print_json, size
 from trainmaster.cli.transfer import receiving
 from trainmaster.client import Client
 from trainmaster.client.client import Query
@@ -34,6 +34,7 @@ SUFFIXES = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json",
 @click.option("--name", metavar="NAME", help="Only the metric of this name.")
 @click.option("--archived", is_flag=True, help="Also what a failed attempt reported and a later one repeated.")
 @data_option
+@json_option
 def metrics(
     id_: str,
     *,
@@ -43,12 +44,15 @@ def metrics(
     name: str | None,
     archived: bool,
     data: str | None,
+    as_json: bool,
 ) -> None:
     """Write all metrics of a trial or an experiment, as CSV, JSON lines or Parquet.
 
     Columns: trial_id, group, name, epoch (the attempt), step, time, value, archived.
     """
-    form = form or SUFFIXES.get(output.suffix if output else "", "csv")
+    form = form or SUFFIXES.get(output.suffix if output else "", "json" if as_json and output is None else "csv")
+    if as_json and output is None and form != "json":
+        raise click.UsageError(f"--json prints JSON, --format {form} something else; leave one out, or add -o FILE")
     if form == "parquet" and output is None and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for terminals; add -o FILE or write it into a pipe")
     query = Query(format=FORMATS[form], group=group, name=name, archived=str(archived).lower())
@@ -59,7 +63,10 @@ def metrics(
                 sys.stdout.buffer.write(chunk)
         else:
             num_bytes = _save(output, chunks)
-            click.echo(f"{size(num_bytes)} in {output}")
+            if as_json:
+                print_json({"file": str(output), "format": form, "size_bytes": num_bytes})
+            else:
+                click.echo(f"{size(num_bytes)} in {output}")
 
 
 def _read(client: Client, id_: str, query: Query) -> Iterator[bytes]:

@@ -57,7 +57,8 @@ def up(slots: tuple[str, ...], data: str | None, *, detach: bool, as_json: bool)
 
 @click.command()
 @data_option
-def down(data: str | None) -> None:
+@json_option
+def down(data: str | None, *, as_json: bool) -> None:
     """Stop the platform: trials checkpoint first, then everything ends in order."""
     from trainmaster.embedded.background import stop_detached  # see up
 
@@ -66,7 +67,10 @@ def down(data: str | None) -> None:
         stopped = stop_detached(directory)
     except TimeoutError as error:
         raise click.ClickException(f"{error}; see {directory.log_file('supervisor')}") from error
-    click.echo(f"the platform in {directory.path} is down" if stopped else f"no platform runs in {directory.path}")
+    if as_json:
+        print_json({"data": str(directory.path), "stopped": stopped})
+    else:
+        click.echo(f"the platform in {directory.path} is down" if stopped else f"no platform runs in {directory.path}")
 
 
 def _stay(plan: "Plan", *, as_json: bool) -> None:

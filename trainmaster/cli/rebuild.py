@@ -9,7 +9,8 @@ from datetime import datetime
 import click
 
 from shared.subjects import TRACKER
-from trainmaster.cli.options import data_option, platform_client
+from trainmaster.cli.options import data_option, json_option, platform_client
+from trainmaster.cli.output import print_json
 from trainmaster.client import Client
 from trainmaster.client.hints import command
 from trainmaster.embedded.directory import DataDirectory
@@ -21,7 +22,8 @@ NOTICE_S = 1.5  # until the tracker's beats are about the new read model
 
 @click.command()
 @data_option
-def rebuild(data: str | None) -> None:
+@json_option
+def rebuild(data: str | None, *, as_json: bool) -> None:
     """Empty the read model and have the tracker fold it again from the log; returns when it has caught up."""
     environment = os.environ | ({} if "TM_POSTGRES_URL" in os.environ else _settings(data))
     with platform_client(data) as client:
@@ -33,7 +35,11 @@ def rebuild(data: str | None) -> None:
         started = time.time()
         last_seq = client.status()["log"]["last_seq"]
         _wait_caught_up(client, last_seq, started, data)
-    click.echo(f"the read model is rebuilt: {last_seq} events folded in {time.time() - started:.1f} s")
+    duration_s = time.time() - started
+    if as_json:
+        print_json({"last_seq": last_seq, "duration_s": round(duration_s, 3)})
+    else:
+        click.echo(f"the read model is rebuilt: {last_seq} events folded in {duration_s:.1f} s")
 
 
 def _wait_caught_up(client: Client, last_seq: int, started: float, data: str | None) -> None:

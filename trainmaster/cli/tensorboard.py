@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from trainmaster.cli.options import data_option, experiment_id, platform_client, trial_id
+from trainmaster.cli.options import data_option, experiment_id, json_option, platform_client, trial_id
+from trainmaster.cli.output import print_json
 from trainmaster.client import Client
 from trainmaster.client.client import Query
 from trainmaster.client.shapes import Trial
@@ -34,7 +35,10 @@ INSTALL = "TensorBoard is not installed here. Install it, and repeat: pip instal
 @click.option("--port", type=click.IntRange(0, 65535), default=6006, show_default=True, help="Of TensorBoard; 0: any.")
 @click.option("--no-serve", is_flag=True, help="Only write the files that there are now; needs -o.")
 @data_option
-def tensorboard(ids: tuple[str, ...], *, output: Path | None, port: int, no_serve: bool, data: str | None) -> None:
+@json_option
+def tensorboard(
+    ids: tuple[str, ...], *, output: Path | None, port: int, no_serve: bool, data: str | None, as_json: bool
+) -> None:
     """Look at experiments or trials with TensorBoard: scalars and hyperparameters.
 
     The files follow the trials as they train, until TensorBoard is ended with Ctrl-C.
@@ -48,7 +52,10 @@ def tensorboard(ids: tuple[str, ...], *, output: Path | None, port: int, no_serv
         client = stack.enter_context(platform_client(data))
         export = stack.enter_context(contextlib.closing(Export(client, _whole_ids(client, ids), directory)))
         num_points = export.refresh()
-        click.echo(f"{num_points:,} points of {export.num_trials} trials in {directory}", err=True)
+        if as_json:
+            print_json({"directory": str(directory), "num_trials": export.num_trials, "num_points": num_points})
+        else:
+            click.echo(f"{num_points:,} points of {export.num_trials} trials in {directory}", err=True)
         if not no_serve:
             _serve(export, directory, port)
 

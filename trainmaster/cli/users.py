@@ -63,8 +63,11 @@ def password(name: str, data: str | None, *, as_json: bool) -> None:
     with platform_client(data) as client:
         if client.access.session()["user_id"] == name:
             old = click.prompt("Present password", hide_input=True, err=True)
-            client.access.change_password(old, _new_password())
-            click.echo("your password is changed")
+            changed = client.access.change_password(old, _new_password())
+            if as_json:
+                print_json(changed)
+            else:
+                click.echo("your password is changed")
         else:
             _tell(client.access.set_password(name, _new_password()), as_json=as_json)
 
@@ -150,11 +153,15 @@ def create_token(label: str, role: str, days: int, of: str | None, data: str | N
 @token.command(name="revoke")
 @click.argument("token_id", metavar="TOKEN")
 @data_option
-def revoke_token(token_id: str, data: str | None) -> None:
+@json_option
+def revoke_token(token_id: str, data: str | None, *, as_json: bool) -> None:
     """End a token at once."""
     with platform_client(data) as client:
-        client.access.revoke_token(token_id)
-    click.echo(f"token {token_id} opens nothing any more")
+        gone = client.access.revoke_token(token_id)
+    if as_json:
+        print_json(gone)
+    else:
+        click.echo(f"token {token_id} opens nothing any more")
 
 
 def _new_password() -> str:

@@ -32,9 +32,9 @@ class Access:
         """Return a code that logs a browser in, once."""
         return cast("LoginCode", self._call("POST", "/session/code"))
 
-    def change_password(self, old: str, new: str) -> None:
+    def change_password(self, old: str, new: str) -> Session:
         """Change one's own password."""
-        self._call("POST", "/session/password", {"old": old, "new": new})
+        return cast("Session", self._call("POST", "/session/password", {"old": old, "new": new}))
 
     def tokens(self) -> list[TokenView]:
         """Return one's tokens; an administrator sees everybody's."""
@@ -45,9 +45,9 @@ class Access:
         wanted = {"label": label, "role": role, "days": days, "user": user}
         return cast("NewToken", self._call("POST", "/tokens", wanted))
 
-    def revoke_token(self, token_id: str) -> None:
+    def revoke_token(self, token_id: str) -> TokenView:
         """Revoke a token."""
-        self._call("DELETE", f"/tokens/{token_id}")
+        return cast("TokenView", self._call("DELETE", f"/tokens/{token_id}"))
 
     def users(self) -> list[UserView]:
         """Return the users by name."""

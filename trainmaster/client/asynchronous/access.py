@@ -35,9 +35,9 @@ class Access:
         """Return a code that logs a browser in, once."""
         return cast("LoginCode", await self._call("POST", "/session/code"))
 
-    async def change_password(self, old: str, new: str) -> None:
+    async def change_password(self, old: str, new: str) -> Session:
         """Change one's own password."""
-        await self._call("POST", "/session/password", {"old": old, "new": new})
+        return cast("Session", await self._call("POST", "/session/password", {"old": old, "new": new}))
 
     async def tokens(self) -> list[TokenView]:
         """Return one's tokens; an administrator sees everybody's."""
@@ -48,9 +48,9 @@ class Access:
         wanted = {"label": label, "role": role, "days": days, "user": user}
         return cast("NewToken", await self._call("POST", "/tokens", wanted))
 
-    async def revoke_token(self, token_id: str) -> None:
+    async def revoke_token(self, token_id: str) -> TokenView:
         """Revoke a token."""
-        await self._call("DELETE", f"/tokens/{token_id}")
+        return cast("TokenView", await self._call("DELETE", f"/tokens/{token_id}"))
 
     async def users(self) -> list[UserView]:
         """Return the users by name."""
