@@ -253,7 +253,7 @@ def post(  # noqa: PLR0913 # one for each property of the route
         key = idempotency.key_of(request) if method == "POST" and not forms and holds_principal() else None
         if key is None:
             return await respond(call)
-        request[RAW] = await _read(request)
+        request[RAW] = await read_bytes(request, MAX_BODY_BYTES)
         print_ = idempotency.fingerprint(call.access.fingerprint_key, request, request[RAW])
         answer_once = partial(respond, call)
         return await idempotency.once(call.parts.database, key, print_, answer_once, holds_secret=holds_secret)
@@ -302,22 +302,23 @@ def parse(query: type[AnyQueryT], request: web.Request) -> AnyQueryT:
     return msgspec.convert(values, query)
 
 
-async def _read(request: web.Request) -> bytes:
+async def read_bytes(request: web.Request, max_bytes: int) -> bytes:
+    """Return the body. Raises Rejected when it does not come within BODY_S (408) or is too long (413)."""
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_S):
-            while len(body) <= MAX_BODY_BYTES and (chunk := await request.content.read(MAX_BODY_BYTES + 1)):
+            while len(body) <= max_bytes and (chunk := await request.content.read(max_bytes + 1)):
                 body += chunk
     except TimeoutError as error:
         raise Rejected(f"the body did not come within {BODY_S:g} s", status=HTTPStatus.REQUEST_TIMEOUT) from error
-    if len(body) > MAX_BODY_BYTES:
-        raise Rejected(f"the body has more than {MAX_BODY_BYTES} bytes", status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    if len(body) > max_bytes:
+        raise Rejected(f"the body has more than {max_bytes} bytes", status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     return bytes(body)
 
 
 async def read_body(request: web.Request, wanted: type[BodyT]) -> BodyT:
     """Return the JSON body. Raises Rejected with every mistake in it."""
-    body = request[RAW] if RAW in request else await _read(request)
+    body = request[RAW] if RAW in request else await read_bytes(request, MAX_BODY_BYTES)
     try:
         given = msgspec.json.decode(body, type=dict[str, object])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

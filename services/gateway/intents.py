@@ -30,9 +30,11 @@ from shared.events import (
     ExperimentSubmitted,
     JobEvent,
     JobMoved,
+    ProjectCreated,
     ProjectEvent,
     SearchLimitsSet,
     TrialCanceled,
+    WorkspaceCreated,
     WorkspaceEvent,
 )
 from shared.events.user import UserEvent
@@ -186,11 +188,17 @@ async def _file(client: Client, change: FilingEvent, workspace: str, known_seq: 
 
 
 async def change_place(client: Client, event: WorkspaceEvent | ProjectEvent, *, known_seq: int | None = None) -> int:
-    """Append that a workspace or a project was made, described or filed and return the event's sequence.
+    """Append that a workspace or a project was described or filed and return the event's sequence.
 
     Raises Rejected (412) when it changed after `known_seq`, Conflict when somebody else was faster.
     """
     return await _append_change(client, event, known_seq=known_seq)
+
+
+async def make_place(client: Client, event: WorkspaceCreated | ProjectCreated) -> int:
+    """Append that a workspace or a project was made and return the event's sequence. Raises Conflict when somebody did
+    before, and the read model does not know it yet."""
+    return await _append(client, event, expected=0)
 
 
 async def cancel_trial(client: Client, trial_id: TrialId, experiment_id: ExperimentId) -> int:

@@ -9,6 +9,8 @@ from aiohttp import web
 from services.gateway.pacing import Pace
 from services.gateway.slow_clients import HEAD_S, SlowClients
 from shared import log, subjects
+from shared.events import WorkspaceDescribed
+from shared.ids import UserId, workspace_id
 from tests.gateway.conftest import CONFIG, Api, archive, form
 from tests.gateway.test_access import as_, make_user
 from tests.support.eventually import eventually
@@ -46,6 +48,18 @@ async def test_a_refusal_leaves_the_key_free_and_a_secret_is_not_kept(api: Api) 
     assert status == 201 and made["token"]
     status, again, _ = await send(api, "/api/v1/tokens", "k3", json={"label": "x"})
     assert status == 409 and "secret" in again["detail"]
+
+
+async def test_a_key_is_free_again_when_somebody_else_was_faster(api: Api) -> None:
+    event = WorkspaceDescribed(
+        workspace_id=workspace_id("vision"), description="a change that is not in the tables yet"
+    )
+    envelope = log.envelope_of(event, writer="gateway", actor=UserId("ada"), correlation="vision")
+    await log.append_once(api.log, envelope, expected=0)
+    status, refused, _ = await send(api, "/api/v1/workspaces", "k5", json={"name": "vision"})
+    assert status == 409 and "at the same moment" in refused["detail"]
+    status, made, is_old = await send(api, "/api/v1/workspaces", "k5", json={"name": "speech"})
+    assert (status, made["name"], is_old) == (201, "speech", False)
 
 
 async def test_a_request_whose_answer_was_lost_with_its_gateway_finds_what_it_made(api: Api, postgres_url: str) -> None:

@@ -15,7 +15,7 @@ from services.gateway.mlflow.paging import start_of, token_of
 from services.gateway.mlflow.wire import Empty, Said
 from services.gateway.problems import not_found
 from shared import ids, subjects
-from shared.errors import Rejected
+from shared.errors import Problem, Rejected
 from shared.events import (
     Event,
     Role,
@@ -29,6 +29,7 @@ from shared.ids import ExperimentId
 MAX_PAGE = 50_000
 DEFAULT_PAGE = 1_000
 WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"  # what a client with MLFLOW_WORKSPACE set says with everything
+MAX_WORKSPACE_CHARS = 256  # as everywhere
 DEFAULT_WORKSPACE = "default"  # MLflow's name of the one without a name
 
 #: Names must differ, so whoever makes or renames one expects that nobody else has.
@@ -227,6 +228,9 @@ async def _check_free(
 
 def _workspace(asked: Asked[CreateExperiment] | Asked[ExperimentByName] | Asked[SearchExperiments]) -> str:
     named = asked.request.headers.get(WORKSPACE_HEADER, "")
+    if len(named) > MAX_WORKSPACE_CHARS or not named.isprintable():  # bytes that are no UTF-8 are not printable either
+        mistake = f"is no name of a workspace: up to {MAX_WORKSPACE_CHARS} printable characters"
+        raise Rejected("the request has a mistake", (Problem(WORKSPACE_HEADER, mistake),), status=400)
     return "" if named == DEFAULT_WORKSPACE else named
 
 

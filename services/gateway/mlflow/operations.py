@@ -10,7 +10,7 @@ from aiohttp import web
 
 from services.gateway.access import permit
 from services.gateway.access.access import principal
-from services.gateway.api import PARTS, Parts
+from services.gateway.api import PARTS, Parts, read_bytes
 from services.gateway.mlflow.wire import Said, encode
 from shared.errors import Conflict, NotFound, Problem, Rejected
 
@@ -131,11 +131,7 @@ async def _read(request: web.Request, said: type[AskedT]) -> AskedT:
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
-    body = b""
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise Rejected(f"the body has more than {MAX_BODY_BYTES} bytes", status=HTTPStatus.BAD_REQUEST)
+    body = await read_bytes(request, MAX_BODY_BYTES)
     try:
         return msgspec.json.decode(body, type=dict[str, Any]) if body else {}
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -75,7 +75,7 @@ async def create_workspace(call: Call[NoQuery]) -> web.StreamResponse:
     if (await places.archived(parts.database, asked.name, ""))[0] is not None:
         raise Rejected(f"there is a workspace {asked.name} already", status=HTTPStatus.CONFLICT)
     event = WorkspaceCreated(workspace_id=id_, name=asked.name, description=asked.description)
-    seq = await intents.change_place(parts.client, event)
+    seq = await intents.make_place(parts.client, event)
     await parts.position.wait(seq)
     shown = await places.workspace(parts.database, id_)
     return json_response(shown, seq=seq, status=HTTPStatus.CREATED, location=f"{PREFIX}/workspaces/{id_}")
@@ -106,7 +106,7 @@ async def create_project(call: Call[NoQuery]) -> web.StreamResponse:
     if (await places.archived(parts.database, workspace.name, asked.name))[1] is not None:
         raise Rejected(f"there is a project {asked.name} in {workspace.name} already", status=HTTPStatus.CONFLICT)
     event = ProjectCreated(project_id=id_, workspace=workspace.name, name=asked.name, description=asked.description)
-    seq = await intents.change_place(parts.client, event)
+    seq = await intents.make_place(parts.client, event)
     await parts.position.wait(seq)
     shown = await places.project(parts.database, id_)
     return json_response(shown, seq=seq, status=HTTPStatus.CREATED, location=f"{PREFIX}/projects/{id_}")
