@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from services.searcher.decide import About, Answers, decide, question
 from services.searcher.method import Answer, Question
 from services.searcher.state import State, evolve
@@ -44,8 +46,7 @@ BEGIN = datetime(2030, 1, 1, tzinfo=UTC)
 Curves = Callable[[dict[str, Any]], Callable[[int], float]]
 
 
-@dataclass(slots=True)
-class Training:
+class Training(msgspec.Struct, gc=False):
     """An open trial: its curve, how far it has trained, and how far it is to."""
 
     trial_id: TrialId
@@ -75,6 +76,7 @@ class VirtualCluster:
     now: float = 0.0
     history: list[float] = field(default_factory=list)
     request_s: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))  # decisions that requested trials
+    request_cpu_s: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))  # the same, of the processor
     _trials: dict[TrialId, Training] = field(default_factory=dict)
     _queue: deque[Training] = field(default_factory=deque)
     _steps: list[tuple[float, int, Training]] = field(default_factory=list)
@@ -134,10 +136,12 @@ class VirtualCluster:
             self._allocate(self._queue.popleft())
 
     def _decided(self, answers: Answers) -> list[Decision]:
-        started_at = time.perf_counter()
+        started_at, worked_s = time.perf_counter(), time.thread_time()
         decisions = decide(self.state, answers)
+        took_s, worked_s = time.perf_counter() - started_at, time.thread_time() - worked_s
         if any(isinstance(decision.event, TrialRequested) for decision in decisions):
-            self.request_s.append(time.perf_counter() - started_at)
+            self.request_s.append(took_s)
+            self.request_cpu_s.append(worked_s)
         return decisions
 
     def _append(self, decisions: list[Decision]) -> None:

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -82,7 +81,8 @@ def _is_scripted(entry: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    most = sys.float_info.max
+    return isinstance(value, int | float) and not isinstance(value, bool) and -most <= value <= most
 
 
 def _scripted(entry: dict[str, Any]) -> Scripted:
@@ -91,7 +91,7 @@ def _scripted(entry: dict[str, Any]) -> Scripted:
 
 
 def text(found: Preview) -> str:
-    """Return the preview for people: a bar for each rung, then what it adds up to."""
+    """Return the preview for people: a bar for each rung, then what it adds up to, and what will be different."""
     lines = []
     for number, (plan, counts) in enumerate(found.brackets, start=1):
         slots = f"{plan.num_concurrent} at a time"
@@ -105,7 +105,7 @@ def text(found: Preview) -> str:
     lines.append(f"{_trials(len(found.trials))}: {told}")
     if found.total_units is not None:
         lines.append(f"{found.total_units:,} units of training in all")
-    return "\n".join(lines)
+    return "\n".join([*lines, *found.notes])
 
 
 def _trials(count: int) -> str:

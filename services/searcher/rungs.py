@@ -62,7 +62,7 @@ class Leaving(StrEnum):
     MISSING = "missing"  # the rung does not wait for it
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a judgement at `rung` went by: the trial's place among those entered, from 0, and how many of them go on.
     `threshold` is the cost of the last of those, None where there is none."""
 
@@ -74,7 +74,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float | None
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class Standing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where an open trial stands; rungs are counted from 0. `reason` and `seq` say what put it there, `verdict` the
     newest judgement of it."""
 

@@ -22,7 +22,7 @@ MAX_SETTLED = 500  # trials at a time; the next event goes on
 LOOKAHEAD_SHARE = 8  # for each so many concurrent trials one is proposed before there is room for it
 
 
-class Best(msgspec.Struct, frozen=True, kw_only=True):
+class Best(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The best validation so far, as it was reported."""
 
     trial_id: TrialId
@@ -30,7 +30,7 @@ class Best(msgspec.Struct, frozen=True, kw_only=True):
     step: int | None
 
 
-class Trial(msgspec.Struct, frozen=True, kw_only=True):
+class Trial(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An open trial."""
 
     trial_id: TrialId

@@ -6,14 +6,16 @@ stops trials, they train one after another.
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.searcher.method import BracketPlan, Proposal, SearchMethod
-from services.searcher.methods import method_of, tournament_of
+from services.searcher.methods import method_of, model_of, tournament_of
 from services.searcher.rungs import Leaving, Rule, Status, Tournament
 from services.searcher.space import generator
 from shared.config import Experiment
+from shared.config.searcher import ModelCommon
 from shared.errors import Problem, Rejected
 
 
@@ -99,6 +101,7 @@ class Preview:
 
     brackets: list[tuple[BracketPlan, list[int]]] = field(default_factory=list)  # with the trials of each rung
     trials: list[Previewed] = field(default_factory=list)
+    notes: tuple[str, ...] = ()  # where the experiment would go another way
 
     @property
     def total_units(self) -> int | None:
@@ -131,8 +134,25 @@ def preview(experiment: Experiment, script: Script, report_every: int | None = N
     """
     if report_every is not None and report_every < 1:
         raise Rejected(f"a trial cannot report every {report_every} units; give 1 or more")
+    search, notes = experiment.searcher, tuple(_notes(experiment))
+    if isinstance(search, ModelCommon):  # before its first result, so that every trial is one of the initial design
+        cold = search.model_copy(update={"warm_start": None})
+        experiment = experiment.model_copy(update={"searcher": cold})
     played = tournament_of(experiment)
-    return _without_rungs(experiment, script) if played is None else _Play(experiment, played, script).run(report_every)
+    if played is None:
+        return replace(_without_rungs(experiment, script), notes=notes)
+    return replace(_Play(experiment, played, script).run(report_every), notes=notes)
+
+
+def _notes(experiment: Experiment) -> Iterator[str]:
+    search = experiment.searcher
+    if isinstance(search, ModelCommon):
+        yield "Trials are those of the initial design, which goes on here: a model learns from what trials came to."
+    if model_of(experiment):
+        yield (
+            f"Rungs judge trials by their {search.metric} here. The experiment's rungs judge them by what the model"
+            " predicts (judge_by: prediction), and other trials may go on."
+        )
 
 
 def _without_rungs(experiment: Experiment, script: Script) -> Preview:

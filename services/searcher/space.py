@@ -103,13 +103,19 @@ def grid_value(range_: Range, number: int) -> Any:
     last = range_.num_points - 1
     numerator, denominator = (number, last) if last else (1, 2)
     match range_:
-        case Int():  # whole-number arithmetic: exact, halves rounded up, so that no two points fall together
+        case Int():
             span = range_.maxval - range_.minval
-            return range_.minval + (2 * numerator * span + denominator) // (2 * denominator)
+            return _rounded(range_.minval * denominator + numerator * span, denominator)
         case Double():
             return range_.minval + (range_.maxval - range_.minval) * numerator / denominator
         case Log():
             return power(range_, range_.minval + (range_.maxval - range_.minval) * numerator / denominator)
+
+
+def _rounded(numerator: int, denominator: int) -> int:
+    """Return the nearest whole number to a fraction, exactly; halves away from zero, as in Determined."""
+    nearest = (2 * abs(numerator) + denominator) // (2 * denominator)
+    return nearest if numerator >= 0 else -nearest
 
 
 def power(log: Log, exponent: float) -> float:

@@ -90,6 +90,7 @@ def parse_experiment(text: str) -> Experiment:
     problems += broken_rules(document)
     if parsed is not None:
         problems += _misfits(parsed)
+        problems += [] if problems else _points_without_trials(parsed)
     if problems or parsed is None:
         raise Rejected(_title(len(problems)), _first(problems))
     return parsed
@@ -104,6 +105,14 @@ def notes_on(text: str) -> list[str]:
 def _misfits(parsed: Experiment) -> Iterator[Problem]:
     for number, point in enumerate(parsed.searcher.points_to_evaluate):
         yield from misfits(parsed.hyperparameters, point, ("searcher", "points_to_evaluate", number))
+
+
+def _points_without_trials(parsed: Experiment) -> Iterator[Problem]:
+    """Look only at a file without other mistakes: of these it may be unknown how many trials they ask for."""
+    num_points, num_trials = len(parsed.searcher.points_to_evaluate), parsed.num_trials
+    if num_points > num_trials:
+        message = f"has {num_points} configurations for {num_trials} trial{'s' * (num_trials != 1)}"
+        yield Problem("searcher.points_to_evaluate", message)
 
 
 def load_experiment(config: dict[str, Any]) -> Experiment:

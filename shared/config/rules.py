@@ -4,6 +4,7 @@ A field of the wrong type is not their business: the types complain about it the
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -120,12 +121,6 @@ def _bayesian_has_a_space(document: dict[str, Any]) -> Iterator[Problem]:
         )
 
 
-def _single_has_one_point(document: dict[str, Any]) -> Iterator[Problem]:
-    points = _searcher(document).get("points_to_evaluate")
-    if _searcher(document).get("name") == "single" and isinstance(points, list) and len(points) > 1:
-        yield Problem("searcher.points_to_evaluate", f"has {len(points)} configurations for one trial")
-
-
 def _max_length_has_one_unit(document: dict[str, Any]) -> Iterator[Problem]:
     length = _searcher(document).get("max_length")
     if isinstance(length, dict) and set(length) <= set(MaxLength.model_fields):
@@ -200,7 +195,6 @@ _RULES: tuple[Callable[[dict[str, Any]], Iterator[Problem]], ...] = (
     _choices_leave_room_for_their_name,
     _grid_has_counts,
     _bayesian_has_a_space,
-    _single_has_one_point,
     _max_length_has_one_unit,
     _halving_has_one_measure,
     _brackets_fit,
@@ -239,5 +233,8 @@ def _mapping(value: object) -> dict[str, Any]:
 
 
 def _number(mapping: dict[str, Any], key: str) -> float | None:
-    value = mapping.get(key)
-    return value if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
+    """Return a number that a float can hold, None of anything else."""
+    value, most = mapping.get(key), sys.float_info.max
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return value if -most <= value <= most else None

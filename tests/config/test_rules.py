@@ -4,6 +4,7 @@ import pytest
 
 from shared.config import parse_experiment
 from shared.config.deepspeed import DeepSpeedShort
+from shared.errors import Rejected
 from tests.config.test_parse import SMALL, only_problem
 
 GRID = "entrypoint: x\nsearcher: {name: grid, metric: loss}\n"
@@ -61,6 +62,16 @@ def test_a_double_must_have_numbers_between_its_ends(fields: str) -> None:
     problem = only_problem(SMALL + f"hyperparameters: {{a: {{type: double, {fields}}}}}")
     assert problem.path == "hyperparameters.a.maxval" and "too far from minval" in problem.message
     parse_experiment(SMALL + "hyperparameters: {a: {type: double, minval: 0, maxval: 1.0e308}}")
+
+
+@pytest.mark.parametrize("field", ["minval", "maxval", "base", "count"])
+@pytest.mark.parametrize("kind", ["int", "double", "log"])
+def test_a_number_that_no_machine_holds_is_named(kind: str, field: str) -> None:
+    given = {"minval": "1", "maxval": "2"} | {field: ("-" if field == "minval" else "") + "9" * 400}
+    fields = ", ".join(f"{key}: {value}" for key, value in given.items())
+    with pytest.raises(Rejected) as rejected:
+        parse_experiment(f"{SMALL}hyperparameters: {{a: {{type: {kind}, {fields}}}}}")
+    assert {problem.path for problem in rejected.value.problems} == {f"hyperparameters.a.{field}"}
 
 
 def test_offload_needs_a_stage_that_shards() -> None:

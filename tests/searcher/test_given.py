@@ -86,10 +86,16 @@ def test_what_does_not_fit_the_space_is_told_with_its_path(point: str, path: str
     assert (problem.path, problem.message) == (f"searcher.points_to_evaluate[1].{path}", message)
 
 
-def test_a_single_trial_has_one_configuration() -> None:
+@pytest.mark.parametrize(
+    ("name", "most"), [("single", 1), *((name, 9) for name, budget in BUDGETS.items() if "max_trials" in budget)]
+)
+def test_none_of_the_given_configurations_is_dropped_in_silence(name: str, most: int) -> None:
+    assert len(experiment(name, f"[{', '.join(['{}'] * most)}]").searcher.points_to_evaluate) == most
     with pytest.raises(Rejected, match="mistake") as rejected:
-        experiment("single", "[{}, {}]")
-    assert rejected.value.problems[0].path == "searcher.points_to_evaluate"
+        experiment(name, f"[{', '.join(['{}'] * (most + 1))}]")
+    (problem,) = rejected.value.problems
+    assert problem.path == "searcher.points_to_evaluate"
+    assert problem.message == f"has {most + 1} configurations for {most} trial{'s' * (most > 1)}"
 
 
 def warm(*observations: tuple[dict[str, Any], float], better: str = "true") -> SearchMethod:
