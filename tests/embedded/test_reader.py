@@ -9,6 +9,7 @@ import pytest
 
 from shared import broker, codec
 from tests.shared.samples import SAMPLES, envelope
+from tests.support.eventually import PATIENCE_S
 from tests.support.servers import PASSWORD, NatsServer
 from tests.tracker import story
 
@@ -65,7 +66,7 @@ async def test_the_log_is_read_without_any_library(nats_server: NatsServer) -> N
         last = await story.tell(client, story.whole_search())
     raw = await RawConnection.open(nats_server.port)
     await raw.publish("$JS.API.DIRECT.GET.EVENTS", BATCH)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         for seq in range(1, last + 1):
             headers, body = await raw.hear()
             assert headers[b"Nats-Sequence"] == str(seq).encode()
@@ -77,7 +78,7 @@ async def test_the_log_is_read_without_any_library(nats_server: NatsServer) -> N
 async def test_a_reader_may_say_nothing(nats_server: NatsServer, subject: str) -> None:
     raw = await RawConnection.open(nats_server.port)
     await raw.publish(subject, b"{}")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(PermissionError):
             await raw.hear()
     await raw.close()

@@ -17,6 +17,7 @@ from services.gateway.api import PREFIX, Route
 from services.gateway.routes import ROUTES
 from shared.events import Role
 from tests.gateway.conftest import AS_ADMIN, Api
+from tests.support.eventually import PATIENCE_S
 from tests.tracker import story
 
 PASSWORD = "correct horse battery"
@@ -129,7 +130,7 @@ async def test_who_may_not_read_the_log_is_told_what_changes_where_they_may_look
     insider = await make_user(api, "insider", "viewer", "vision")
     found: list[Any] = []
     path = f"{api.url}/api/v1/status/changes?after=0"
-    async with asyncio.timeout(10), as_(insider) as http, http.get(path) as response:
+    async with asyncio.timeout(PATIENCE_S), as_(insider) as http, http.get(path) as response:
         assert response.status == 200
         async for line in response.content:
             found += [json.loads(line[6:])] if line.startswith(b"data: ") else []

@@ -13,7 +13,7 @@ from shared.events import WorkspaceDescribed
 from shared.ids import UserId, workspace_id
 from tests.gateway.conftest import CONFIG, Api, archive, form
 from tests.gateway.test_access import as_, make_user
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 from trainmaster.embedded.program import free_port
 
 
@@ -119,7 +119,7 @@ async def test_a_stream_ends_when_its_token_does(api: Api) -> None:
 
 
 async def _ends(stream: aiohttp.ClientResponse) -> bool:
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(PATIENCE_S):
         try:
             return b"event: end" in await stream.content.read()
         except aiohttp.ClientError:

@@ -9,7 +9,7 @@ import pytest
 
 from services.gateway.app import SHUTDOWN_TIMEOUT_S, serve
 from tests.gateway.conftest import AS_ADMIN, Api
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 from trainmaster.embedded.program import free_port
 
 
@@ -49,6 +49,6 @@ async def test_what_is_under_way_is_answered_and_streams_end(api: Api) -> None:
 
 async def _end(stream: aiohttp.ClientResponse) -> None:
     """Read to the end of a stream, whichever way it ends."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await stream.content.read()
         raise EOFError

@@ -9,6 +9,7 @@ from shared import subjects, volume
 from shared.ids import AllocationId, ExperimentId
 from shared.volume import LogBatch, LogLine, MetricBatch, MetricPoint
 from tests.gateway.conftest import Api
+from tests.support.eventually import PATIENCE_S
 from tests.tracker import story
 
 
@@ -16,7 +17,7 @@ async def read_stream(api: Api, path: str, count: int, **headers: str) -> list[t
     """Return the first documents of an event stream with their ids; fewer if it ends before."""
     found: list[tuple[int | None, Any]] = []
     seq: int | None = None
-    async with asyncio.timeout(10), api.http.get(f"{api.url}{path}", headers=headers) as response:
+    async with asyncio.timeout(PATIENCE_S), api.http.get(f"{api.url}{path}", headers=headers) as response:
         assert response.status == 200, await response.text()
         async for line in response.content:
             if line.startswith(b"id: "):

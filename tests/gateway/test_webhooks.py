@@ -24,7 +24,7 @@ from shared.events import Event, WebhookCreated, WebhookDied, WebhookReplayed
 from shared.ids import WebhookId
 from shared.instruments import REGISTRY
 from tests.gateway.conftest import ADMIN_TOKEN, Api, running
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 from tests.support.platform import run_tm
 from tests.support.servers import NatsServer
 from tests.tracker import story
@@ -237,7 +237,7 @@ async def test_an_administrator_makes_lists_replays_and_deletes_them(api: Api) -
     async with api.http.delete(f"{api.url}/api/v1/webhooks/{webhook_id}") as response:
         assert response.status == 200
     assert (await api.get("/api/v1/webhooks"))["items"] == []
-    async with asyncio.timeout(5), broker.connect(api.settings.nats_url, "gateway") as gateway:
+    async with asyncio.timeout(PATIENCE_S), broker.connect(api.settings.nats_url, "gateway") as gateway:
         assert await Secrets(gateway).webhook_secret(webhook_id) is None
 
 

@@ -12,7 +12,7 @@ from shared.errors import Conflict
 from shared.events import AgentJoined
 from shared.exposition import MAX_HEAD_BYTES, Exposition
 from shared.ids import AgentId, PoolId
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 from tests.support.servers import NatsServer
 from trainmaster.embedded.program import HOST, free_port
 
@@ -50,7 +50,7 @@ async def ask(port: int, request: bytes) -> bytes:
     """Send bytes and return all that comes back."""
     reader, writer = await asyncio.open_connection(HOST, port)
     writer.write(request)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         answer = await reader.read()
     writer.close()
     return answer

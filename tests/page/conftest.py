@@ -1,23 +1,26 @@
 """A headless Chromium, the platform it looks at, and a search of each kind to look at."""
 
+import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
 from tests.support.eventually import eventually_sync
 from tests.support.platform import RunningPlatform
-from trainmaster.client import Client
+from trainmaster.client import ApiError, Client
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 WAIT_MS = 20_000.0
 SEARCH_S = 120.0
 ENDS = {"COMPLETED", "FAILED", "CANCELED"}
+
+expect.set_options(timeout=WAIT_MS)
 
 CONFIG = """
 name: {name}
@@ -28,7 +31,8 @@ hyperparameters:
   lr: {{type: log, base: 10, minval: -4, maxval: -1}}
   layers: {{type: int, minval: 1, maxval: 4}}
   width: 64
-searcher: {{name: random, metric: accuracy, smaller_is_better: false, max_trials: 3, max_length: {{batches: 20}}}}
+searcher:
+  {{name: random, metric: accuracy, smaller_is_better: false, max_trials: 3, max_length: {{batches: {batches}}}}}
 max_restarts: 0
 reproducibility: {{experiment_seed: 5}}
 """
@@ -80,13 +84,13 @@ class Site:
     client: Client
     directory: Path
 
-    def submit(self, name: str, script: str) -> str:
+    def submit(self, name: str, script: str, batches: int = 20) -> str:
         """Submit a search of three trials over a script; return the experiment's id."""
         code = self.directory / name
         code.mkdir()
         (code / "train.py").write_text(script)
         config = self.directory / f"{name}.yaml"
-        config.write_text(CONFIG.format(name=name))
+        config.write_text(CONFIG.format(name=name, batches=batches))
         return self.client.submit(config, code)["id"]
 
     def wait(self, experiment_id: str) -> str:
@@ -154,6 +158,24 @@ def crashed(site: Site) -> str:
     experiment_id = site.submit("crashing", CRASHING)
     assert site.wait(experiment_id) == "FAILED"
     return experiment_id
+
+
+Begin = Callable[[str], str]
+
+
+@pytest.fixture
+def begin(site: Site) -> Iterator[Begin]:
+    """Submits a search of three trials that train for longer than any test; they are cancelled after it."""
+    begun: list[str] = []
+
+    def submit(name: str) -> str:
+        begun.append(site.submit(name, SLOW, batches=100_000))
+        return begun[-1]
+
+    yield submit
+    for experiment_id in begun:
+        with contextlib.suppress(ApiError):  # the test has cancelled it
+            site.client.cancel(experiment_id)
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,9 @@ import re
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.page.conftest import LEARNING, SLOW, WAIT_MS, Complaints, Site
+from tests.page.conftest import LEARNING, Begin, Complaints, Site
 from tests.support.eventually import eventually_sync
 from tests.support.platform import RunningPlatform
-
-expect.set_options(timeout=WAIT_MS)
 
 
 def test_the_list_shows_an_experiment_with_state_progress_and_best_metric(page: Page, finished: str) -> None:
@@ -62,9 +60,8 @@ def test_another_metric_can_be_charted(page: Page, finished: str) -> None:
     expect(page.locator(".plot")).to_have_attribute("aria-label", re.compile("^training loss.* 3 trials"))
 
 
-def test_cancelling_asks_back_shows_the_command_and_is_followed(page: Page, site: Site) -> None:
-    endless = LEARNING.replace('print("validated at", step)', "__import__('time').sleep(1)")
-    experiment_id = site.submit("endless", endless)
+def test_cancelling_asks_back_shows_the_command_and_is_followed(page: Page, site: Site, begin: Begin) -> None:
+    experiment_id = begin("endless")
     page.goto(f"/#/experiments/{experiment_id}")
     page.get_by_role("button", name="Cancel…").click()
     dialog = page.get_by_role("dialog")
@@ -132,11 +129,12 @@ def test_an_agent_tells_what_it_ran_and_for_whom(page: Page, finished: str) -> N
     expect(why.locator(".answer", has_text="What it ran before").first).to_contain_text("of admin, attempt")
 
 
-def test_the_queue_tells_what_a_trial_waits_for(page: Page, site: Site) -> None:
+def test_the_queue_tells_what_a_trial_waits_for(page: Page, site: Site, begin: Begin) -> None:
     """Three trials on two slots: one waits, on the cluster's page and on its own, until it has its turn."""
-    experiment_id = site.submit("queued", SLOW)
+    experiment_id = begin("queued")
     page.goto("/#/cluster")
-    row = page.get_by_role("table", name="Queue").locator("tr", has_text="queued")
+    last = page.get_by_role("link", name="trial 3", exact=True)  # at first all three wait
+    row = page.get_by_role("table", name="Queue").locator("tr", has_text="queued").filter(has=last)
     expect(row).to_contain_text("needs 1 slot; 0 of 2 are free")
     row.get_by_role("link", name="trial 3").click()
     why = page.get_by_role("region", name="Why")

@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from tests.page import crowd
-from tests.page.conftest import LEARNING, SLOW, Site
+from tests.page.conftest import LEARNING, Begin, Site
 from tests.support.platform import RunningPlatform
 
 CROWD = 100_000
@@ -30,8 +30,8 @@ def test_the_list_is_searched_gone_through_and_opened_by_keyboard(page: Page, fi
     expect(page.locator("h1")).to_contain_text("learning")
 
 
-def test_many_are_cancelled_at_once(page: Page, site: Site) -> None:
-    ids = [site.submit(name, SLOW) for name in ("batch-one", "batch-two")]
+def test_many_are_cancelled_at_once(page: Page, begin: Begin) -> None:
+    ids = [begin(name) for name in ("batch-one", "batch-two")]
     page.goto("/#/?q=batch-")
     for experiment_id in ids:
         page.locator("tbody tr", has_text=experiment_id).get_by_role("checkbox").check()

@@ -9,7 +9,7 @@ from shared import codec
 from shared.events import SlotFault, SlotUnhealthy
 from shared.ids import AgentId
 from shared.log import envelope_of
-from tests.page.conftest import LEARNING, SLOW, Site
+from tests.page.conftest import LEARNING, Begin, Site
 from tests.support.platform import RunningPlatform
 
 
@@ -69,7 +69,7 @@ def test_experiments_are_labelled_archived_and_found_again_and_deleted(page: Pag
     choice = _row(page, spare).get_by_role("checkbox")
     choice.check()
     page.get_by_role("button", name="Label…").click()
-    page.get_by_label("Add").fill("keep me")
+    page.get_by_label("Add", exact=True).fill("keep me")
     _confirm(page, "Label", f"tm label {spare} --add 'keep me'")
     expect(_row(page, spare)).to_contain_text("keep me")
     choice.check()
@@ -87,9 +87,9 @@ def test_experiments_are_labelled_archived_and_found_again_and_deleted(page: Pag
     expect(page.get_by_text("No experiment is like that.")).to_be_visible()
 
 
-def test_the_queue_is_reordered_and_tells_why_each_waits(page: Page, site: Site) -> None:
+def test_the_queue_is_reordered_and_tells_why_each_waits(page: Page, site: Site, begin: Begin) -> None:
     """Two slots, six trials: the second experiment's three trials are moved ahead of the first one's."""
-    first, second = (site.submit(name, SLOW) for name in ("queued-first", "queued-second"))
+    first, second = (begin(name) for name in ("queued-first", "queued-second"))
     page.goto("/#/cluster")
     rows = page.get_by_role("table", name="Queue").locator("tbody tr")
     expect(rows).to_have_count(4)

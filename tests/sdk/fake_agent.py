@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,18 +25,23 @@ class FakeAgent:
         self._welcome = welcome_frame(directory) | welcome
         self._connections: dict[int, socket.socket] = {}
         self._changed = threading.Condition()
+        self._listening: list[threading.Thread] = []
         self._server = socket.socket(socket.AF_UNIX)
 
     def __enter__(self) -> Self:
         self._server.bind(self.path)
         self._server.listen()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listen(self._accept)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.close()
+        """Hang up; what ranks have said by then has been heard afterwards."""
+        self._server.shutdown(socket.SHUT_RDWR)
         for rank in list(self._connections):
             self.hang_up(rank)
+        for thread in self._listening:
+            thread.join(PATIENCE_S)
+        self._server.close()
 
     def send(self, rank: int, frame: Frame) -> None:
         """Say something to a rank."""
@@ -68,9 +74,14 @@ class FakeAgent:
         while True:
             try:
                 connection, _ = self._server.accept()
-            except OSError:  # closed at the end of the test
+            except OSError:  # shut down at the end of the test
                 return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            self._listen(partial(self._serve, connection))
+
+    def _listen(self, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, daemon=True)
+        self._listening.append(thread)
+        thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
         unpacker = msgpack.Unpacker()

@@ -53,11 +53,13 @@ def test_a_trial_continues_its_loss_curve_exactly(
         assert gang.join() == [0, 0], gang.output
     assert sorted(curve(whole)) == list(range(1, NUM_STEPS + 1))
 
+    held = {"HELD_AT": "24", "GATE": str(tmp_path / "gate")}  # no rank is ahead of what happens to it
+    os.mkfifo(held["GATE"])
     with trial_of_two(tmp_path / "killed", zero_stage) as killed:
         killed.react = lambda rank, frame: (
             kill(killed) if frame["type"] == "validation" and frame["step"] == 23 else None
         )
-        assert start_gang(script, killed, 2).join() == [-signal.SIGKILL] * 2
+        assert start_gang(script, killed, 2, **held).join() == [-signal.SIGKILL] * 2
     (at_ten,) = killed.of_type("checkpoint")
     assert (at_ten["step"], at_ten["zero_stage"]) == (10, zero_stage)
     assert curve(killed) == {step: loss for step, loss in curve(whole).items() if step <= max(curve(killed))}
@@ -69,11 +71,12 @@ def test_a_trial_continues_its_loss_curve_exactly(
     assert "restored {'note': 'ten'}" in gang.output
 
     with trial_of_two(tmp_path / "stopped", zero_stage) as stopped:
-        stopped.react = lambda rank, frame: (
-            stopped.stop() if frame["type"] == "validation" and frame["step"] == 17 else None
-        )
-        gang = start_gang(script, stopped, 2)
+        gang = start_gang(script, stopped, 2, **held)
+        stopped.wait_for("validation", count=17)
+        stopped.stop()
+        opened = os.open(held["GATE"], os.O_RDWR)
         assert gang.join() == [0, 0], gang.output
+        os.close(opened)
     farewells = stopped.wait_for("bye", rank=0) + stopped.wait_for("bye", rank=1)
     last_step = farewells[0]["step"]
     assert farewells == [{"type": "bye", "outcome": "preempted", "step": last_step}] * 2

@@ -1,6 +1,5 @@
 """The SDK and the real agent: a trial of two ranks is stopped in the middle, and goes on elsewhere in time."""
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -33,20 +32,19 @@ async def platform(nats_server: NatsServer, s3: S3Settings, tmp_path: Path) -> A
 async def test_a_trial_is_stopped_and_continues_where_it_was(platform: Cluster, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
-    held = f"        if step == {HELD_AT}: open({str(gate)!r}).close()\n"
-    report = "        trial.report_validation"
-    script = (SCRIPTS / "curve.py").read_text().replace(report, held + report)
-    await platform.submit({"main.py": script}, slots=2, more=MORE)
+    more = f"{MORE}\nenvironment: {{environment_variables: [HELD_AT={HELD_AT}, 'GATE={gate}']}}"
+    await platform.submit({"main.py": (SCRIPTS / "curve.py").read_text()}, slots=2, more=more)
 
     first = await platform.allocate(*GANG)
     await platform.wait_for(MetricReported, HELD_AT - 1, timeout_s=TIMEOUT_S)
     await platform.preempt(first)
     await platform.wait_for_line("asked to stop")
-    await asyncio.to_thread(gate.write_text, "")
+    opened = os.open(gate, os.O_RDWR)  # and kept so: the ranks may come to it one after the other
     preempted = await platform.wait_for(TrialPreempted)
     assert preempted.step is not None and HELD_AT <= preempted.step < NUM_STEPS
     saved = await platform.wait_for(CheckpointSaved)
     assert (saved.step, saved.world_size, saved.zero_stage) == (preempted.step, 2, 1)
+    os.close(opened)
     await platform.release(first)
 
     await platform.allocate(*GANG)

@@ -13,6 +13,7 @@ import pytest
 from shared.errors import NotFound, Refused, Rejected, Unavailable
 from shared.objectstore import ObjectStore
 from shared.settings import S3Settings
+from tests.support.eventually import PATIENCE_S
 from tests.support.fixtures import on_each_store
 from trainmaster.embedded.program import free_port
 
@@ -60,7 +61,7 @@ async def test_a_stream_that_is_given_up_leaves_nothing(directory: S3Settings) -
         await asyncio.Event().wait()
 
     putting = asyncio.create_task(objects.put_stream("artifacts/x", never()))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await asked.wait()
         putting.cancel()
         with pytest.raises(asyncio.CancelledError):

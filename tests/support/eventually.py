@@ -9,13 +9,14 @@ from typing import TypeVar, overload
 T = TypeVar("T")
 
 POLL_S = 0.02
+PATIENCE_S = 30.0  # a busy machine takes ten seconds to start an agent
 
 
 @overload
 async def eventually(condition: Callable[[], Awaitable[T]], *, timeout_s: float = ...) -> T: ...
 @overload
 async def eventually(condition: Callable[[], T], *, timeout_s: float = ...) -> T: ...
-async def eventually(condition: Callable[[], Awaitable[T] | T], *, timeout_s: float = 10.0) -> T:
+async def eventually(condition: Callable[[], Awaitable[T] | T], *, timeout_s: float = PATIENCE_S) -> T:
     """Return the condition's first true value. Raises AssertionError, naming the last one, after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -28,7 +29,7 @@ async def eventually(condition: Callable[[], Awaitable[T] | T], *, timeout_s: fl
         await asyncio.sleep(POLL_S)
 
 
-def eventually_sync(condition: Callable[[], T], *, timeout_s: float = 10.0) -> T:
+def eventually_sync(condition: Callable[[], T], *, timeout_s: float = PATIENCE_S) -> T:
     """Return the condition's first true value, for tests without an event loop."""
     deadline = time.monotonic() + timeout_s
     while not (result := condition()):

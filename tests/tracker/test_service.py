@@ -19,7 +19,7 @@ from shared.ids import AllocationId, PoolId
 from shared.log import Message
 from shared.series import Packed, read_raw, unpack
 from shared.volume import MetricBatch, MetricPoint
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 from tests.tracker import story
 from tests.tracker.conftest import running_tracker
 
@@ -211,5 +211,5 @@ async def test_a_reader_hears_of_each_commit(client: Client, database: Database,
     heard: asyncio.Queue[str] = asyncio.Queue()
     await database.add_listener("projection", lambda *told: heard.put_nowait(str(told[-1])))
     seq = await story.tell(client, [story.submitted()])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         assert await heard.get() == f"events {seq}"

@@ -36,15 +36,16 @@ from shared.events import (
     TrialRequested,
 )
 from shared.ids import AgentId, AllocationId, ExperimentId, PoolId, TrialId
-from shared.log import Follower, Recorded, append, envelope_of
+from shared.log import Follower, Message, Recorded, append, envelope_of
 from shared.objectstore import ObjectStore
 from shared.settings import S3Settings
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 from tests.support.servers import PASSWORD, NatsServer
 
 EXPERIMENT = ExperimentId("exp")
 POOL = PoolId("default")
 AGENT = AgentId("a1")
+STREAMS = (subjects.EVENTS, subjects.LOGS, subjects.METRICS)
 
 E = TypeVar("E", bound=Event)
 
@@ -61,6 +62,7 @@ class Cluster:
         self.recorded: list[Recorded] = []
         self.lines: list[tuple[int, str, str]] = []  # rank, stream, text
         self._batches: list[messages.MetricBatch] = []
+        self._read = dict.fromkeys(STREAMS, 0)  # up to which sequence
         self._expected: dict[tuple[str, str], int] = {}
         self._epoch = 0
 
@@ -78,18 +80,32 @@ class Cluster:
         follower = Follower(self.client, subjects.EVENTS)
         fold = Fold(self.recorded.append)
         while True:
-            fold(await follower.next())
+            read = await follower.next()
+            fold(read)
+            self._note_read(subjects.EVENTS, read)
 
     async def follow_volume(self, stream: str) -> None:
         """Collect log lines or metric points."""
         follower = Follower(self.client, stream)
         while True:
-            for message in await follower.next():
+            read = await follower.next()
+            for message in read:
                 if stream == subjects.LOGS:
                     batch = messages.decode_logs(message.body)
                     self.lines += [(batch.rank, line.stream, line.text) for line in batch.lines]
                 else:
                     self._batches.append(messages.decode_metrics(message.body))
+            self._note_read(stream, read)
+
+    async def caught_up(self) -> None:
+        """Wait until all that the streams hold by now has been read; an event may be before lines stored earlier."""
+        for stream in STREAMS:
+            stored = (await self.client.jetstream().stream_info(stream)).state.last_seq
+            await eventually(lambda stream=stream, stored=stored: self._read[stream] >= stored)  # type: ignore[misc]
+
+    def _note_read(self, stream: str, messages_read: Sequence[Message]) -> None:
+        if messages_read:
+            self._read[stream] = messages_read[-1].seq
 
     async def say(self, writer: str, event: Event) -> int:
         """Append an event as one of the services."""
@@ -203,7 +219,7 @@ class Cluster:
         """The newest event of a type as it is on the log."""
         return [recorded for recorded in self.recorded if isinstance(recorded.event, kind)][-1]
 
-    async def wait_for(self, kind: type[E], count: int = 1, timeout_s: float = 20) -> E:
+    async def wait_for(self, kind: type[E], count: int = 1, timeout_s: float = PATIENCE_S) -> E:
         """Wait for the count-th event of a type and return it."""
         try:
             return (await eventually(lambda: self.events(kind)[count - 1 : count], timeout_s=timeout_s))[0]
@@ -211,7 +227,7 @@ class Cluster:
             names = [recorded.envelope.name for recorded in self.recorded]
             raise AssertionError(f"no {kind.__name__} after {names}; output: {self.lines}") from None
 
-    async def wait_for_line(self, text: str, timeout_s: float = 20) -> tuple[int, str, str]:
+    async def wait_for_line(self, text: str, timeout_s: float = PATIENCE_S) -> tuple[int, str, str]:
         """Wait for a line of output that contains a text."""
         return (await eventually(lambda: [line for line in self.lines if text in line[2]], timeout_s=timeout_s))[0]
 
@@ -244,7 +260,7 @@ class Cluster:
     ) -> AsyncIterator["asyncio.Task[None]"]:
         """Run an agent in this process for as long as the context lasts; it leaves in good order at the end.
 
-        `changes` are to its settings.
+        All that it has said has been read by then. `changes` are to its settings.
         """
         settings = replace(self.settings(agent_id, num_slots), **changes)
         read = read_health or dict
@@ -262,6 +278,7 @@ class Cluster:
                         await running
         finally:
             os.close(lock_fd)
+        await self.caught_up()
 
     def light_agent(self) -> list[str]:
         """Return the command line of an agent process whose warm parent imports nothing."""

@@ -20,6 +20,7 @@ from shared.events import CheckpointFile, CheckpointSaved, CheckpointShardUpload
 from shared.ids import AgentId, AllocationId, CheckpointId, ExperimentId, TrialId
 from shared.objectstore import ObjectStore
 from shared.settings import S3Settings
+from tests.support.eventually import PATIENCE_S
 from tests.support.fixtures import on_each_store
 
 ID = CheckpointId("e-1-a1-s5")
@@ -103,7 +104,7 @@ def test_names_that_are_not_utf_8_are_refused(tmp_path: Path) -> None:
 async def test_what_the_object_store_refuses_is_not_tried_again(refusing_s3: S3Settings, tmp_path: Path) -> None:
     store = ObjectStore(refusing_s3)
     patience = Patience(print)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(BadCheckpoint, match="a is refused by the object store"):
             await checkpoints.upload(store, ID, write(tmp_path / "c", {"a": b"1"}), patience)
         file = CheckpointFile(path="a", size_bytes=1, sha256="0")

@@ -47,6 +47,7 @@ async def test_ranks_are_numbered_over_the_gang_and_one_speaks_for_all(two: Clus
     assert (exited.agent_id, exited.outcome) == (AGENT, Outcome.COMPLETED)
     assert (member.agent_id, member.outcome) == (OTHER, Outcome.COMPLETED)
     assert [(event.agent_id, event.world_size) for event in two.events(TrialStarted)] == [(AGENT, 3)]
+    await two.caught_up()
     printed = sorted((rank, text) for rank, stream, text in two.lines if stream == "stdout")
     assert printed == [(0, "['0', '3', '1']"), (1, "['0', '3', '2']"), (2, "['1', '3', '2']")]
     assert two.recorded_of(GangMemberExited).seq in two.recorded_of(TrialExited).envelope.causes

@@ -12,6 +12,7 @@ from shared import volume as messages
 from shared.ids import AgentId, ExperimentId, TrialId
 from shared.log import Follower
 from shared.volume import MetricBatch, MetricPoint
+from tests.support.eventually import PATIENCE_S
 from tests.support.servers import NatsServer
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -27,7 +28,7 @@ async def stored_steps(nats: NatsServer, count: int) -> list[int]:
     async with broker.connect(nats.url, "test") as client:
         follower = Follower(client, subjects.METRICS)
         steps: list[int] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while len(steps) < count or not follower.at_head:
                 for message in await follower.next():
                     steps += [point.step for point in messages.decode_metrics(message.body).points]

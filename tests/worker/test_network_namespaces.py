@@ -145,5 +145,6 @@ async def test_a_gang_meets_at_the_chiefs_address_through_the_agents_interfaces(
         exited = await tm.wait_for(TrialExited, timeout_s=120)
     assert exited.outcome is Outcome.COMPLETED, exited.error
     assert tm.events(RendezvousOpened)[0].address == spaces[0].address
+    await tm.caught_up()
     lines = {(rank, text) for rank, _, text in tm.lines if text.startswith("reached")}
     assert lines == {(rank, f"reached {spaces[0].address} through data0 3.0") for rank in (0, 1)}

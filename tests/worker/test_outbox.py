@@ -13,7 +13,7 @@ from shared.errors import TooLarge
 from shared.events import AgentJoined, AgentLeft
 from shared.ids import AgentId, PoolId
 from shared.log import Follower, decode_recorded
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 from tests.support.servers import NatsServer
 
 WRITER = "worker-a1"
@@ -109,7 +109,7 @@ async def test_an_event_that_is_too_large_fails_alone(nats_server: NatsServer) -
         events = [left(0), large, left(2), left(3)]
         queued = [await box.put(event, causes=(), correlation="a1") for event in events]
         running = asyncio.create_task(box.run())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             stored_at = await asyncio.gather(*queued, return_exceptions=True)
             assert await box.append(left(4), causes=(), correlation="a1") == 4
         running.cancel()

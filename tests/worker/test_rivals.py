@@ -13,7 +13,8 @@ from shared.events import AgentJoined, AgentLost, AgentRefused, LeaderElected
 from tests.support.eventually import eventually
 from tests.worker.cluster import Cluster
 
-TIMEOUT_S = 3.0  # after which the scheduler takes a silent agent for lost
+#: After which the scheduler takes a silent agent for lost: longer than one takes to start on a busy machine.
+TIMEOUT_S = 10.0
 
 
 class Processes:

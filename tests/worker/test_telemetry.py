@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -70,12 +71,14 @@ with tm.trial() as trial:
         time.sleep(0.25)
 """
     await tm.submit(with_sdk(body))
+    began_at = time.monotonic()
     async with tm.agent():
         await tm.allocate()
         found = await eventually(lambda: tm.batches("profiling") and tm.batches("system"), timeout_s=20)
+        took_s = time.monotonic() - began_at
     (point, *_) = found[0].points
     assert point.values.keys() == {"cpu_cores", "memory_bytes"} and point.values["memory_bytes"] > 1_000_000
     figures = tm.batches("profiling")[0].points[0].values
-    assert figures["step_time_s"] == pytest.approx(0.25, abs=0.2)
+    assert 0.25 <= figures["step_time_s"] < took_s / 2, "it has been through two steps and more"
     assert figures["samples_per_s"] == pytest.approx(8 / figures["step_time_s"])
     assert figures["data_wait_share"] == 0.0

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.worker.frames import Farewell, Frame, FrameReader, Hello, Malformed, Validation, split_finite
 from services.worker.trial_socket import MAX_CONNECTIONS, TrialSocket, socket_path
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 
 HELLO = {"type": "hello", "rank": 0, "pid": 1}
 
@@ -34,7 +34,7 @@ class Rank:
 
     async def hear(self) -> dict[str, Any] | None:
         """Return the next frame; None when the agent hangs up."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 for frame in self._unpacker:
                     return frame  # type: ignore[no-any-return]

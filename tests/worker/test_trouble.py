@@ -304,6 +304,7 @@ async def test_the_unforeseen_ends_one_trial_and_its_ranks(tm: Cluster) -> None:
             assert exited.outcome is Outcome.FAILED
             assert (exited.error or "").startswith("the agent could not go on with this trial: TypeError: ")
             await tm.release(allocation_id)
+        await tm.caught_up()
         pids = [int(line[2].split()[1]) for line in tm.lines if line[2].startswith("up")]
         assert len(pids) == 2 and not any(map(is_alive, pids))
         assert [line[1] for line in tm.lines if "TypeError" in line[2]] == ["agent", "agent"]

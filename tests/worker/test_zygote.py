@@ -13,7 +13,7 @@ import pytest
 
 from services.worker.parent import CannotSpawn, Parent, ParentDied, Process
 from services.worker.zygote import has_used_cuda
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 from tests.worker.test_agent import is_alive
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "GREETING": "hello"}
@@ -27,7 +27,7 @@ class Run:
     output: dict[str, Path]
 
     async def ended(self) -> int | None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             return await self.process.exited
 
     def text(self, stream: str = "stdout") -> str:
@@ -139,9 +139,9 @@ async def test_a_traceback_is_the_one_that_python_prints(warm: Warm, code: str) 
 
 async def test_the_end_is_orderly(warm: Warm) -> None:
     code = """
-import atexit, threading, time
+import atexit, threading
 atexit.register(print, "atexit")
-threading.Thread(target=lambda: (time.sleep(0.1), print("thread"))).start()
+threading.Thread(target=lambda: (threading.main_thread().join(), print("thread"))).start()
 left_open = open("left-open", "w")
 left_open.write("written")
 print("main", end="")

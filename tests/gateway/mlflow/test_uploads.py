@@ -11,7 +11,7 @@ from shared.errors import Unavailable
 from shared.ids import UserId
 from tests.gateway.conftest import ADMIN_TOKEN, Api
 from tests.gateway.mlflow.test_operations import API, FILES, begin
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 
 ADA, BOB, EVE = UserId("ada"), UserId("bob"), UserId("eve")
 
@@ -25,7 +25,7 @@ async def hold(uploads: Uploads, user_id: UserId, held: list[UserId], end: async
 async def test_one_user_leaves_places_for_others_and_the_rest_waits() -> None:
     uploads, end = Uploads(), asyncio.Event()
     held: list[UserId] = []
-    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as tasks:
         for user_id in [ADA] * (MAX_EACH + 3) + [BOB] * (MAX_UPLOADS - MAX_EACH) + [EVE]:
             tasks.create_task(hold(uploads, user_id, held, end))
         await eventually(lambda: len(held) == MAX_UPLOADS)
@@ -37,7 +37,7 @@ async def test_one_user_leaves_places_for_others_and_the_rest_waits() -> None:
 async def test_only_so_many_wait() -> None:
     uploads, end = Uploads(), asyncio.Event()
     held: list[UserId] = []
-    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as tasks:
         for _ in range(MAX_EACH + MAX_WAITING):
             tasks.create_task(hold(uploads, ADA, held, end))
         await eventually(lambda: len(held) == MAX_EACH)

@@ -1,6 +1,11 @@
-"""Trains a tiny network and reports every step's loss, so that two runs can be compared float by float."""
+"""Trains a tiny network and reports every step's loss, so that two runs can be compared float by float.
 
+Within step HELD_AT it waits until somebody has opened the pipe GATE for writing.
+"""
+
+import os
 import sys
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -17,6 +22,8 @@ with tm.trial() as trial:
         model, dataset, trial, config={"optimizer": {"type": "AdamW", "params": {"lr": trial.hyperparameters.lr}}}
     )
     for step, (batch, targets) in zip(trial.steps(resume=engine), loader, strict=False):
+        if step == int(os.environ.get("HELD_AT", "0")):
+            Path(os.environ["GATE"]).open().close()
         loss = nn.functional.mse_loss(engine(batch), targets)
         engine.backward(loss)
         engine.step()
