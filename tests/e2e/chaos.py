@@ -2,47 +2,58 @@
 
 import asyncio
 import json
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
 from shared import broker, subjects
 from shared.decisions import Fold
-from shared.events import Event
+from shared.events import (
+    AgentJoined,
+    Event,
+    GPUReleased,
+    MetricReported,
+    PreemptionRequested,
+    TrialExited,
+    TrialPreempted,
+    TrialStarted,
+)
+from shared.ids import AllocationId, TrialId
 from shared.log import Follower
-from tests.support.eventually import eventually
 from tests.support.platform import RunningPlatform
 from trainmaster.embedded.nats import user_url
 
 READ_TIMEOUT_S = 60.0
 
 
-def pid_of(platform: RunningPlatform, program: str) -> int:
-    """The pid of a program of the platform, as the supervisor noted it."""
-    pid: int = json.loads((platform.data / "processes.json").read_text())[program]["pid"]
-    return pid
-
-
-async def kill_and_await_restart(platform: RunningPlatform, program: str) -> None:
-    """kill -9 a program; return when the supervisor has started another in its place."""
-    killed = pid_of(platform, program)
-    os.kill(killed, signal.SIGKILL)
-    await eventually(lambda: pid_of(platform, program) != killed, timeout_s=30)
-
-
-def rank_pids(platform: RunningPlatform) -> list[int]:
-    """The pids of all training ranks of a platform: they run in an allocation's code directory."""
+def rank_pids(platform: RunningPlatform, allocation_id: AllocationId) -> list[int]:
+    """The pids of an allocation's training ranks: they run in its code directory."""
     agents = platform.data / "agents"
-    return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _is_rank(entry, agents)]
+    return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _is_rank(entry, agents, allocation_id)]
 
 
-def _is_rank(entry: Path, agents: Path) -> bool:
+def _is_rank(entry: Path, agents: Path, allocation_id: AllocationId) -> bool:
     try:
         directory = (entry / "cwd").readlink()
     except OSError:  # it has just ended
         return False
-    return directory.name == "code" and directory.is_relative_to(agents)
+    return directory.parts[-2:] == (allocation_id, "code") and directory.is_relative_to(agents)
+
+
+def in_training(events: list[Event], before_step: int) -> list[AllocationId]:
+    """The allocations whose ranks train, by the last word on them, and whose trials have not come to a step."""
+    running: dict[AllocationId, TrialId] = {}
+    steps: dict[TrialId, int] = {}
+    for event in events:
+        match event:
+            case TrialStarted():
+                running[event.allocation_id] = event.trial_id
+            case MetricReported():
+                steps[event.trial_id] = event.step
+            case AgentJoined():  # the only one, anew: what ran before is over
+                running.clear()
+            case TrialExited() | TrialPreempted() | PreemptionRequested() | GPUReleased():
+                running.pop(event.allocation_id, None)
+    return [allocation for allocation, trial in running.items() if steps.get(trial, 0) < before_step]
 
 
 class LogReader:
@@ -56,12 +67,12 @@ class LogReader:
     async def until(
         self, condition: Callable[[list[Event]], bool], *, timeout_s: float = READ_TIMEOUT_S
     ) -> list[Event]:
-        """All events from the first, as soon as the condition holds for them."""
+        """All events from the first to the newest, as soon as the condition holds for them."""
         events: list[Event] = []
         folded = Fold(lambda recorded: events.append(recorded.event) if recorded.event else None)
         async with broker.connect(self._url, "test") as client, asyncio.timeout(timeout_s):
             follower = Follower(client, subjects.EVENTS)
-            while not condition(events):
+            while not (follower.at_head and condition(events)):
                 folded(await follower.next())
         return events
 

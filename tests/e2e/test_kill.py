@@ -17,25 +17,28 @@ from shared.events import (
     TrialRequested,
     TrialRetried,
 )
-from tests.e2e.chaos import LogReader, count, kill_and_await_restart, rank_pids
+from tests.e2e.chaos import LogReader, count, in_training, rank_pids
 from tests.simulation.oracle import Oracle
 from tests.support.eventually import eventually
 from tests.support.platform import RunningPlatform, start_platform, stop_platform
 
 NUM_TRIALS = 12
+STEPS = 120
 PROGRAMS = ("nats", "postgres", "s3", "gateway", "scheduler", "searcher", "tracker", "worker-local")
 
 TRAIN = """
 import time
+from pathlib import Path
 import trainmaster as tm
 
+HURRY = Path({hurry!r})
 with tm.trial() as trial:
-    for step in trial.steps(resume={}):
-        time.sleep(0.05)
+    for step in trial.steps(resume={{}}):
+        time.sleep(0.01 if HURRY.exists() else 0.25)  # the search is to outlive the killing
         trial.report(step, loss=1.0 / step)
-        if step % 20 == 0:
+        if step % 5 == 0:
             trial.report_validation(step, loss=trial.hyperparameters.x / step)
-            trial.checkpoint({}, step)
+            trial.checkpoint({{}}, step)
 """
 SEARCH = {
     "name": "kill",
@@ -44,7 +47,7 @@ SEARCH = {
         "name": "bayesian",
         "metric": "loss",
         "max_trials": NUM_TRIALS,
-        "max_length": 120,
+        "max_length": STEPS,
         "initial_trials": 3,
     },
     "hyperparameters": {"x": {"type": "double", "minval": 0.1, "maxval": 1.0}},
@@ -64,22 +67,28 @@ def own_platform(tmp_path: Path) -> Iterator[RunningPlatform]:
 async def test_a_search_survives_the_killing_of_everything(own_platform: RunningPlatform, tmp_path: Path) -> None:
     code = tmp_path / "code"
     code.mkdir()
-    (code / "train.py").write_text(TRAIN)
+    hurry = tmp_path / "hurry"
+    (code / "train.py").write_text(TRAIN.format(hurry=str(hurry)))
     (code / "search.json").write_text(json.dumps(SEARCH))
     submitted = own_platform.tm("submit", str(code / "search.json"), "--json")
     assert submitted.returncode == 0, submitted.stderr
     log = LogReader(own_platform)
     for program in PROGRAMS:
         seen = await log.until(lambda events: count(events, MetricReported) > 0)
-        await kill_and_await_restart(own_platform, program)
+        own_platform.kill(program)
         metrics, wanted = count(seen, MetricReported), count(seen, GPUAllocated)
         await log.until(  # life goes on before the next one dies
             lambda events, metrics=metrics, wanted=wanted: (  # type: ignore[misc]
                 count(events, MetricReported) > metrics or count(events, GPUAllocated) > wanted
             )
         )
-    rank = (await eventually(lambda: rank_pids(own_platform), timeout_s=60))[0]
-    os.kill(rank, signal.SIGKILL)
+
+    async def ranks() -> list[int]:
+        allocations = in_training(await log.until(lambda events: True), before_step=STEPS // 2)
+        return [pid for allocation in allocations for pid in rank_pids(own_platform, allocation)]
+
+    os.kill((await eventually(ranks, timeout_s=60))[0], signal.SIGKILL)
+    hurry.touch()
 
     events = await log.until(lambda events: count(events, ExperimentCompleted) > 0, timeout_s=300)
 

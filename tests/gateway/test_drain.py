@@ -17,9 +17,20 @@ async def test_what_is_under_way_is_answered_and_streams_end(api: Api) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     gateway = asyncio.create_task(serve(replace(api.settings, port=port)))
-    async with aiohttp.ClientSession(headers=AS_ADMIN) as http:
+    sent = asyncio.Event()
 
-        async def asked(path: str) -> int:
+    async def note(*_: object) -> None:
+        sent.set()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(note)
+    async with (
+        aiohttp.ClientSession(headers=AS_ADMIN) as http,
+        aiohttp.ClientSession(headers=AS_ADMIN, trace_configs=[trace]) as early,
+        aiohttp.ClientSession() as late,
+    ):
+
+        async def asked(path: str, http: aiohttp.ClientSession = http) -> int:
             async with http.get(f"{url}{path}") as response:
                 await response.read()
                 return response.status
@@ -33,8 +44,9 @@ async def test_what_is_under_way_is_answered_and_streams_end(api: Api) -> None:
         await eventually(serves)
         async with http.get(f"{url}/api/v1/events/stream") as stream:
             assert stream.status == 200
-            waits = asyncio.create_task(asked("/api/v1/experiments?min_seq=1000000000"))  # for 2 s
-            assert await asked("/healthz") == 200
+            waits = asyncio.create_task(asked("/api/v1/experiments?min_seq=1000000000", early))  # for 2 s
+            await sent.wait()
+            assert await asked("/healthz", late) == 200, "a later connection: the earlier one was accepted"
             began_s = time.monotonic()
             gateway.cancel()
             with pytest.raises((aiohttp.ClientPayloadError, EOFError)):

@@ -1,8 +1,6 @@
 """A newcomer's way, with clicks only; with keys only; and through a restart of the server."""
 
-import os
 import re
-import signal
 
 from playwright.sync_api import Page, expect
 
@@ -10,7 +8,6 @@ from tests.page.conftest import LEARNING, Complaints, Site
 from tests.support.eventually import eventually_sync
 from tests.support.platform import RunningPlatform
 from trainmaster.client import Client, Unreachable
-from trainmaster.embedded.directory import DataDirectory
 
 
 def test_from_the_list_to_why_a_trial_is_the_best_and_where_its_checkpoint_is(page: Page, finished: str) -> None:
@@ -63,10 +60,7 @@ def test_a_page_survives_a_restart_of_the_server(
     page.goto("/")
     expect(page.locator("[data-connection=open]")).to_be_visible()
     page.evaluate("window.sameDocument = true")
-    processes = DataDirectory(own_platform.data).processes
-    killed = processes()["gateway"]
-    os.kill(killed["pid"], signal.SIGKILL)
-    eventually_sync(lambda: processes()["gateway"]["restarts"] > killed["restarts"], timeout_s=30)
+    own_platform.kill("gateway")
     eventually_sync(lambda: _answers(site.client), timeout_s=30)
     experiment_id = site.submit("after-the-restart", LEARNING)
     expect(page.locator("tbody tr", has_text=experiment_id)).to_be_visible(timeout=30_000)

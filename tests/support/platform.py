@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,9 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared import broker
+from tests.support.eventually import eventually_sync
+from trainmaster.embedded.directory import DataDirectory
 from trainmaster.embedded.nats import user_url
 
 COMMAND_TIMEOUT_S = 300.0
+RESTART_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,17 @@ class RunningPlatform:
     def tm(self, *words: str, timeout_s: float = COMMAND_TIMEOUT_S) -> subprocess.CompletedProcess[str]:
         """Run a tm command and return how it ended, with what it printed."""
         return run_tm(*words, env={"TM_DATA": str(self.data)}, timeout_s=timeout_s)
+
+    def kill(self, program: str, *, timeout_s: float = RESTART_TIMEOUT_S) -> None:
+        """Kill a program as kill -9 does; return when the supervisor has started another in its place.
+
+        The file of the programs does not tell of one that is down while others are started.
+        """
+        processes = DataDirectory(self.data).processes
+        killed = eventually_sync(lambda: processes().get(program))
+        assert killed is not None
+        os.kill(killed["pid"], signal.SIGKILL)
+        eventually_sync(lambda: processes().get(program, killed)["restarts"] > killed["restarts"], timeout_s=timeout_s)
 
     def publish(self, user: str, subject: str, body: bytes) -> int:
         """Store a message in a stream, as one of the broker's users, and return its sequence."""

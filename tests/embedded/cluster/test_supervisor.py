@@ -15,7 +15,7 @@ from trainmaster.embedded.directory import DataDirectory
 
 pytestmark = pytest.mark.timeout(240)
 
-RECOVERY_S = 30.0
+RECOVERY_S = 60.0
 PROCESSES = ("nats", "postgres", "s3", "gateway", "searcher", "scheduler", "tracker", "worker-local")
 
 
@@ -29,10 +29,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_a_killed_process_is_back_and_the_platform_ready(own: RunningPlatform, name: str) -> None:
-    directory = DataDirectory(own.data)
-    killed = directory.processes()[name]
-    os.kill(killed["pid"], signal.SIGKILL)
-    eventually_sync(lambda: directory.processes()[name]["restarts"] > killed["restarts"], timeout_s=RECOVERY_S)
+    own.kill(name)
     eventually_sync(lambda: _is_ready(own.url), timeout_s=RECOVERY_S)
 
 
