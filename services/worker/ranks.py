@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from services.worker.endings import RankExit
@@ -11,6 +11,7 @@ from services.worker.parent import Process
 
 TERM_GRACE_S = 2.0
 KILL_TIMEOUT_S = 10.0  # for the kernel, and for the warm parent to tell us
+DUMP_S = 2.0  # for stacks to be written and read
 OUTPUT_GRACE_S = 1.0  # a process that a rank has left elsewhere may hold its output open for ever
 
 
@@ -77,10 +78,17 @@ class Ranks:
         for rank in ranks:
             self._processes[rank].signal(signal.SIGQUIT)
 
-    def signal(self, number: signal.Signals) -> None:
-        """Signal all ranks that still run."""
+    async def dismiss(self, ranks: Collection[int]) -> None:
+        """Kill ranks that have nothing more to say, once they have written where they are; return when they ended."""
+        self.signal(signal.SIGQUIT, ranks)  # which ends one that no longer listens to it
+        await asyncio.sleep(DUMP_S)
+        self.signal(signal.SIGKILL, ranks)
+        await asyncio.wait([self._processes[rank].exited for rank in ranks])
+
+    def signal(self, number: signal.Signals, ranks: Collection[int] | None = None) -> None:
+        """Signal those of the ranks, or of all, that still run."""
         for rank, process in self._processes.items():
-            if not process.exited.done():
+            if (ranks is None or rank in ranks) and not process.exited.done():
                 self._signalled.add(rank)
                 process.signal(number)
 

@@ -18,10 +18,10 @@ from services.worker.logs import RankLog
 from services.worker.meter import Meter
 from services.worker.parent import Process
 from services.worker.prepare import Prepared, prepare, welcome
-from services.worker.ranks import Ranks, end
+from services.worker.ranks import DUMP_S, Ranks, end
 from services.worker.rendezvous import ANY_PORT, RendezvousHost
 from services.worker.reports import Reports
-from services.worker.stalls import DUMP_S, Watch, verdict
+from services.worker.stalls import Watch, dismissal, verdict
 from services.worker.trial_socket import TrialSocket, socket_path
 from services.worker.uploads import Uploads
 from shared import tracing
@@ -138,7 +138,7 @@ class Share:
             watch.heard(rank)
             await reports.handle(rank, frame)
             if isinstance(frame, Farewell):
-                watch.gone(rank)
+                watch.parted(rank)
 
         return TrialSocket(path, welcome=greet, handle=handle, complain=self.log.say)
 
@@ -266,7 +266,7 @@ class Share:
             tasks.create_task(self._obey_fault(ranks), name="obey fault"),
             tasks.create_task(self._watch_over(ranks, watch), name="watch over ranks"),
         ]
-        ranks.on_exit(watch.gone)
+        ranks.on_exit(watch.ended)
         exits = await ranks.join(captures)
         is_stored = await self._store_the_rest(exits, trial_socket)
         for task in (*helping, *captures.values()):
@@ -274,7 +274,7 @@ class Share:
         return exits, is_stored
 
     async def _store_the_rest(self, exits: Sequence[RankExit], trial_socket: TrialSocket) -> bool:
-        have_failed = any(ended.code != 0 for ended in exits)
+        have_failed = self._control.fault.done() or any(ended.code != 0 and not ended.signalled for ended in exits)
         try:
             async with self._control.interruptible():
                 await trial_socket.drained()
@@ -308,9 +308,14 @@ class Share:
         await ranks.terminate()
 
     async def _watch_over(self, ranks: Ranks, watch: Watch) -> None:
-        """End the trial when a rank has hung, once all have said where they are."""
+        """End the trial when its ranks have hung, once all have said where they are; end those that linger."""
         while True:
-            overdue = await watch.wait()
+            await watch.wait()
+            if lingering := watch.lingering():
+                self.log.say(f"{dismissal(lingering, watch.timeout_s)}")
+                await ranks.dismiss(lingering)
+                continue
+            overdue = watch.overdue()
             if self._uploads.are_pending:  # they may be waiting for the store to take a checkpoint
                 watch.excuse()
                 continue

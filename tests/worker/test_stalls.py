@@ -106,7 +106,7 @@ async def test_ranks_have_hung_when_all_that_are_left_are_silent() -> None:
     watch.heard(1)
     now = 10.0
     assert watch.overdue() == [], "rank 1 may be what the others wait for"
-    watch.gone(2)
+    watch.parted(2)
     watch.heard(2)  # read late
     assert watch.ranks == [0, 1]
     now = 16.0
@@ -115,10 +115,73 @@ async def test_ranks_have_hung_when_all_that_are_left_are_silent() -> None:
     assert watch.overdue() == []
     now = 26.0
     assert watch.overdue() == [0, 1]
-    watch.gone(0)
-    watch.gone(1)
+    watch.ended(0)
+    watch.ended(1)
     assert watch.overdue() == []
     waiting.cancel()
+
+
+def test_ranks_linger_when_nobody_has_anything_to_say_for_as_long_as_a_hang_takes() -> None:
+    now = 0.0
+    watch = Watch(10, clock=lambda: now)
+    for rank in range(3):
+        watch.heard(rank)
+    watch.parted(0)
+    now = 9.0
+    watch.heard(2)
+    now = 18.0
+    assert watch.lingering() == watch.overdue() == [], "rank 2 works"
+    watch.parted(1)
+    watch.ended(2)
+    watch.parted(2)  # read late
+    now = 27.0
+    assert watch.lingering() == []
+    now = 28.0
+    assert watch.lingering() == [0, 1] and watch.overdue() == []
+    watch.ended(0)
+    now = 37.0
+    assert watch.lingering() == [], "the end of one may be what the other waited for"
+    now = 38.0
+    assert watch.lingering() == [1]
+    watch.ended(1)
+    assert watch.lingering() == []
+
+
+LINGERS = """
+import threading
+with tm.trial() as trial:
+    trial.report_validation(1, loss=0.5)
+def wait_for_nobody():
+    threading.Event().wait()
+if trial.rank == 1:
+    wait_for_nobody()
+"""
+
+
+async def test_a_rank_that_hangs_after_its_last_word_is_ended_and_what_was_said_counts(tm: Cluster) -> None:
+    await tm.submit(with_sdk(LINGERS), slots=2, more=f"stall_timeout: {STALL_S}")
+    async with tm.agent():
+        await tm.allocate((AGENT, (0, 1)))
+        exited = await tm.wait_for(TrialExited)
+    assert (await tm.wait_for_line("in wait_for_nobody"))[:2] == (1, "stderr")
+    assert (exited.outcome, exited.exit_code, exited.error) == (Outcome.COMPLETED, 0, None)
+    said = (
+        f"rank 1 did not end within {STALL_S} s (stall_timeout) after the last bye: killed; what was said before counts"
+    )
+    assert (0, "agent", said) in tm.lines
+
+
+async def test_a_rank_that_has_become_another_program_after_its_last_word_is_ended(tm: Cluster) -> None:
+    body = """
+say("bye", outcome="completed", step=3)
+connection.close()
+os.execvp("sleep", ["sleep", "600"])
+"""
+    await tm.submit(script(body), more=f"stall_timeout: {STALL_S}")
+    async with tm.agent():
+        await tm.allocate()
+        exited = await tm.wait_for(TrialExited)
+    assert (exited.outcome, exited.error) == (Outcome.COMPLETED, None)
 
 
 @pytest.mark.parametrize("entrypoint", ["python main.py", "python -O main.py"])  # forked, and executed anew
