@@ -300,14 +300,19 @@ def _freed(search: Search, trial: Trial, event: GPUReleased, seq: int) -> Trial:
 
 
 def _compare(state: State, search: Search, trial: Trial, event: MetricReported, seq: int) -> Trial:
-    """Return the trial with its validation, and say whether that ends the search, or the trial at its rung."""
+    """Return the trial with its validation, and say whether that ends the search, or the trial at its rung.
+
+    One that is not finite is none at a rung: the trial counts as the worst there.
+    """
     searcher = search.config.searcher
     metric = event.metrics.get(searcher.metric)
-    if metric is None:
+    if metric is None and searcher.metric not in event.not_finite:
         return trial
-    reported = Best(trial_id=trial.trial_id, metric=metric, step=event.step)
-    trial = replace(trial, best=search.better(trial.best, reported), newest_cost=search.cost(metric))
-    search.end_early(search.progress.validated(searcher, trial.index, metric), seq)
+    trial = replace(trial, newest_cost=None if metric is None else search.cost(metric))
+    if metric is not None:
+        reported = Best(trial_id=trial.trial_id, metric=metric, step=event.step)
+        trial = replace(trial, best=search.better(trial.best, reported))
+        search.end_early(search.progress.validated(searcher, trial.index, metric), seq)
     units = _time(search, event)
     if search.tournament and units is not None:
         trial = replace(trial, has_told_time=True)

@@ -70,7 +70,7 @@ class Reports:
     def _report_training(self, frame: TrainingMetrics) -> None:
         points = []
         for step, time_s, metrics in frame.points:
-            finite = self._finite(step, metrics)
+            finite, _ = self._finite(step, metrics)
             if finite:
                 points.append(MetricPoint(step=step, time=_time(time_s), values=finite))
         if points:
@@ -86,12 +86,12 @@ class Reports:
             )
 
     async def _report_validation(self, frame: Validation) -> None:
-        metrics = self._finite(frame.step, frame.metrics)
-        if not metrics:
+        if not frame.metrics:
             return
+        metrics, others = self._finite(frame.step, frame.metrics)
         allocation = self._allocation
         spoken = allocation.spoken_by(self._facilities.agent_id)
-        event = MetricReported(**spoken, step=frame.step, metrics=metrics)
+        event = MetricReported(**spoken, step=frame.step, metrics=metrics, not_finite=tuple(others))
         cause = await asyncio.shield(self._started)
         stored = await self._facilities.outbox.put(event, causes=(cause,), correlation=allocation.experiment_id)
         self._unsaid.add(stored)
@@ -120,11 +120,11 @@ class Reports:
         )
         await self._uploads.add(written, frozenset(self._unsaid))
 
-    def _finite(self, step: int, metrics: dict[str, float]) -> dict[str, float]:
+    def _finite(self, step: int, metrics: dict[str, float]) -> tuple[dict[str, float], list[str]]:
         finite, others = split_finite(metrics)
         if others:
             self._say(f"at step {step} these metrics are not finite and were left out: {', '.join(others)}")
-        return finite
+        return finite, others
 
 
 def _time(time_s: float) -> datetime:

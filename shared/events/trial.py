@@ -68,11 +68,13 @@ class TrialStarted(TrialEvent, frozen=True, kw_only=True):
     resumed_from: CheckpointId | None
 
 
-class MetricReported(TrialEvent, frozen=True, kw_only=True):
-    """Rank 0 validated at `step`. Values are finite."""
+class MetricReported(TrialEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """Rank 0 validated at `step`. Values are finite; metrics that were NaN or infinite are only named: at a rung they
+    are the worst there can be."""
 
     step: int
     metrics: dict[str, float]
+    not_finite: tuple[str, ...] = ()
 
 
 class CheckpointShardUploaded(TrialEvent, frozen=True, kw_only=True):

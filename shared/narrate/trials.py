@@ -32,7 +32,8 @@ def _(event: TrialStarted) -> str:
 
 @sentence.register
 def _(event: MetricReported) -> str:
-    metrics = ", ".join(f"{name} {value:.6g}" for name, value in event.metrics.items())
+    told = [f"{name} {value:.6g}" for name, value in event.metrics.items()]
+    metrics = ", ".join(told + [f"{name} not finite" for name in event.not_finite])
     return f"trial {event.trial_id} validated at step {event.step}: {metrics}"
 
 

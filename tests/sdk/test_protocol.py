@@ -1,5 +1,6 @@
 """What a trial of one rank says to its agent, and what it makes of the answers."""
 
+import math
 import random
 import subprocess
 import sys
@@ -96,13 +97,16 @@ def test_what_is_not_a_number_is_refused_by_name(agent: FakeAgent, value: object
         trial.report_validation(1, accuracy=value)
 
 
-def test_what_is_not_finite_is_left_out_and_said_once(agent: FakeAgent, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_finite_is_said_once_and_left_to_the_agent_where_it_is_a_validation(
+    agent: FakeAgent, capfd: pytest.CaptureFixture[str]
+) -> None:
     with tm.trial() as trial:
         trial.report_validation(1, accuracy=0.5, loss=float("nan"))
         trial.report_validation(2, loss=float("inf"))
         trial.report(3, loss=torch.tensor(float("-inf")))
     agent.wait_for("bye")
-    assert [frame["metrics"] for frame in agent.of_type("validation")] == [{"accuracy": 0.5}]
+    validations = [frame["metrics"] for frame in agent.of_type("validation")]
+    assert validations == [{"accuracy": 0.5, "loss": pytest.approx(math.nan, nan_ok=True)}, {"loss": math.inf}]
     assert agent.of_type("metrics") in ([], [{"type": "metrics", "points": []}])
     assert capfd.readouterr().err.count('metric "loss" is nan at step 1') == 1
 

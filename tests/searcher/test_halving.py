@@ -23,6 +23,7 @@ from tests.searcher.world import (
     World,
     allocated,
     canceled,
+    diverged,
     exited,
     names,
     released,
@@ -101,6 +102,28 @@ def test_a_trial_without_a_validation_counts_as_the_worst() -> None:
     world.run(2, loss=100)
     decided = world.run(3, loss=200)
     assert [event.trial_id for event in decided if isinstance(event, TrialExtended)] == ["exp-2"]
+
+
+def test_a_trial_that_diverged_counts_as_the_worst_whatever_it_was_before() -> None:
+    world = world_of(PROMOTE)
+    world.after(allocated(1), reported(1, 0.1), diverged(1, step=300), exited(1), released(1))
+    world.after(allocated(2), diverged(2), reported(2, 0.5, step=300), exited(2), released(2))
+    decided = world.run(3, loss=0.7)
+    assert [event.trial_id for event in decided if isinstance(event, TrialExtended)] == ["exp-2"], "it recovered"
+    (closed,) = (event for event in decided if isinstance(event, TrialClosed) and event.trial_id == "exp-1")
+    assert closed.judgement is not None and (closed.judgement.place, closed.judgement.metric) == (3, None)
+    assert closed.metric == 0.1, "its best validation is what it was"
+
+
+def test_a_trial_that_diverged_is_stopped_while_it_runs() -> None:
+    world = world_of(TIME)
+    world.after(allocated(1), allocated(2), allocated(3), reported(1, 0.9, step=300))
+    assert world.after(diverged(2, step=299)) == []
+    (stopped,) = world.after(diverged(2, step=300))
+    assert isinstance(stopped, TrialStopped)
+    assert stopped.reason == "stopped at rung 1 of 2, 300 units: place 2 of 2 so far, 1 went on"
+    (ended,) = world.after(diverged(1, step=900))
+    assert isinstance(ended, TrialStopped) and ended.reason == "reached the last rung, 900 units"
 
 
 def test_a_trial_that_fails_for_good_holds_nobody_up() -> None:

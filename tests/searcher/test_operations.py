@@ -24,6 +24,7 @@ from tests.searcher.world import (
     EXPERIMENT,
     World,
     allocated,
+    diverged,
     exited,
     ids,
     names,
@@ -210,6 +211,11 @@ class TestAGoal:
             experiment_id=EXPERIMENT, best_trial_id=T1, best_metric=0.15, reason=reason
         )
         assert world.state == State()
+
+    def test_is_not_reached_by_what_is_not_finite(self) -> None:
+        world = begun("{name: single, metric: loss, smaller_is_better: false, goal: 5.0}")
+        assert world.after(allocated(1), diverged(1)) == []
+        assert names(world.after(reported(1, 6.0, step=20))) == ["TrialStopped"]
 
     def test_goes_by_the_metrics_direction(self) -> None:
         world = begun("{name: single, metric: accuracy, smaller_is_better: false, goal: 0.98}")

@@ -123,6 +123,21 @@ def reported(index: int, value: float, *, epoch: int = 1, step: int = 10, metric
     )
 
 
+def diverged(index: int, *, epoch: int = 1, step: int = 10) -> Event:
+    """The trial's loss is NaN."""
+    trial, allocation = ids(index, epoch)
+    return MetricReported(
+        trial_id=trial,
+        experiment_id=EXPERIMENT,
+        allocation_id=allocation,
+        epoch=epoch,
+        agent_id=AGENT,
+        step=step,
+        metrics={},
+        not_finite=("loss",),
+    )
+
+
 def saved(index: int, step: int, *, epoch: int = 1) -> Event:
     trial, allocation = ids(index, epoch)
     return CheckpointSaved(

@@ -304,7 +304,10 @@ say("validation", step=3, metrics={"loss": 0.25, "accuracy": float("-inf")})
         await tm.allocate()
         await tm.wait_for(TrialExited)
         await eventually(lambda: tm.points)
-    assert [(event.step, event.metrics) for event in tm.events(MetricReported)] == [(3, {"loss": 0.25})]
+    assert [(event.step, event.metrics, event.not_finite) for event in tm.events(MetricReported)] == [
+        (2, {}, ("loss",)),
+        (3, {"loss": 0.25}, ("accuracy",)),
+    ]
     assert [(point.step, point.values) for point in tm.points] == [(1, {"loss": 1.5})]
     assert (await tm.wait_for_line("at step 3 these metrics are not finite and were left out: accuracy"))[:2] == (
         0,

@@ -77,9 +77,8 @@ class AgentSession:
         self._outbox.add_point(Point(step, time.time(), {**figures}, "profiling"))
 
     def report_validation(self, step: int, metrics: dict[str, Captured]) -> None:
-        """Queue validation metrics, to be sent at once."""
-        values = self._finite.fetch(step, metrics)
-        if values:
+        """Queue validation metrics, to be sent at once; the agent leaves out those that are not finite."""
+        if values := self._finite.fetch_all(step, metrics):
             self._outbox.add_frame({"type": "validation", "step": step, "metrics": values})
 
     def checkpoint_written(self, step: int, directory: Path, zero_stage: int | None) -> None:

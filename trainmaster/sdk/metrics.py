@@ -86,19 +86,20 @@ def _not_a_number(name: str, value: object) -> TypeError:
 
 
 class FiniteFilter:
-    """Fetches captured values and leaves out NaN and infinities, saying so once per metric."""
+    """Fetches captured values, and says once per metric that NaN and infinities are left out."""
 
     def __init__(self) -> None:
         self._named: set[str] = set()
 
     def fetch(self, step: int, captured: Mapping[str, Captured]) -> dict[str, float]:
         """Return the finite values among `captured`; waits for the accelerator where one holds them."""
-        finite: dict[str, float] = {}
-        for name, value in captured.items():
-            number = float(value()) if callable(value) else value
-            if math.isfinite(number):
-                finite[name] = number
-            elif name not in self._named:
+        return {name: value for name, value in self.fetch_all(step, captured).items() if math.isfinite(value)}
+
+    def fetch_all(self, step: int, captured: Mapping[str, Captured]) -> dict[str, float]:
+        """Return all values, for one who leaves out those that are not finite, and keeps their names."""
+        values = {name: float(value()) if callable(value) else value for name, value in captured.items()}
+        for name, number in values.items():
+            if not math.isfinite(number) and name not in self._named:
                 self._named.add(name)
                 warn(f'metric "{name}" is {number} at step {step}; it is left out when it is not finite')
-        return finite
+        return values

@@ -201,8 +201,9 @@ class Trial:
     def report_validation(self, step: int, **validation_metrics: object) -> None:
         """Report validation metrics: what the search decides on. Only rank 0's count, so aggregate over ranks first.
 
-        None is ever dropped, except values that are not finite. Waits only if hundreds of them are unsent. Call it on
-        every rank: then a checkpoint can follow, if checkpoint_policy is all, or best and this is the best so far.
+        None is ever dropped. Values that are not finite are left out, with a warning; at a rung of the search they are
+        the worst there can be. Waits only if hundreds of validations are unsent. Call it on every rank: then a
+        checkpoint can follow, if checkpoint_policy is all, or best and this is the best so far.
         """
         captured = told.capture(validation_metrics)
         self._policy.note(told.check_step(step), captured)
