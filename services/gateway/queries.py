@@ -122,6 +122,7 @@ def _experiment(row: asyncpg.Record) -> Experiment:
             metric=row["metric"],
             smaller_is_better=row["smaller_is_better"],
             max_trials=row["max_trials"],
+            max_concurrent_trials=row["max_concurrent_trials"],
         ),
         slots_per_trial=row["slots_per_trial"],
         workspace=row["workspace"],

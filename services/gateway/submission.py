@@ -62,6 +62,7 @@ def _as_submitted(event: ExperimentSubmitted, seq: int) -> Experiment:
             metric=searcher["metric"],
             smaller_is_better=searcher["smaller_is_better"],
             max_trials=searcher.get("max_trials"),
+            max_concurrent_trials=searcher.get("max_concurrent_trials"),
         ),
         slots_per_trial=resources["slots_per_trial"],
         workspace=config["workspace"],

@@ -33,9 +33,9 @@ def statements(event: Event, at: At) -> list[Statement]:
 _EXPERIMENT_SUBMITTED = """
 INSERT INTO experiments (id, name, description, labels, state, config, searcher, metric, smaller_is_better, max_trials,
                          max_steps, slots_per_trial, pool_id, code_sha256, code_bytes, submitted_at, submitted_seq, seq,
-                         workspace, priority, weight, max_slots, project, owner, forked_from)
+                         workspace, priority, weight, max_slots, project, owner, forked_from, max_concurrent_trials)
 VALUES ($1, $2, $3, $4, 'ACTIVE', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16, $17, $18, $19, $20, $21,
-        $22, $23)
+        $22, $23, $24)
 ON CONFLICT (id) DO NOTHING
 """
 
@@ -67,6 +67,7 @@ def _experiment_submitted(event: ExperimentSubmitted, at: At) -> list[Statement]
         rows.text(config.project),
         at.actor,
         event.forked_from,
+        config.searcher.max_concurrent_trials,
     )
     places = filing.named(config.workspace, config.project, at)
     return [*places, Statement(_EXPERIMENT_SUBMITTED, args, (event.experiment_id,))]
@@ -129,12 +130,17 @@ def _experiment_stopped(event: ExperimentStopped, at: At) -> list[Statement]:
     return [_experiment_ended(event.experiment_id, "CANCELED", None, None, at)]
 
 
-_SEARCH_LIMITS_SET = "UPDATE experiments SET max_trials = COALESCE($2, max_trials), seq = $3 WHERE id = $1"
+_SEARCH_LIMITS_SET = """
+UPDATE experiments SET max_trials = COALESCE($2, max_trials),
+                       max_concurrent_trials = COALESCE($3, max_concurrent_trials), seq = $4
+WHERE id = $1
+"""
 
 
 @statements.register
 def _search_limits_set(event: SearchLimitsSet, at: At) -> list[Statement]:
-    return [Statement(_SEARCH_LIMITS_SET, (event.experiment_id, event.max_trials, at.seq), (event.experiment_id,))]
+    args = (event.experiment_id, event.max_trials, event.max_concurrent_trials, at.seq)
+    return [Statement(_SEARCH_LIMITS_SET, args, (event.experiment_id,))]
 
 
 # What the events of trials mean for tables that are not folded in memory.

@@ -48,6 +48,7 @@ class Searcher(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     smaller_is_better: bool = True
     max_trials: int | None = None
+    max_concurrent_trials: int | None = None
     max_length: Length | int | None = None
 
 

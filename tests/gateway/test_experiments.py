@@ -19,7 +19,8 @@ async def test_a_submission_is_on_the_log_in_the_store_and_in_the_answer(api: Ap
     assert isinstance(envelope.event, ExperimentSubmitted) and envelope.actor == "admin"
     assert isinstance(envelope.event.config["reproducibility"]["experiment_seed"], int)
     assert (shown["state"], shown["progress"], shown["trials"]["total"]) == ("ACTIVE", 0.0, 0)
-    assert shown["searcher"] == {"name": "random", "metric": "accuracy", "smaller_is_better": False, "max_trials": 2}
+    method = {"name": "random", "metric": "accuracy", "smaller_is_better": False}
+    assert shown["searcher"] == {**method, "max_trials": 2, "max_concurrent_trials": 16}
     detail = await api.get(f"/api/v1/experiments/{shown['id']}")
     assert detail["config"] == envelope.event.config
 

@@ -13,14 +13,16 @@ async def test_a_live_searchs_limits_are_changed_by_an_event(api: Api) -> None:
     experiment = (await api.submit())["id"]
     path = f"/api/v1/experiments/{experiment}/search"
     changed = await api.post(path, params={"max_trials": "5", "max_concurrent_trials": "3"})
-    assert changed["searcher"]["max_trials"] == 5
+    assert (changed["searcher"]["max_trials"], changed["searcher"]["max_concurrent_trials"]) == (5, 3)
     message = await log.last_of(api.log, subjects.event_filter("gateway", "experiment", experiment))
     assert message is not None
     assert codec.decode(message.body).event == SearchLimitsSet(
         experiment_id=experiment, max_trials=5, max_concurrent_trials=3
     )
     changed = await api.post(path, params={"max_concurrent_trials": "1"})
-    assert changed["searcher"]["max_trials"] == 5
+    assert (changed["searcher"]["max_trials"], changed["searcher"]["max_concurrent_trials"]) == (5, 1)
+    before = await api.get(f"/api/v1/experiments/{experiment}", as_of=message.seq)
+    assert before["searcher"]["max_concurrent_trials"] == 3
 
 
 async def test_what_people_ask_of_the_experiment_is_not_disturbed_by_its_limits(api: Api) -> None:

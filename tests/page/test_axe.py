@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
+from tests.page.conftest import Begin
 from tests.page.places import places
 
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text()
@@ -24,6 +25,21 @@ def test_axe_finds_nothing_serious(page: Page, finished: str, theme: str) -> Non
             for violation in page.evaluate(RUN)["violations"]
             if violation["impact"] in SERIOUS
         ]
+    assert found == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_what_asks_back(page: Page, begin: Begin, theme: str) -> None:
+    page.emulate_media(color_scheme="dark" if theme == "dark" else "light", reduced_motion="reduce")
+    _go(page, f"experiments/{begin(f'asked-{theme}')}")
+    page.evaluate(AXE)
+    found = []
+    for verb in ("Fork", "Change", "Move", "Pause", "Cancel"):
+        page.get_by_role("button", name=f"{verb}…").click()
+        dialog = page.get_by_role("dialog")
+        dialog.locator(".same").wait_for()
+        found += [(verb, each["id"]) for each in page.evaluate(RUN)["violations"] if each["impact"] in SERIOUS]
+        dialog.get_by_role("button", name="Leave it").click()
     assert found == []
 
 

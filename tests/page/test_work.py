@@ -9,7 +9,7 @@ from shared import codec
 from shared.events import SlotFault, SlotUnhealthy
 from shared.ids import AgentId
 from shared.log import envelope_of
-from tests.page.conftest import LEARNING, Begin, Site
+from tests.page.conftest import LEARNING, Begin, Complaints, Site
 from tests.support.platform import RunningPlatform
 
 
@@ -107,6 +107,77 @@ def test_the_queue_is_reordered_and_tells_why_each_waits(page: Page, site: Site,
     for experiment_id in (first, second):
         site.client.cancel(experiment_id)
     expect(page.get_by_text("Nothing waits")).to_be_visible()
+
+
+def test_a_running_searchs_limits_are_changed(
+    page: Page, site: Site, finished: str, begin: Begin, complaints: Complaints
+) -> None:
+    complaints.expected = "400"  # the browser notes the refusal below, too
+    running = begin("limited")
+    page.goto(f"/#/experiments/{running}")
+    change = page.get_by_role("button", name="Change…")
+    change.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("spinbutton", name="Trials")).to_have_attribute("placeholder", "3")
+    dialog.get_by_role("button", name="Change", exact=True).click()
+    expect(dialog.get_by_role("alert")).to_contain_text("give max_trials, max_concurrent_trials, or both")
+    dialog.get_by_role("spinbutton", name="Trials").fill("5")
+    dialog.get_by_role("spinbutton", name="At a time").fill("1")
+    _confirm(page, "Change", f"tm change {running} --max-trials 5 --max-concurrent-trials 1")
+    facts = page.locator(".facts")
+    expect(facts).to_contain_text("of 5 completed")
+    expect(facts).to_contain_text("1 at a time")
+    change.click()
+    expect(dialog.get_by_role("spinbutton", name="At a time")).to_have_attribute("placeholder", "1")
+    dialog.get_by_role("button", name="Leave it").click()
+    searcher = site.client.experiment(running)["searcher"]
+    assert (searcher["max_trials"], searcher["max_concurrent_trials"]) == (5, 1)
+    site.client.cancel(running)
+    expect(change).to_have_count(0)
+    page.goto(f"/#/experiments/{finished}")
+    expect(page.get_by_role("button", name="Fork…")).to_be_visible()
+    expect(change).to_have_count(0)
+
+
+def test_an_experiment_moves_to_another_project_and_when_it_is_over_to_another_workspace(
+    page: Page, site: Site, begin: Begin
+) -> None:
+    for path, name in (("workspaces", "vision"), ("workspaces/vision/projects", "letters")):
+        assert page.request.post(f"/api/v1/{path}", data={"name": name}, headers={"Origin": site.url}).ok
+    moved = begin("moving")
+    page.goto(f"/#/experiments/{moved}")
+    move, dialog, facts = page.get_by_role("button", name="Move…"), page.get_by_role("dialog"), page.locator(".facts")
+    move.click()
+    expect(dialog).to_contain_text("stays in the workspace without a name until it is over")
+    expect(dialog.get_by_role("combobox", name="Workspace")).to_have_count(0)
+    dialog.locator("[name=project]").fill("first tries")
+    _confirm(page, "Move", f"tm move {moved} --project 'first tries'")
+    expect(facts).to_contain_text("first tries")
+    site.client.cancel(moved)
+    expect(page.locator("h1 [data-state=CANCELED]")).to_be_visible()
+    expect(facts).to_contain_text("Took")
+    move.click()
+    dialog.locator("[name=workspace]").fill("vision")
+    expect(page.locator("#project-names option[value=letters]")).to_have_count(1)
+    dialog.locator("[name=project]").fill("letters")
+    expect(dialog.locator("[name=workspace]")).to_have_value("vision")
+    _confirm(page, "Move", f"tm move {moved} --workspace vision --project letters")
+    expect(facts).to_contain_text("vision / letters")
+    shown = site.client.experiment(moved)
+    assert (shown["workspace"], shown["project"]) == ("vision", "letters")
+
+
+def test_many_move_to_another_project_at_once(page: Page, site: Site, finished: str, crashed: str) -> None:
+    page.goto("/#/")
+    for experiment_id in (finished, crashed):
+        _row(page, experiment_id).get_by_role("checkbox").check()
+    page.get_by_role("button", name="Move…").click()
+    page.get_by_role("dialog").locator("[name=project]").fill("kept")
+    _confirm(page, "Move", re.compile(r"^for id in (\w+ \w+); do tm move \$id --project kept; done$"))
+    expect(page.get_by_role("button", name="Move…")).to_have_count(0)
+    assert {site.client.experiment(one)["project"] for one in (finished, crashed)} == {"kept"}
+    for experiment_id in (finished, crashed):
+        site.client.filing.ask_many("move", [experiment_id])
 
 
 def test_one_slot_is_drained_and_enabled(page: Page) -> None:

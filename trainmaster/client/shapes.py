@@ -431,12 +431,13 @@ class Room(TypedDict):
 
 
 class SearcherView(TypedDict):
-    """The search method and the metric it looks at."""
+    """The search method, the metric it looks at, and its limits as they are now."""
 
     name: str
     metric: str
     smaller_is_better: bool
     max_trials: int | None
+    max_concurrent_trials: int | None
 
 
 class Series(TypedDict):

@@ -17,12 +17,13 @@ class ExperimentState(StrEnum):
 
 
 class SearcherView(View, frozen=True, kw_only=True):
-    """The search method and the metric it looks at."""
+    """The search method, the metric it looks at, and its limits as they are now."""
 
     name: str
     metric: str
     smaller_is_better: bool
     max_trials: int | None
+    max_concurrent_trials: int | None
 
 
 class TrialCounts(View, frozen=True, kw_only=True):

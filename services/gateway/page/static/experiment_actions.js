@@ -1,6 +1,7 @@
 /** What can be done to experiments: the words of the dialog that asks back, the command that does the same, the call. */
-import { ApiError, post, send, to } from "./api.js";
+import { ApiError, post, send, to, urlOf } from "./api.js";
 import { commandLine } from "./command_line.js";
+import { PlaceFields } from "./components/place_fields.js";
 import { html } from "./view.js";
 
 const WORDS = {
@@ -63,6 +64,56 @@ export function labelAll(experiments) {
       const list = (name) => (form.get(name) ? [form.get(name)] : []);
       return askAll({ action: "label", ids, add: list("add"), remove: list("remove") });
     },
+  };
+}
+
+const CHANGEABLE = ["max_trials", "max_concurrent_trials"];
+const FIXED = { single: CHANGEABLE, grid: ["max_trials"], hyperband: ["max_trials"] }; // their trials follow from the space
+
+/** Changing the limits of a search that is not over. Returns null when there is none to change. */
+export function changeOf({ id, name, ended_at: endedAt, deletion, searcher }) {
+  const limits = CHANGEABLE.filter((limit) => !FIXED[searcher.name]?.includes(limit));
+  if (endedAt || deletion || limits.length === 0) return null;
+  const words = { max_trials: ["Trials", "in all, those requested already included"], max_concurrent_trials: ["At a time", "trials that train beside each other"] };
+  return {
+    verb: "Change",
+    title: `Change the search of ${name}`,
+    explanation: "The search goes by it at once. What runs already goes on, also beyond a lower limit. What you leave empty stays as it is.",
+    command: (form) => {
+      const given = limits.map((limit) => [`--${limit.replaceAll("_", "-")}`, form.get(limit) || null]);
+      return commandLine("change", [id], Object.fromEntries(given.some(([, value]) => value) ? given : given.slice(0, 1).map(([option]) => [option, "N"])));
+    },
+    fields: limits.map((limit) => html`<p key=${limit}><label>${words[limit][0]} <input type="number" name=${limit} min="1" max="100000" placeholder=${searcher[limit] || ""} /></label> <span class="soft small">${words[limit][1]}</span></p>`),
+    run: (form) => post(urlOf(to`/experiments/${id}/search`, Object.fromEntries(limits.map((limit) => [limit, form.get(limit)]))).slice("/api/v1".length)),
+  };
+}
+
+const asOptions = (place) => Object.fromEntries(Object.entries(place).map(([name, value]) => [`--${name}`, value]));
+
+/** Keeping an experiment in another project, or when it is over in another workspace. */
+export function moveOf({ id, name, workspace, project, ended_at: endedAt }) {
+  const wanted = (form) => ({ workspace: form.get("workspace") === workspace ? null : form.get("workspace"), project: form.get("project") });
+  return {
+    verb: "Move",
+    title: `Move ${name} to another project`,
+    explanation: "Who may look at it and change it goes by the workspace. A name that is not there yet makes a new one.",
+    command: (form) => commandLine("move", [id], asOptions(wanted(form))),
+    fields: html`<${PlaceFields} workspace=${workspace} project=${project} isHeld=${!endedAt} />`,
+    run: (form) => post(to`/experiments/${id}/move`, wanted(form)),
+  };
+}
+
+/** The same for several. */
+export function moveAll(experiments) {
+  const ids = experiments.map(({ id }) => id);
+  const wanted = (form) => ({ workspace: form.get("workspace") || null, project: form.get("project") });
+  return {
+    verb: "Move",
+    title: `Move ${ids.length} ${ids.length === 1 ? "experiment" : "experiments"} to another project`,
+    explanation: "To another workspace only those that are over. A name that is not there yet makes a new one.",
+    command: (form) => (ids.length === 1 ? commandLine("move", ids, asOptions(wanted(form))) : `for id in ${ids.join(" ")}; do ${commandLine("move", [], asOptions(wanted(form))).replace("tm move", "tm move $id")}; done`),
+    fields: html`<${PlaceFields} unsaid="its own" />`,
+    run: (form) => askAll({ action: "move", ids, ...wanted(form) }),
   };
 }
 

@@ -5,7 +5,7 @@ import { LongTable, sortRows } from "../components/long_table.js";
 import { Empty, Shown } from "../components/notice.js";
 import { Progress, State } from "../components/state.js";
 import { Age } from "../components/time.js";
-import { actionOnAll, labelAll } from "../experiment_actions.js";
+import { actionOnAll, labelAll, moveAll } from "../experiment_actions.js";
 import { useExperiments } from "../experiment_list.js";
 import { formatCount, formatValue } from "../format.js";
 import { link } from "../router.js";
@@ -65,6 +65,7 @@ function Bulk({ experiments, onDone }) {
     <span>${formatCount(ids.length)} chosen</span>
     ${actions.map(([word, action]) => html`<${Action} key=${word} action=${action} onDone=${onDone} />`)}
     <${Action} action=${labelAll(experiments)} onDone=${onDone} />
+    <${Action} action=${moveAll(experiments)} onDone=${onDone} />
     ${ids.length > 1 && ids.length <= MOST_COMPARED && html`<a href=${`#/compare/experiments?ids=${ids.join()}`}>Compare</a>`}
     <button type="button" class="quiet" onClick=${onDone}>Choose none</button>
   </div>`;
