@@ -17,7 +17,7 @@ SEARCH = "{name: random, metric: loss, max_trials: 2, max_concurrent_trials: 1}"
 async def test_a_standby_goes_on_with_the_search(nats_server: NatsServer, end: signal.Signals) -> None:
     with scene(nats_server) as cluster:
         for instance in ("one", "two"):
-            cluster.start(instance, service="searcher")
+            await cluster.stand_by(instance, service="searcher")
         first = await cluster.leader()
         await cluster.say("gateway", submitted(SEARCH))
         await cluster.until(lambda events: _requested(events) == [1])
