@@ -50,6 +50,15 @@ def test_a_detached_command_is_left_to_itself(platform: RunningPlatform, code: P
     assert "the code came along" in platform.tm("logs", "-f", trial).stdout
 
 
+def test_output_is_followed_of_a_trial_that_is_yet_to_begin(platform: RunningPlatform, code: Path) -> None:
+    search = "{name: random, metric: loss, max_trials: 2, max_concurrent_trials: 1}"
+    (code / "search.yaml").write_text(f"entrypoint: [cat, words.txt]\nsearcher: {search}\n")
+    experiment = json.loads(platform.tm("submit", str(code / "search.yaml"), "--json").stdout)["id"]
+    assert "the code came along" in platform.tm("logs", "-f", f"{experiment}-2").stdout
+    never = platform.tm("logs", "-f", f"{experiment}-3")
+    assert never.returncode == 1 and f"{experiment}-3" in never.stderr
+
+
 def test_without_a_terminal_ctrl_c_leaves_it_running(platform: RunningPlatform, code: Path) -> None:
     argv = (sys.executable, "-P", "-m", "trainmaster.cli", "run", "--code", str(code), "--", *FOR_EVER)
     env = os.environ | {"TM_DATA": str(platform.data)}

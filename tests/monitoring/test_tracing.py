@@ -36,10 +36,11 @@ def test_one_trace_links_request_events_and_trial(platform: RunningPlatform, tmp
     assert answer.status_code == 201
     experiment = answer.json()["id"]
     with Client(platform.url, platform.token) as client:
-        lines = [line["text"] for line in client.logs(f"{experiment}-1", follow=True) if line["stream"] == "stdout"]
         for event in client.follow_events({"experiment": experiment, "after": 0}):
             if event["name"] == "ExperimentCompleted":
                 break
+        output = client.logs(f"{experiment}-1", follow=False, min_seq=event["seq"])
+        lines = [line["text"] for line in output if line["stream"] == "stdout"]
         raw = [json.loads(line) for line in client.raw_events({"experiment": experiment}) if line]
     assert lines == [PARENT]
     traces = {envelope.name: envelope.traceparent for envelope in _envelopes(raw)}

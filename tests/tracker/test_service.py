@@ -178,7 +178,7 @@ async def test_a_batch_that_takes_too_long_is_written_in_parts_and_nothing_set_a
     running = asyncio.create_task(projection.run())
     await reached(database, 12, "metrics")
     running.cancel()
-    assert slow.written == list(range(1, 13)) and slow.num_attempts > 3
+    assert list(dict.fromkeys(slow.written)) == list(range(1, 13)) and slow.num_attempts > 3
     assert await database.fetchval("SELECT count(*) FROM set_aside") == 0
 
 
