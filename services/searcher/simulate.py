@@ -15,7 +15,7 @@ from services.searcher.methods import method_of, model_of, tournament_of
 from services.searcher.rungs import Leaving, Rule, Status, Tournament
 from services.searcher.space import generator
 from shared.config import Experiment
-from shared.config.searcher import ModelCommon
+from shared.config.searcher import MAX_TRIALS, ModelCommon
 from shared.errors import Problem, Rejected
 
 
@@ -89,6 +89,7 @@ class Previewed:
     targets: list[int] = field(default_factory=list)
     end: str = "completed"
     units: int | None = 0
+    is_retry: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return what the JSON output tells about it."""
@@ -148,6 +149,8 @@ def _notes(experiment: Experiment) -> Iterator[str]:
     search = experiment.searcher
     if isinstance(search, ModelCommon):
         yield "Trials are those of the initial design, which goes on here: a model learns from what trials came to."
+    if search.goal is not None or search.patience:
+        yield "The search is shown to its end: made-up metrics reach no goal, and try nobody's patience."
     if model_of(experiment):
         yield (
             f"Rungs judge trials by their {search.metric} here. The experiment's rungs judge them by what the model"
@@ -157,22 +160,51 @@ def _notes(experiment: Experiment) -> Iterator[str]:
 
 def _without_rungs(experiment: Experiment, script: Script) -> Preview:
     method, length = method_of(experiment), experiment.searcher.max_length
-    trials = [_proposed(method, index) for index in range(1, method.num_trials + 1)]
-    for index, trial in enumerate(trials, start=1):
+    begun = _Begun(method, experiment.searcher.on_failure)
+    for index in range(1, method.num_trials + 1):
+        while len(begun.trials) < min(method.num_trials, method.num_concurrent + index - 1):
+            begun.begin()
+        trial = begun.trials[index - 1]
         trial.targets, trial.units = ([length.count], length.count) if length else ([], None)
-        trial.end = "exited" if script.exits(index, trial.units) else "completed"
+        if script.exits(index, trial.units):
+            begun.exited(index)
     plan = BracketPlan(
-        units=(length.count if length else 0,), num_trials=len(trials), num_concurrent=method.num_concurrent
+        units=(length.count if length else 0,), num_trials=method.num_trials, num_concurrent=method.num_concurrent
     )
-    return Preview(brackets=[(plan, [len(trials)])], trials=trials)
+    return Preview(brackets=[(plan, [method.num_trials])], trials=begun.trials)
+
+
+class _Begun:
+    """The trials in the order of their creation; some try the configuration of one that exited once more."""
+
+    def __init__(self, method: SearchMethod, on_failure: str) -> None:
+        self.trials: list[Previewed] = []
+        self._method, self._on_failure = method, on_failure
+        self._retries: deque[Previewed] = deque()
+
+    def begin(self) -> int:
+        """Create a trial; return its index."""
+        retry = self._retries.popleft() if self._retries else None
+        self.trials.append(_again(retry) if retry else _proposed(self._method, len(self.trials) + 1))
+        return len(self.trials)
+
+    def exited(self, index: int) -> Leaving:
+        """Note that a trial has exited; return how it counts at its rung."""
+        trial = self.trials[index - 1]
+        trial.end = "exited"
+        is_tried_again = self._on_failure == "retry" and not trial.is_retry
+        if is_tried_again:
+            self._retries.append(trial)
+        return Leaving.MISSING if is_tried_again or self._on_failure == "ignore" else Leaving.WORST
 
 
 class _Play:
     """A tournament, trial after trial."""
 
     def __init__(self, experiment: Experiment, played: Tournament, script: Script) -> None:
-        self.method, self.played, self.script = method_of(experiment), played, script
-        self.trials: list[Previewed] = []
+        self.played, self.script = played, script
+        self.begun = _Begun(method_of(experiment), experiment.searcher.on_failure)
+        self.trials = self.begun.trials
         self.queue: deque[int] = deque()
         self.counts = [[0] * len(bracket.rungs) for bracket in played.brackets]
 
@@ -197,11 +229,12 @@ class _Play:
                 self.queue.append(index)
             else:
                 num_rungs = len(self.played.brackets[standing.bracket].rungs)
-                self._leave(index, "completed" if standing.rung == num_rungs - 1 else "stopped")
-        for bracket in self.played.vacancies(self.method.num_trials):
-            self.trials.append(_proposed(self.method, len(self.trials) + 1))
-            self.played.enter(len(self.trials), bracket)
-            self.queue.append(len(self.trials))
+                self.trials[index - 1].end = "completed" if standing.rung == num_rungs - 1 else "stopped"
+                self.played.leave(index, 0)
+        for bracket in self.played.vacancies(MAX_TRIALS):
+            index = self.begun.begin()
+            self.played.enter(index, bracket)
+            self.queue.append(index)
 
     def _train_to_target(self, index: int) -> None:
         standing = self.played.standings[index]
@@ -209,7 +242,7 @@ class _Play:
         self._note(index, standing.bracket, standing.rung, target)
         self.trials[index - 1].units = target
         if self.script.exits(index, target):
-            self._leave(index, "exited")
+            self.played.leave(index, 0, self.begun.exited(index))
         else:
             self.played.reach(index, target, self.script.cost(index, target), 0)
 
@@ -220,7 +253,7 @@ class _Play:
             self.trials[index - 1].units = units
             if self.script.exits(index, units):
                 self._note(index, standing.bracket, standing.rung, plan.units[standing.rung])
-                self._leave(index, "exited")
+                self.played.leave(index, 0, self.begun.exited(index))
                 return
             self.played.reach(index, units, self.script.cost(index, units), 0)
             now = self.played.standings[index]
@@ -239,12 +272,12 @@ class _Play:
         self.counts[bracket][rung] += 1
         self.trials[index - 1].targets.append(target)
 
-    def _leave(self, index: int, end: str) -> None:
-        self.trials[index - 1].end = end
-        self.played.leave(index, 0, Leaving.WORST if end == "exited" else Leaving.DONE)
-
 
 def _proposed(method: SearchMethod, index: int) -> Previewed:
     proposal = method.propose(index, [], [])
     assert isinstance(proposal, Proposal), "without results every method proposes at once"
     return Previewed(hyperparameters=proposal.hyperparameters)
+
+
+def _again(trial: Previewed) -> Previewed:
+    return Previewed(hyperparameters=trial.hyperparameters, is_retry=True)

@@ -143,6 +143,11 @@ def test_what_a_model_would_have_learned_is_not_shown(preview: Any) -> None:
     assert "initial design" not in preview(TARGETS)[1]
 
 
+@pytest.mark.parametrize("ending", ["goal: 0.1", "patience: {trials: 1}"])
+def test_that_a_search_is_shown_to_its_end_is_said(preview: Any, ending: str) -> None:
+    assert preview(f"{TARGETS}, {ending}")[1].splitlines()[-1].startswith("The search is shown to its end: ")
+
+
 @pytest.mark.parametrize(
     ("metrics", "said"),
     [

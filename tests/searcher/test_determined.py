@@ -4,6 +4,8 @@ What its search methods did before 0.38 (`max_length`, promoting and stop_once) 
 far the trials of a file train, given their metrics. Source: determined-ai/determined, master/pkg/searcher/*_test.go.
 """
 
+import itertools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,7 @@ from shared.config import Experiment, parse_experiment
 LADDER = "name: async_halving, num_rungs: 3, divisor: 3, max_trials: 12, max_length: {batches: 9000}"
 ONE_RUNG = "name: async_halving, num_rungs: 1, divisor: 3, max_trials: 4, max_length: {batches: 9000}"
 ADAPTIVE = "name: adaptive_asha, mode: standard, max_rungs: 2, divisor: 3, max_trials: 5, max_length: {batches: 900}"
+RUNGS = (1000, 3000, 9000)
 ONCE, LARGER = ", stop_once: true", ", smaller_is_better: false"
 
 
@@ -29,19 +32,17 @@ class Course:
 
 
 def courses(*lengths: int, first: float = 0.01, by: float = 0.01, exits: int | None = None) -> list[Course]:
-    """Return a course for each number of targets, of which there may be three: 1000, 3000, 9000."""
-    ladder = (1000, 3000, 9000)
+    """Return a course for each number of targets, which are those of RUNGS."""
     return [
-        Course(targets=ladder[:length], metric=first + by * number, exits=number == exits)
+        Course(targets=RUNGS[:length], metric=first + by * number, exits=number == exits)
         for number, length in enumerate(lengths)
     ]
 
 
 def round_robin(lengths: tuple[int, ...], exits: int | None = None) -> list[Course]:
     """The metrics 0.01, 0.02, 0.03, 0.04, again and again."""
-    ladder = (1000, 3000, 9000)
     return [
-        Course(targets=ladder[:length], metric=0.01 * (1 + number % 4), exits=number == exits)
+        Course(targets=RUNGS[:length], metric=0.01 * (1 + number % 4), exits=number == exits)
         for number, length in enumerate(lengths)
     ]
 
@@ -55,9 +56,8 @@ def asynchronous() -> list[Course]:
     """The first is promoted before those are known that are better."""
     metrics = (0.10, 0.11, 0.12, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09)
     lengths = (2, 1, 1, 3, 2, 2, 2, 1, 1, 1, 1, 1)
-    ladder = (1000, 3000, 9000)
     pairs = enumerate(zip(lengths, metrics, strict=True))
-    return [Course(targets=ladder[:of], metric=metric, exits=number == 2) for number, (of, metric) in pairs]
+    return [Course(targets=RUNGS[:of], metric=metric, exits=number == 2) for number, (of, metric) in pairs]
 
 
 BEST_FOUR = (3, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1)
@@ -173,6 +173,40 @@ def test_rungs_are_those_of_determined(num_rungs: int, max_time: int, divisor: i
     played = tournament_of(experiment(f"name: async_halving, {searcher}"))
     assert played is not None
     assert played.brackets[0].plan.units == units
+
+
+def grid(space: str) -> list[dict[str, Any]]:
+    text = f"entrypoint: x\nsearcher: {{name: grid, metric: loss}}\nhyperparameters: {space}"
+    asked = parse_experiment(text)
+    script = Script(trend="constant", seed=0, smaller_is_better=True)
+    return [trial.hyperparameters for trial in preview(asked, script).trials]
+
+
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_a_grid_has_the_points_of_determined_in_its_order(is_nested: bool) -> None:  # noqa: FBT001
+    second = "{type: int, minval: 0, maxval: 10, count: 3}"
+    group = f"{{'3': {second}}}" if is_nested else second
+    space = f"{{'1': {{type: int, minval: 0, maxval: 20, count: 3}}, '2': {group}}}"
+    expected = [(one, other) for one in (0, 10, 20) for other in (0, 5, 10)]
+    assert grid(space) == [{"1": one, "2": {"3": other} if is_nested else other} for one, other in expected]
+
+
+def test_a_grid_may_be_nested_deeply() -> None:
+    found = grid(
+        "{constant: {type: const, val: 2}, empty: {}, plain: [1, {type: int}],"
+        " a: {b: {c1: {type: categorical, vals: [3, 5]}, c2: {type: int, minval: 7, maxval: 11, count: 2}}},"
+        " f: {type: double, minval: 13.0, maxval: 17.0, count: 2},"
+        " l: {type: log, minval: 1, maxval: 2, base: 10, count: 2}}"
+    )
+    same = {"constant": 2, "empty": {}, "plain": [1, {"type": "int"}]}
+    points = itertools.product((3, 5), (7, 11), (13.0, 17.0), (10.0, 100.0))
+    assert found == [same | {"a": {"b": {"c1": c1, "c2": c2}}, "f": f, "l": log} for c1, c2, f, log in points]
+
+
+@pytest.mark.parametrize("counts", [(1,), (4,), (1, 4), (3, 4), (2, 3, 4), (2, 2, 3, 3, 4, 5)])
+def test_a_grid_is_the_product_of_its_counts(counts: tuple[int, ...]) -> None:
+    axes = ", ".join(f"a{n}: {{type: double, minval: -1, maxval: 1, count: {count}}}" for n, count in enumerate(counts))
+    assert len(grid(f"{{{axes}}}")) == math.prod(counts)
 
 
 def test_of_trials_that_get_worse_one_is_not_stopped() -> None:

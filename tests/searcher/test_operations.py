@@ -254,6 +254,13 @@ class TestPatience:
             experiment_id=EXPERIMENT, best_trial_id=T2, best_metric=0.4, reason=reason
         )
 
+    def test_goes_by_the_metrics_direction(self) -> None:
+        world = begun(random_search(", smaller_is_better: false, patience: {trials: 2}", trials=9, concurrent=1))
+        for index, value in enumerate((0.5, 0.4, 0.6, 0.6), start=1):
+            assert names(world.run(index, loss=value)) == ["TrialClosed", "TrialRequested"]
+        (*_, ended) = world.run(5, loss=0.1)
+        assert isinstance(ended, ExperimentCompleted) and ended.best_metric == 0.6
+
     def test_asks_for_min_delta(self) -> None:
         world = begun(random_search(", patience: {trials: 2, min_delta: 0.1}", trials=9, concurrent=1))
         for index, loss in enumerate((0.5, 0.45, 0.42), start=1):

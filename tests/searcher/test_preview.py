@@ -85,6 +85,35 @@ def test_a_trial_that_exits_reports_nothing_and_holds_nobody_up(searcher: str) -
     ]
 
 
+@pytest.mark.parametrize(
+    "measure", ["max_length: 900", "max_length: 900, stop_once: true", "max_time: 900, time_metric: x"]
+)
+def test_an_exit_counts_as_the_experiment_file_says(measure: str) -> None:
+    """Of four at a rung two go on, of three one: so that which exited makes another look good, if it counts."""
+    search = f"name: asha, num_rungs: 2, divisor: 2, max_trials: 4, max_concurrent_trials: 1, {measure}"
+    trials = [Scripted(metric=0.5), Scripted(metric=0.1, exits_at=1), Scripted(metric=0.7), Scripted(metric=0.6)]
+    drawn = [trial.hyperparameters for trial in previewed(search, trials).trials]
+    ends = {}
+    for policy in ("worst", "ignore", "retry"):
+        found = previewed(f"{search}, on_failure: {policy}", trials)
+        ends[policy] = [trial.end for trial in found.trials]
+        again = [drawn[0], drawn[1], drawn[1] if policy == "retry" else drawn[2], drawn[3]]
+        assert [trial.hyperparameters for trial in found.trials] == again
+    assert ends["worst"] == ["completed", "exited", "stopped", "completed"]
+    assert ends["ignore"] == ends["retry"] == ["completed", "exited", "stopped", "stopped"]
+
+
+@pytest.mark.parametrize("policy", ["worst", "ignore", "retry"])
+def test_a_search_without_rungs_tries_once_more_what_exited(policy: str) -> None:
+    search = f"name: random, max_trials: 6, max_concurrent_trials: 2, max_length: 5, on_failure: {policy}"
+    exiting = [Scripted(metric=0.1, exits_at=1 if index in (1, 3) else None) for index in range(1, 7)]
+    drawn = [trial.hyperparameters for trial in previewed(search).trials]
+    found = previewed(search, exiting)
+    assert [trial.end for trial in found.trials] == ["exited", "completed", "exited", *["completed"] * 3]
+    once_more = [drawn[0], drawn[1], drawn[0], *drawn[3:]] if policy == "retry" else drawn
+    assert [trial.hyperparameters for trial in found.trials] == once_more, "a second try that exits is not tried again"
+
+
 def test_other_searches_train_every_trial_to_its_end() -> None:
     found = previewed("name: random, max_trials: 3, max_length: {epochs: 7}, max_concurrent_trials: 2")
     assert courses(found) == [([7], "completed")] * 3

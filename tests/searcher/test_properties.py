@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.searcher.decide import question
-from services.searcher.method import Proposal
+from services.searcher.method import Answer, Prediction, Proposal
 from services.searcher.rungs import Status
 from services.searcher.state import State
 from shared.events import (
@@ -16,6 +16,8 @@ from shared.events import (
     ExperimentStopped,
     Outcome,
     ReleaseReason,
+    SearchLimitsSet,
+    TrialCanceled,
     TrialClosed,
     TrialRequested,
     TrialRetried,
@@ -27,6 +29,7 @@ from tests.searcher.world import (
     World,
     allocated,
     canceled,
+    diverged,
     exited,
     paused,
     released,
@@ -49,6 +52,15 @@ SEARCHERS = {
     f"{{name: asha, num_rungs: 3, {HALVING}, max_length: 9}}": (6, 6),
     f"{{name: asha, num_rungs: 2, {HALVING}, max_length: 9, stop_once: true}}": (6, 6),
     f"{{name: adaptive_asha, mode: conservative, {HALVING}, max_length: 9}}": (6, 6),
+    f"{{name: adaptive_asha, mode: conservative, {HALVING}, max_length: 9, on_failure: retry}}": (6, 6),
+    f"{{name: asha, num_rungs: 3, {HALVING}, max_time: 9, time_metric: batches, on_failure: ignore}}": (6, 3),
+    f"{{name: bayesian_asha, initial_trials: 2, {HALVING}, max_length: 9}}": (6, 6),
+    f"{{name: bayesian_asha, initial_trials: 2, {HALVING}, max_length: 9, judge_by: prediction}}": (6, 6),
+    f"{{name: bayesian_asha, initial_trials: 2, {HALVING}, max_time: 9, time_metric: batches, judge_by: prediction}}": (
+        6,
+        3,
+    ),
+    "{name: hyperband, metric: loss, divisor: 2, max_rungs: 2, max_concurrent_trials: 3, max_length: 9}": (4, 4),
 }
 ACTIONS = (
     "allocate",
@@ -57,6 +69,9 @@ ACTIONS = (
     "fail",
     "interrupt",
     "lose",
+    "diverge",
+    "end one",
+    "limit",
     "stale",
     "decide",
     "pause",
@@ -79,6 +94,7 @@ class Cluster:
     epochs: dict[int, int] = field(default_factory=dict)
     running: set[int] = field(default_factory=set)
     is_canceled: bool = False
+    is_limited: bool = False
 
     def act(self, action: str, index: int, value: float) -> None:
         """Let something happen, if it can."""
@@ -90,6 +106,14 @@ class Cluster:
             case "pause" | "resume" | "cancel" if not self.is_canceled and EXPERIMENT in self.world.state.searches:
                 self.is_canceled = action == "cancel"
                 events = [{"pause": paused, "resume": resumed, "cancel": canceled}[action]()]
+            case "limit" if EXPERIMENT in self.world.state.searches:
+                self.is_limited = True
+                limits = {"max_trials": index, "max_concurrent_trials": 1 + round(abs(value)) % NUM_CONCURRENT}
+                events = [SearchLimitsSet(experiment_id=EXPERIMENT, **limits)]
+            case "end one" if trial_id(EXPERIMENT, index) in self.world.state.experiment_of:
+                events = [TrialCanceled(experiment_id=EXPERIMENT, trial_id=trial_id(EXPERIMENT, index))]
+            case "diverge" if index in self.running:
+                events = [diverged(index, epoch=epoch, step=index + round(abs(value)))]
             case "stale" if epoch > 1:
                 events = [reported(index, value, epoch=epoch - 1), exited(index, Outcome.FAILED, epoch=epoch - 1)]
             case "allocate" if self.is_waiting(index):
@@ -128,8 +152,10 @@ def decide_all(world: World) -> None:
     while (search := world.state.searches.get(EXPERIMENT)) and (asked := question(search, world.answers)):
         about, _ = asked
         index = about[0]
-        proposal = Proposal(hyperparameters={"lr": 10.0**-index, "n": 1}, origin="suggested", chosen=SUGGESTED)
-        world.answers.setdefault(EXPERIMENT, {})[about] = proposal
+        answer: Answer = Proposal(hyperparameters={"lr": 10.0**-index, "n": 1}, origin="suggested", chosen=SUGGESTED)
+        if index in search.arrived:
+            answer = Prediction(mean=float(index % 3), std=0.1, others={})
+        world.answers.setdefault(EXPERIMENT, {})[about] = answer
         world.settle()
 
 
@@ -190,7 +216,7 @@ def test_every_trial_is_closed_once_and_every_experiment_ends_once(
     assert sorted(closed) == sorted(requested)
     ends = of_type(world, ExperimentCompleted) + of_type(world, ExperimentFailed) + of_type(world, ExperimentStopped)
     assert len(ends) == 1
-    if not cluster.is_canceled:
+    if not cluster.is_canceled and not cluster.is_limited:
         assert len(requested) == SEARCHERS[searcher][0]
 
 
