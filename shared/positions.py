@@ -31,6 +31,12 @@ async def bounds(client: Client, stream: str) -> tuple[int, int]:
     return max(1, state.first_seq), state.last_seq
 
 
+async def head(client: Client, stream: str = subjects.EVENTS) -> int:
+    """Return the last sequence of a stream, 0 of one that never held anything. Raises Unavailable."""
+    _, last = await bounds(client, stream)
+    return last
+
+
 async def num_after(client: Client, stream: str, subject: str, seq: int) -> int:
     """Return how many messages of a subject a stream holds after a sequence. Raises Unavailable."""
     begun = ConsumerConfig(

@@ -15,7 +15,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from nats.aio.client import Client
 
-from shared import log, positions, subjects
+from shared import positions
 from shared.errors import Problem, Rejected, Unavailable
 
 MAX_SKEW = timedelta(minutes=1)  # a clock that is ahead of ours; what is later is the future
@@ -45,9 +45,7 @@ async def seq_of(client: Client, name: str, moment: str, now: datetime) -> int:
     `name` is the parameter's. Raises Rejected (400) for what is no moment, or not yet on the log.
     """
     if _SEQ.fullmatch(moment):
-        newest = await log.last_of(client, subjects.ALL_EVENTS)
-        head = newest.seq if newest else 0
-        if int(moment) > head:
+        if int(moment) > (head := await positions.head(client)):
             raise _refused(name, f"the log ends with event {head}", "choose an earlier one")
         return int(moment)
     instant = instant_of(name, moment, now)

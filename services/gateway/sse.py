@@ -98,11 +98,14 @@ async def close_all(app: web.Application) -> None:
         task.cancel()
 
 
-def last_event_id(request: web.Request) -> int | None:
-    """Return where a client that comes back had got to. Raises Rejected."""
+def begin_after(request: web.Request, asked: int | None = None) -> int | None:
+    """Return after which sequence a stream begins: where a client that comes back had got to, else what it asks for.
+
+    Raises Rejected.
+    """
     text = request.headers.get("Last-Event-ID")
     if text is None:
-        return None
+        return asked
     if not (text.isascii() and text.isdecimal() and len(text) < 19):
         mistake = Problem("Last-Event-ID", f"{text[:100]!r} is no id of ours")
         raise Rejected("the request has a mistake", (mistake,), status=HTTPStatus.BAD_REQUEST)

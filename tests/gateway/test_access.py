@@ -255,6 +255,24 @@ async def test_no_secret_is_on_the_log_or_in_an_answer(api: Api) -> None:
             assert secret.encode() not in body and PASSWORD.encode() not in body and b"argon2" not in body
 
 
+async def test_a_password_is_kept_as_argon2id_and_a_token_as_its_hash(api: Api) -> None:
+    await make_person(api, "ada", "viewer")
+    token = await make_user(api, "bot", "viewer")
+    bucket = await api.log.jetstream().key_value("SECRETS")
+    kept = [(await bucket.get(key)).value or b"" for key in await bucket.keys()]
+    assert sum(value.find(b"$argon2id$v=19$") >= 0 for value in kept) == 1
+    assert not any(secret.encode() in value for value in kept for secret in (PASSWORD, token.split("_", 2)[2]))
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_browser_behind_https_gives_its_cookie_to_nobody_in_the_clear(api: Api, scheme: str) -> None:
+    await make_person(api, "ada", "viewer")
+    login, headers = {"user": "ada", "password": PASSWORD}, {"X-Forwarded-Proto": scheme}
+    asked = {"url": f"{api.url}/api/v1/session", "json": login, "headers": headers}
+    async with aiohttp.ClientSession() as browser, browser.post(**asked) as response:
+        assert bool(response.cookies[COOKIE]["secure"]) == (scheme == "https")
+
+
 async def test_every_mistake_in_a_body_is_named(api: Api) -> None:
     answer = await api.post("/api/v1/tokens", 422, json={"role": "emperor", "days": 0, "colour": "red"})
     assert {error["path"] for error in answer["errors"]} == {"label", "role", "days", "colour"}

@@ -1,20 +1,25 @@
 """What holds for every route: keys that make a request happen once, tags, compression, pace, ends of streams."""
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
+from services.gateway.app import serve
 from services.gateway.pacing import Pace
+from services.gateway.routes import ROUTES
 from services.gateway.slow_clients import HEAD_S, SlowClients
 from shared import log, subjects
 from shared.events import WorkspaceDescribed
 from shared.ids import UserId, workspace_id
-from tests.gateway.conftest import CONFIG, Api, archive, form
+from tests.gateway.conftest import CONFIG, Api, archive, form, running
 from tests.gateway.test_access import as_, make_user
 from tests.support.eventually import PATIENCE_S, eventually
 from trainmaster.embedded.program import free_port
+
+FORMS = {"/api/v1/experiments"}
 
 
 async def send(api: Api, path: str, key: str, **request: Any) -> tuple[int, Any, bool]:
@@ -173,3 +178,52 @@ async def test_a_client_that_never_ends_its_head_is_overdue_and_one_that_is_answ
         writer.close()
     finally:
         await runner.cleanup()
+
+
+async def test_every_post_takes_a_key(api: Api) -> None:
+    """One that reads the key refuses what cannot be one, before it looks at anything else."""
+    asked = sorted({route.path for route in ROUTES if route.method == "POST"})
+    assert len(asked) > 25
+    for path in asked:
+        url, sent = f"{api.url}{path.replace('{id}', 'nobody')}", form(CONFIG, archive()) if path in FORMS else b"{}"
+        async with api.http.post(url, data=sent, headers={"Idempotency-Key": '"'}) as response:
+            answer = await response.json()
+            assert (response.status, [one["path"] for one in answer["errors"]]) == (400, ["Idempotency-Key"]), path
+
+
+async def test_a_request_that_is_still_under_way_is_not_begun_again(api: Api, postgres_url: str) -> None:
+    import asyncpg
+
+    assert (await send(api, "/api/v1/workspaces", "k6", json={"name": "vision"}))[0] == 201
+    connection = await asyncpg.connect(postgres_url)
+    try:  # as if the first were not answered yet
+        await connection.execute("UPDATE idempotency_keys SET status = NULL, headers = NULL, body = NULL")
+    finally:
+        await connection.close()
+    request = {"json": {"name": "vision"}, "headers": {"Idempotency-Key": "k6"}}
+    async with api.http.post(f"{api.url}/api/v1/workspaces", **request) as response:
+        assert (response.status, response.headers["Retry-After"]) == (409, "1")
+        assert "still under way" in (await response.json())["detail"]
+
+
+async def test_who_asks_too_often_is_told_when_to_ask_again_and_nobody_else(api: Api) -> None:
+    settings = dataclasses.replace(api.settings, port=free_port(), requests_per_s=1)
+    url = f"http://127.0.0.1:{settings.port}/api/v1/session"
+    other = (await api.post("/api/v1/tokens", 201, json={"label": "another"}))["token"]
+    async with running(serve(settings)):
+        await eventually(lambda: _answers(api, f"http://127.0.0.1:{settings.port}/readyz"))
+        found = []
+        for _ in range(4):
+            async with api.http.get(url) as response:
+                found.append((response.status, response.headers.get("Retry-After"), response.content_type))
+        assert found[0][0] == 200 and found[-1] == (429, "1", "application/problem+json")
+        async with as_(other) as http, http.get(url) as response:
+            assert response.status == 200
+
+
+async def _answers(api: Api, url: str) -> bool:
+    try:
+        async with api.http.get(url):
+            return True
+    except aiohttp.ClientConnectionError:
+        return False

@@ -5,6 +5,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from shared import subjects, volume
 from shared.ids import AllocationId, ExperimentId
 from shared.volume import LogBatch, LogLine, MetricBatch, MetricPoint
@@ -73,13 +75,21 @@ async def test_a_stream_goes_on_where_its_reader_was(api: Api) -> None:
     assert [item["seq"] for _, item in rest] == [seq for seq, _ in rest]
 
 
-async def test_a_stream_shows_what_happens_from_now_on(api: Api) -> None:
+@pytest.mark.parametrize(("path", "about"), [("events/stream", "aggregate_id"), ("status/changes", "correlation")])
+async def test_a_stream_shows_what_happens_from_now_on(api: Api, path: str, about: str) -> None:
     await story.tell(api.log, [story.agent_joined()])
-    reader = asyncio.create_task(read_stream(api, "/api/v1/events/stream", 1))
+    reader = asyncio.create_task(read_stream(api, f"/api/v1/{path}", 1))
     submissions = []
     while not reader.done():
         submissions.append((await api.submit())["id"])
-    assert (await reader)[0][1]["aggregate_id"] in submissions
+    assert (await reader)[0][1][about] in submissions
+
+
+async def test_changes_go_on_where_their_reader_was(api: Api) -> None:
+    last = await story.tell(api.log, story.whole_search())
+    whole = await read_stream(api, "/api/v1/status/changes?after=0", last)
+    rest = await read_stream(api, "/api/v1/status/changes?after=0", last - 3, **{"Last-Event-ID": "3"})
+    assert rest == whole[3:] and [seq for seq, _ in rest] == list(range(4, last + 1))
 
 
 async def test_why_tells_the_life_of_a_trial_from_its_submission(api: Api) -> None:
@@ -115,6 +125,8 @@ async def test_logs_are_read_at_once_or_followed_to_the_end(api: Api) -> None:
     followed = await reader
     assert [item["text"] for _, item in followed] == ["one", "two", "one", "two", "three"]
     assert [seq for seq, _ in followed] == [None, 1, None, 2, 3]
+    resumed = await read_stream(api, f"{path}?follow=true", 100, **{"Last-Event-ID": "1"})
+    assert [item["text"] for _, item in resumed] == ["one", "two", "three"]
 
 
 async def test_a_page_of_output_ends_at_a_moment(api: Api) -> None:

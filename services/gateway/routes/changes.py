@@ -26,9 +26,9 @@ class ChangesQuery(Query, frozen=True, kw_only=True):
 
 async def follow_changes(call: Call[ChangesQuery]) -> web.StreamResponse:
     """Changes as they come; from now on, unless the client says from where."""
-    after = call.query.after if (resumed := sse.last_event_id(call.request)) is None else resumed
+    after = sse.begin_after(call.request, call.query.after)
     if after is None:
-        _, after = await positions.bounds(call.parts.client, subjects.EVENTS)
+        after = await positions.head(call.parts.client)
     sighted = sight.of(call.parts)
     wanted = tap.follower(call.parts.client, tap.Selection(), after, None)
     async with tap.reading(wanted) as following, sse.opened(call.request) as stream:

@@ -13,7 +13,7 @@ from services.gateway import sight, sse, tap
 from services.gateway.api import MAX_SEQ, PREFIX, Call, Query, get
 from services.gateway.sight import Sight
 from services.gateway.views.events import EventItem, EventPage
-from shared import log, subjects
+from shared import positions
 from shared.log import Follower, Message
 
 MAX_SEARCH_S = 3.0  # a page that found less in this time says how far it got
@@ -82,12 +82,10 @@ async def _page(following: Follower, query: EventsQuery, sighted: Sight) -> Even
 async def stream_events(call: Call[TapQuery]) -> web.StreamResponse:
     """Events as they come; from now on, unless the client says from where."""
     query, sighted = call.query, await _sight(call)
-    resumed = sse.last_event_id(call.request)
-    after = query.after if resumed is None else resumed
+    after = sse.begin_after(call.request, query.after)
     since = query.since if after is None else None
     if after is None and since is None:
-        newest = await log.last_of(call.parts.client, subjects.ALL_EVENTS)
-        after = newest.seq if newest is not None else 0
+        after = await positions.head(call.parts.client)
     wanted = tap.follower(call.parts.client, query.selection, after or 0, since)
     async with tap.reading(wanted) as following, sse.opened(call.request) as stream:
         while True:

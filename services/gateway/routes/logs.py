@@ -54,7 +54,7 @@ async def read_logs(call: Call[LogsQuery]) -> web.StreamResponse:
     """The lines so far, or these and all that come until the trial is over."""
     trial_id = call.id("trial")
     await queries.trial_is_over(call.parts.database, trial_id)
-    after = sse.last_event_id(call.request) or call.query.after
+    after = sse.begin_after(call.request, call.query.after) or 0
     wanted = Follower(call.parts.client, subjects.LOGS, after=after, filters=[subjects.trial_logs_filter(trial_id)])
     async with tap.reading(wanted) as following:
         if not call.query.follow:

@@ -27,10 +27,9 @@ async def follow(call: Call[StreamQuery]) -> web.StreamResponse:
     trial_id = call.id("trial")
     await queries.trial_is_over(call.parts.database, trial_id)
     filters = [subjects.trial_metrics_filter(trial_id)]
-    after = sse.last_event_id(call.request)
+    after = sse.begin_after(call.request)
     if after is None:
-        _, newest = await positions.bounds(call.parts.client, subjects.METRICS)
-        after = newest if call.query.fresh else 0
+        after = await positions.head(call.parts.client, subjects.METRICS) if call.query.fresh else 0
     wanted = Follower(call.parts.client, subjects.METRICS, after=after, filters=filters)
     async with tap.reading(wanted) as following:
         return await to_the_end(call, trial_id, following, lambda message: list(_points(message, call.query.group)))
