@@ -268,8 +268,8 @@ async def test_a_password_is_kept_as_argon2id_and_a_token_as_its_hash(api: Api) 
 async def test_a_browser_behind_https_gives_its_cookie_to_nobody_in_the_clear(api: Api, scheme: str) -> None:
     await make_person(api, "ada", "viewer")
     login, headers = {"user": "ada", "password": PASSWORD}, {"X-Forwarded-Proto": scheme}
-    asked = {"url": f"{api.url}/api/v1/session", "json": login, "headers": headers}
-    async with aiohttp.ClientSession() as browser, browser.post(**asked) as response:
+    url = f"{api.url}/api/v1/session"
+    async with aiohttp.ClientSession() as browser, browser.post(url, json=login, headers=headers) as response:
         assert bool(response.cookies[COOKIE]["secure"]) == (scheme == "https")
 
 

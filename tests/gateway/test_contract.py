@@ -200,8 +200,8 @@ async def test_a_request_that_is_still_under_way_is_not_begun_again(api: Api, po
         await connection.execute("UPDATE idempotency_keys SET status = NULL, headers = NULL, body = NULL")
     finally:
         await connection.close()
-    request = {"json": {"name": "vision"}, "headers": {"Idempotency-Key": "k6"}}
-    async with api.http.post(f"{api.url}/api/v1/workspaces", **request) as response:
+    url, key = f"{api.url}/api/v1/workspaces", {"Idempotency-Key": "k6"}
+    async with api.http.post(url, json={"name": "vision"}, headers=key) as response:
         assert (response.status, response.headers["Retry-After"]) == (409, "1")
         assert "still under way" in (await response.json())["detail"]
 
