@@ -103,3 +103,55 @@ def test_a_time_metric_that_nobody_reports_is_warned_of(platform: RunningPlatfor
     assert "WARNING: no trial reported the time_metric epochs, so none is stopped; they reported: loss" in shown.stderr
     reason = platform.tm("show", f"{done.stdout.splitlines()[1].split()[0]}-1", "--json").stdout
     assert "it never reported its time_metric epochs" in reason
+
+
+LADDER = """
+name: ladder
+entrypoint: python train.py
+searcher:
+  {name: asha, metric: loss, max_trials: 3, max_concurrent_trials: 1, num_rungs: 2, divisor: 3, MEASURE,
+   points_to_evaluate: [{loss: 0.5}, {loss: -1.0}, {loss: 0.7}]}
+hyperparameters: {loss: {type: double, minval: -1, maxval: 1}}
+resources: {slots_per_trial: 1}
+"""
+DIVERGING = """
+import trainmaster as tm
+
+class Steps:
+    taken = 0
+    def state_dict(self): return {"taken": self.taken}
+    def load_state_dict(self, state): self.taken = state["taken"]
+
+steps = Steps()
+with tm.trial() as trial:
+    for step in trial.steps(resume=steps):
+        steps.taken += 1
+        assert steps.taken == step, "it goes on from its checkpoint"
+        loss = trial.hyperparameters.loss
+        has_diverged = loss < 0 and step > 1
+        trial.report_validation(step, loss=float("nan") if has_diverged else loss / step)
+    trial.checkpoint(steps, trial.steps_completed)
+"""
+
+
+@pytest.mark.parametrize(
+    ("measure", "first"),
+    [("max_length: {batches: 9}", "stopped at rung 1 of 2, 3 units: place 3 of 3, 1 went on"),
+     ("max_time: 9, time_metric: batches", "stopped at rung 1 of 2, 3 units: place 2 of 2 so far, 1 went on")],
+)  # fmt: skip
+def test_a_trial_that_diverges_is_the_worst_at_its_rung(
+    platform: RunningPlatform, tmp_path: Path, measure: str, first: str
+) -> None:
+    """Trial 2 has the best loss of all until its second step, and none from then on."""
+    (tmp_path / "search.yaml").write_text(LADDER.replace("MEASURE", measure))
+    (tmp_path / "train.py").write_text(DIVERGING)
+    experiment = platform.tm("submit", str(tmp_path / "search.yaml")).stdout.split()[1]
+    eventually_sync(lambda: state(platform, experiment) == "COMPLETED", timeout_s=3 * START_S)
+    shown = json.loads(platform.tm("show", experiment, "--json").stdout)
+    reasons = {trial["index"]: trial["reason"] for trial in shown["trials"]}
+    assert reasons[1] == "reached the last rung, 9 units"
+    assert reasons[2] == first
+    assert reasons[3].startswith("stopped at rung 1 of 2, 3 units: place ")
+    assert {trial["index"]: trial["step"] for trial in shown["trials"]}[1] == 9
+    replayed = platform.tm("search", "replay", experiment)
+    assert replayed.returncode == 0, replayed.stdout

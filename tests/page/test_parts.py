@@ -1,7 +1,9 @@
 """The parts of the pages that answer questions: the space, rungs, comparison, output, the past, changes from here."""
 
 import re
+from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.page import crowd
@@ -28,6 +30,19 @@ def test_the_list_is_searched_gone_through_and_opened_by_keyboard(page: Page, fi
     expect(page.get_by_text("1 chosen")).to_be_visible()
     page.keyboard.press("Enter")
     expect(page.locator("h1")).to_contain_text("learning")
+
+
+@pytest.mark.parametrize("name", ["asha, num_rungs: 2, max_trials: 2", "hyperband, max_rungs: 1"])
+def test_every_search_on_rungs_shows_them(page: Page, site: Site, tmp_path: Path, name: str) -> None:
+    (tmp_path / "train.py").write_text(LEARNING)
+    search = f"name: {name}, metric: accuracy, smaller_is_better: false, max_length: 20"
+    space = "hyperparameters: {layers: {type: int, minval: 1, maxval: 4}}"
+    (tmp_path / "search.yaml").write_text(f"entrypoint: python train.py\nsearcher: {{{search}}}\n{space}\n")
+    experiment_id = site.client.submit(tmp_path / "search.yaml", tmp_path)["id"]
+    page.goto(f"/#/experiments/{experiment_id}")
+    page.get_by_role("link", name="Rungs", exact=True).click()
+    assert site.wait(experiment_id) == "COMPLETED"
+    expect(page.get_by_role("group", name=re.compile("Bracket 1: [12] rungs"))).to_be_visible()
 
 
 def test_many_are_cancelled_at_once(page: Page, begin: Begin) -> None:

@@ -1,7 +1,7 @@
 /** A search's space as the pictures need it: which hyperparameters vary, and on what scale. */
 import { flatten } from "./format.js";
 
-const LADDERS = new Set(["adaptive_asha", "bayesian_asha", "async_halving"]);
+const LADDERS = new Set(["adaptive_asha", "async_halving", "asha", "bayesian_asha", "hyperband"]);
 
 /** Say whether a search judges its trials at rungs. */
 export const isLadder = ({ searcher }) => LADDERS.has(searcher.name);
@@ -20,6 +20,7 @@ export function fixedNames(tree, prefix = "") {
 function logNames(tree, prefix = "") {
   return Object.entries(tree ?? {}).flatMap(([name, spec]) => {
     if (spec === null || typeof spec !== "object") return [];
+    if (spec.type === "choice") return Object.values(spec.options).flatMap((option) => logNames(option, `${prefix}${name}.`));
     return spec.type === "log" ? [prefix + name] : typeof spec.type === "string" ? [] : logNames(spec, `${prefix}${name}.`);
   });
 }
