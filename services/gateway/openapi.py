@@ -76,7 +76,7 @@ def _operation(route: Route) -> dict[str, Any]:
         failures |= {*_WITH_KEY}
     if "{id}" in route.path:
         failures |= {HTTPStatus.NOT_FOUND}
-    if route.body:
+    if route.body or route.forms:
         failures |= {
             HTTPStatus.REQUEST_TIMEOUT,
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
