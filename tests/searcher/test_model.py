@@ -144,6 +144,14 @@ def test_predictions_pass_through_costs_without_noise_and_are_unsure_far_away() 
     assert posterior.predict(np.full((1, 3), 9.0))[1][0] > 5 * deviations.max()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_is_estimated_from_the_costs(seed: int) -> None:
+    points, costs = smooth(100)
+    noisy = costs + 0.3 * np.random.default_rng(seed).standard_normal(100)
+    assert fit(points, costs, [prior(3)[0]])[0].noise < 1e-4
+    assert 0.04 < fit(points, noisy, [prior(3)[0]])[0].noise < 0.15, "its variance is 0.09"
+
+
 def test_pending_points_leave_little_to_hope_for_beside_them() -> None:
     points, costs = smooth(12)
     kernel, _ = fit(points, costs, [prior(3)[0]])
