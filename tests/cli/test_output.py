@@ -1,5 +1,14 @@
 """How values are shown to people."""
 
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+
 import pytest
 
 from trainmaster.cli.output import figures, number, print_table, size
@@ -18,6 +27,22 @@ def test_in_a_pipe_a_table_is_neither_wrapped_nor_padded(capsys: pytest.CaptureF
     long = "x" * 300
     print_table(("A", "B"), [("one", long), ("longer", None)])
     assert capsys.readouterr().out == f"A       B\none     {long}\nlonger  -\n"
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_on_a_terminal_no_line_of_a_table_is_wider_than_it_and_nothing_is_left_out(columns: int) -> None:
+    """In a process of its own, whose stdout is a terminal of that width."""
+    words = [f"word{number}" for number in range(30)]
+    program = f"from trainmaster.cli.output import print_table; print_table(('A', 'B'), [('one', {' '.join(words)!r})])"
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    subprocess.run([sys.executable, "-c", program], stdout=its, check=True, timeout=60, env=environment)
+    os.close(its)
+    shown = re.sub(rb"\x1b\[[0-9;]*m", b"", os.read(ours, 65536)).decode().splitlines()
+    os.close(ours)
+    assert len(shown) > 2 and max(map(len, shown)) <= columns
+    assert [word for line in shown[1:] for word in line.removeprefix("one").split()] == words
 
 
 def test_a_line_stands_between_two_attempts() -> None:

@@ -265,3 +265,21 @@ async def test_a_request_hands_its_trace_on_to_the_event(api: Api) -> None:
     await api.submit()
     message = await log.last_of(api.log, subjects.event_filter(name="ExperimentSubmitted"))
     assert message is not None and codec.decode(message.body).traceparent == traceparent
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"\0" * 64, b"GET /\r\n\r\n", b"GET / HTTP/1.1\r\nHost" + b": x" * 9000,
+     b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+     b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"],
+)  # fmt: skip
+async def test_what_is_no_http_is_refused_and_the_next_is_answered(api: Api, sent: bytes) -> None:
+    host, port = api.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(sent)
+    writer.write_eof()
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    assert answer == b"" or answer.split()[1].startswith(b"4"), answer[:200]
+    writer.close()
+    await api.get("/api/v1/session")
