@@ -143,7 +143,9 @@ divisor 4. Optuna's median pruner has its defaults. Again: `tm bench multi-fidel
 
 * `digits`: 1,152 recorded learning curves of a multilayer perceptron on scikit-learn's digits: optimizer, learning
   rate, momentum, weight decay, width, depth, dropout, batch size (`benchmarks/multi_fidelity/record.py`).
-* `synthetic`: made-up curves that cross: what learns slowly comes further, and looks worst at the first rung. A
+* `hartmann`: the usual synthetic benchmark of multi-fidelity search, the Hartmann function of six variables with bias
+  and noise that vanish towards the last epoch (mfh6 of PriorBand, with its default bias and noise).
+* `crossing`: made-up curves that cross: what learns slowly comes further, and looks worst at the first rung. A
   case against stopping early: it shows what a search may lose by it.
 
 `adaptive_asha` has its default mode, standard, and promotes (`max_length`); `_aggressive` is the mode with one ladder;
