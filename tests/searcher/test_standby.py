@@ -7,25 +7,31 @@ import pytest
 
 from shared.events import Event, ExperimentCompleted, GPUAllocated, TrialRequested
 from tests.scheduler.test_service import TAKEOVER_S, scene
-from tests.searcher.world import allocated, exited, submitted
+from tests.searcher.world import allocated, exited, reported, submitted
 from tests.support.servers import NatsServer
 
-SEARCH = "{name: random, metric: loss, max_trials: 2, max_concurrent_trials: 1}"
+BUDGET = "metric: loss, max_trials: 2, max_concurrent_trials: 1"
+RANDOM = f"{{name: random, {BUDGET}}}"
+RUNGS = f"{{name: asha, num_rungs: 1, max_length: 9, {BUDGET}}}"
+MODEL = f"{{name: bayesian, initial_trials: 1, {BUDGET}}}"
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
-async def test_a_standby_goes_on_with_the_search(nats_server: NatsServer, end: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("end", "search"),
+    [(signal.SIGKILL, RANDOM), (signal.SIGSTOP, RANDOM), (signal.SIGKILL, RUNGS), (signal.SIGKILL, MODEL)],
+)
+async def test_a_standby_goes_on_with_the_search(nats_server: NatsServer, end: signal.Signals, search: str) -> None:
     with scene(nats_server) as cluster:
         for instance in ("one", "two"):
             await cluster.stand_by(instance, service="searcher")
         first = await cluster.leader()
-        await cluster.say("gateway", submitted(SEARCH))
+        await cluster.say("gateway", submitted(search))
         await cluster.until(lambda events: _requested(events) == [1])
         os.kill(cluster.processes[first.instance].pid, end)
         second = await cluster.leader(after_term=first.term, timeout_s=TAKEOVER_S)
         assert second.instance != first.instance
         await cluster.say("scheduler", allocated(1))
-        await cluster.say("worker-a1", exited(1))
+        await cluster.say("worker-a1", reported(1, 0.5), exited(1))
         events = await cluster.until(lambda events: _requested(events) == [1, 2])
         given = next(seq for seq, event in enumerate(events, 1) if isinstance(event, GPUAllocated))
         if end is signal.SIGSTOP:
