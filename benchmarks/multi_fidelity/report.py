@@ -14,7 +14,7 @@ from benchmarks.multi_fidelity.odds import odds
 from benchmarks.multi_fidelity.own import EPOCHS
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks" / "multi-fidelity.md"
-WIDTH, HEIGHT, LEFT, BOTTOM = 760, 320, 60, 40
+WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM = 930, 320, 60, 190, 40
 COLOURS = (
     *("#555555", "#0b6bcb", "#4aa8ff", "#0a8f5a", "#d9480f"),
     *("#111111", "#e8a33d", "#a61e4d", "#7048e8", "#868e00"),
@@ -78,8 +78,8 @@ def write(rows: Sequence[Row], courses: Mapping[str, Mapping[str, Sequence[Impro
     lines = [_HEAD.format(seeds=seeds)]
     for problem, found in courses.items():
         picture = PAGE.with_name(f"multi-fidelity-{problem}.svg")
-        picture.write_text(draw({method: one for method, one in found.items() if one}, problem))
         target = next(row.target for row in rows if row.problem == problem)
+        picture.write_text(draw({method: one for method, one in found.items() if one}, problem, target))
         told = f"Random search comes to {target:.4f} (median). {odds(problem, target).sentence()}"
         lines += [f"## {problem}\n", f"{told}\n", f"![{problem}]({picture.name})\n"]
         lines += ["| method | epochs needed | quartiles | arrived | best loss in the end |", "|---|---|---|---|---|"]
@@ -87,8 +87,11 @@ def write(rows: Sequence[Row], courses: Mapping[str, Mapping[str, Sequence[Impro
     PAGE.write_text("\n".join(lines))
 
 
-def draw(courses: Mapping[str, Sequence[Improvements]], title: str) -> str:
-    """Return an SVG of the median best loss so far (logarithmic) over the epochs trained in all."""
+def draw(courses: Mapping[str, Sequence[Improvements]], title: str, target: float) -> str:
+    """Return an SVG of the median best loss so far (logarithmic) over the epochs trained in all.
+
+    Searches that end when they have arrived at the target are drawn until half of them have.
+    """
     grid = range(50, 5001, 50)
     medians = {
         method: [statistics.median(_at(one, epochs) for one in found) for epochs in grid]
@@ -104,11 +107,11 @@ def draw(courses: Mapping[str, Sequence[Improvements]], title: str) -> str:
         points = " ".join(
             f"{_x(at):.1f},{_y(loss, low, high):.1f}"
             for at, loss in zip(grid, line, strict=True)
-            if at <= EPOCHS.get(method, grid[-1])
+            if method not in EPOCHS or (at <= EPOCHS[method] and (at == grid[0] or line[grid.index(at) - 1] > target))
         )
         colour = COLOURS[number]
         parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.6" points="{points}"/>')
-        parts.append(_text(WIDTH - 175, 34 + 15 * number, method, "start", colour))
+        parts.append(_text(WIDTH - RIGHT + 15, 34 + 15 * number, method, "start", colour))
     parts += [_text(_x(epochs), HEIGHT - 18, f"{epochs:,}", "middle") for epochs in range(0, 5001, 1000)]
     parts += [_text(LEFT - 6, _y(loss, low, high), f"{loss:.3f}", "end") for loss in (low, math.sqrt(low * high), high)]
     return "\n".join([*parts, "</svg>\n"])
@@ -123,7 +126,7 @@ def _at(found: Improvements, epochs: int) -> float:
 
 
 def _x(epochs: int) -> float:
-    return LEFT + (WIDTH - LEFT - 20) * epochs / 5000
+    return LEFT + (WIDTH - LEFT - RIGHT) * epochs / 5000
 
 
 def _y(loss: float, lowest: float, highest: float) -> float:
