@@ -11,6 +11,7 @@ from services.gateway import api as gateway_api
 from services.gateway.routes import submit
 from shared import log, subjects
 from tests.gateway.conftest import CONFIG, Api, archive, form
+from tests.gateway.test_access import as_, make_user
 from tests.tracker import story
 
 SUBMITTED = subjects.event_filter("gateway", "experiment", name="ExperimentSubmitted")
@@ -47,6 +48,30 @@ async def test_a_submission_that_comes_too_slowly_is_refused_and_leaves_its_turn
     assert all("did not come within 0.2 s" in answer["detail"] and answer["status"] == 408 for _, answer in answers)
     assert await log.last_of(api.log, SUBMITTED) is None
     assert (await api.submit())["name"] == "digits"
+
+
+async def test_slow_submissions_of_one_user_leave_turns_for_others(api: Api) -> None:
+    begun, never = asyncio.Semaphore(0), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"--b\r\n"
+        begun.release()
+        await never.wait()
+
+    async def submit_slowly(http: aiohttp.ClientSession) -> None:
+        headers = {"Content-Type": "multipart/form-data; boundary=b"}
+        async with http.post(f"{api.url}/api/v1/experiments", data=body(), headers=headers):
+            pass
+
+    async with as_(await make_user(api, "ada", "editor")) as http:
+        slow = [asyncio.create_task(submit_slowly(http)) for _ in range(submit.MAX_AT_ONCE)]
+        async with asyncio.timeout(20):
+            for _ in slow:
+                await begun.acquire()
+            assert (await api.submit())["name"] == "digits"
+        for task in slow:
+            task.cancel()
+        await asyncio.wait(slow)
 
 
 async def test_a_body_that_comes_too_slowly_is_refused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,10 @@ from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from services.gateway import idempotency, intents
+from services.gateway.access.access import principal
 from services.gateway.api import PREFIX, Call, NoQuery, post
 from services.gateway.submission import admitted, answer
+from services.gateway.uploads import Uploads
 from services.gateway.views.experiments import Experiment
 from shared.archive import MAX_ARCHIVE_BYTES
 from shared.errors import Problem, Rejected
@@ -18,14 +20,14 @@ MAX_CONFIG_BYTES = 1024 * 1024
 LIMITS = {"config": MAX_CONFIG_BYTES, "code": MAX_ARCHIVE_BYTES}
 UPLOAD_TIMEOUT_S = 120.0
 MAX_AT_ONCE = 4  # submissions in memory
-
-_turn = asyncio.Semaphore(MAX_AT_ONCE)
+MAX_AT_ONCE_EACH = 2  # of one user
+SUBMISSIONS = web.AppKey("submissions", Uploads)
 
 
 async def submit(call: Call[NoQuery]) -> web.StreamResponse:
     """Check everything, then store the code, then append: nothing is left half-done."""
     parts = call.parts
-    async with _turn:
+    async with call.request.app[SUBMISSIONS].place(principal.get().user_id):
         form = await _read_in_time(call.request)
         respond = partial(_submit, call, form)
         key = idempotency.key_of(call.request)

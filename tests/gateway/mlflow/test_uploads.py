@@ -6,13 +6,14 @@ import io
 
 import pytest
 
-from services.gateway.mlflow.uploads import MAX_EACH, MAX_UPLOADS, MAX_WAITING, Uploads
+from services.gateway.uploads import MAX_WAITING, Uploads
 from shared.errors import Unavailable
 from shared.ids import UserId
 from tests.gateway.conftest import ADMIN_TOKEN, Api
 from tests.gateway.mlflow.test_operations import API, FILES, begin
 from tests.support.eventually import PATIENCE_S, eventually
 
+MAX_UPLOADS, MAX_EACH = 8, 4
 ADA, BOB, EVE = UserId("ada"), UserId("bob"), UserId("eve")
 
 
@@ -23,7 +24,7 @@ async def hold(uploads: Uploads, user_id: UserId, held: list[UserId], end: async
 
 
 async def test_one_user_leaves_places_for_others_and_the_rest_waits() -> None:
-    uploads, end = Uploads(), asyncio.Event()
+    uploads, end = Uploads(most=MAX_UPLOADS, each=MAX_EACH), asyncio.Event()
     held: list[UserId] = []
     async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as tasks:
         for user_id in [ADA] * (MAX_EACH + 3) + [BOB] * (MAX_UPLOADS - MAX_EACH) + [EVE]:
@@ -35,7 +36,7 @@ async def test_one_user_leaves_places_for_others_and_the_rest_waits() -> None:
 
 
 async def test_only_so_many_wait() -> None:
-    uploads, end = Uploads(), asyncio.Event()
+    uploads, end = Uploads(most=MAX_UPLOADS, each=MAX_EACH), asyncio.Event()
     held: list[UserId] = []
     async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as tasks:
         for _ in range(MAX_EACH + MAX_WAITING):

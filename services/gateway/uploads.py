@@ -1,4 +1,4 @@
-"""How many files are taken at a time: so many by all, fewer of one user, and so many more may wait."""
+"""How many uploads are taken at a time: so many of all, fewer of one user, and so many more may wait."""
 
 import asyncio
 from collections import Counter
@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 from shared.errors import Unavailable
 from shared.ids import UserId
 
-MAX_UPLOADS = 8  # at a time, of all; each has two parts of 8 MiB in memory
-MAX_EACH = 4  # of one user, so that slow ones of theirs leave places for others
 MAX_WAITING = 64
 
 
 class Uploads:
-    """The places for uploads."""
+    """Places for uploads: `most` of all, `each` of one user, so that slow ones of theirs leave some for others."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, most: int, each: int) -> None:
+        self._most = most
+        self._each = each
         self._under_way: Counter[UserId] = Counter()
         self._num_waiting = 0
         self._changed = asyncio.Condition()
@@ -41,4 +41,4 @@ class Uploads:
                 self._changed.notify_all()
 
     def _has_room(self, user_id: UserId) -> bool:
-        return self._under_way.total() < MAX_UPLOADS and self._under_way[user_id] < MAX_EACH
+        return self._under_way.total() < self._most and self._under_way[user_id] < self._each
