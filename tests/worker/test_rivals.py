@@ -80,9 +80,8 @@ async def test_a_process_takes_over_a_dead_ones_name_at_once_in_its_directory_an
     assert after.succeeds == before.incarnation and not tm.events(AgentLost)
     second.kill()
     await second.wait()
-    await processes.agent("elsewhere")
-    await eventually(lambda: bool(tm.events(AgentLost)), timeout_s=30)
-    assert tm.events(AgentLost)[0].incarnation == after.incarnation
-    fresh = await eventually(lambda: [e for e in tm.events(AgentJoined) if e.succeeds == ""][2:], timeout_s=30)
+    async with tm.agent(work_directory=processes.directory / "elsewhere"):  # here: it joins before the name is free
+        assert (await tm.wait_for(AgentLost)).incarnation == after.incarnation
+        fresh = await eventually(lambda: [e for e in tm.events(AgentJoined) if e.succeeds == ""][2:])
     assert fresh[0] == tm.events(AgentJoined)[-2], "it joined again when the name was free"
     assert not tm.events(AgentRefused)
