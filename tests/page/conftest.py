@@ -16,7 +16,7 @@ from trainmaster.client import ApiError, Client
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
-WAIT_MS = 20_000.0
+WAIT_MS = 45_000.0  # a busy machine may take ten seconds for a page
 SEARCH_S = 120.0
 ENDS = {"COMPLETED", "FAILED", "CANCELED"}
 
