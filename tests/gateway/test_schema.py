@@ -35,7 +35,6 @@ READY = "/readyz"  # whose 503 is an answer: not all that a platform has runs he
 OURS = {"experiments": story.EXPERIMENT, "trials": story.trial(1), "agents": story.AGENT, "pools": story.POOL}
 
 
-@pytest.mark.timeout(600)  # some hundreds of requests
 async def test_no_request_gets_an_answer_that_the_description_does_not_know(api: Api) -> None:
     await story.tell(api.log, story.whole_search())
     schema = schemathesis.openapi.from_dict(openapi.document())
