@@ -68,7 +68,8 @@ async def test_slow_submissions_of_one_user_leave_turns_for_others(api: Api) -> 
         async with asyncio.timeout(20):
             for _ in slow:
                 await begun.acquire()
-            assert (await api.submit())["name"] == "digits"
+            for _ in range(8):  # the first may come before the slow ones are known for whose they are
+                assert (await api.submit())["name"] == "digits"
         for task in slow:
             task.cancel()
         await asyncio.wait(slow)
