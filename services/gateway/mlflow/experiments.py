@@ -5,6 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
+from services.gateway import filing, places
 from services.gateway.access.access import principal
 from services.gateway.access.permit import require
 from services.gateway.mlflow import intents, reading, wire
@@ -107,6 +108,7 @@ async def create(asked: Asked[CreateExperiment]) -> CreatedExperiment:
     if said.artifact_location:
         raise Rejected("artifact_location cannot be chosen: artifacts lie in the platform's object store", status=400)
     require(Role.EDITOR, workspace)
+    filing.check_place(await places.archived(parts.database, workspace, ""))
     tags = {tag.key: tag.value for tag in said.tags}
 
     async def change() -> CreatedExperiment:

@@ -167,6 +167,16 @@ async def test_metrics_are_written_onto_a_model_only_where_its_experiment_may_be
             assert response.status == 200, await response.text()
 
 
+async def test_nothing_is_tracked_in_a_workspace_that_is_closed(api: Api) -> None:
+    await api.post("/api/v1/workspaces", 201, json={"name": "vision"})
+    await api.post("/api/v1/workspaces/vision/archive")
+    create, within = f"{API}/experiments/create", {"X-MLFLOW-WORKSPACE": "vision"}
+    refused = await api.post(create, 400, json={"name": "digits"}, headers=within)
+    assert refused["error_code"] == "INVALID_PARAMETER_VALUE" and "workspace: is archived" in refused["message"]
+    await api.post("/api/v1/workspaces/vision/unarchive")
+    await api.post(create, json={"name": "digits"}, headers=within)
+
+
 async def test_a_name_tells_nothing_of_a_hidden_experiment(api: Api) -> None:
     config = "{name: secret, entrypoint: python train.py, workspace: vision, searcher: {name: single, metric: loss}}"
     submitted = await api.submit(config)
