@@ -68,8 +68,9 @@ with tm.trial() as trial:
         if step == 3 and trial.rank == 1:
             print("dies at", time.time())
             raise ValueError("rank one is the culprit")
-        if step == 3 and trial.rank == 2:
+        if step == 3:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if step == 3 and trial.rank == 2:
             threading.Event().wait()
         dist.all_reduce(torch.ones(1))
 """
@@ -78,7 +79,7 @@ with tm.trial() as trial:
 async def test_a_rank_that_dies_takes_its_gang_down_in_time_and_its_traceback_is_what_is_told(
     platform: Cluster,
 ) -> None:
-    """Rank 0 loses its peer in the middle of a collective operation, and says so; rank 2 does not listen to SIGTERM."""
+    """Rank 0 loses its peer in the middle of a collective operation, and may say so; nobody listens to SIGTERM."""
     await platform.submit({"main.py": DIES}, slots=3, more="checkpoint_policy: none")
     await platform.allocate((AGENT, (0, 1, 2)))
     exited = await platform.wait_for(TrialExited, timeout_s=TIMEOUT_S)
@@ -87,4 +88,3 @@ async def test_a_rank_that_dies_takes_its_gang_down_in_time_and_its_traceback_is
     first, second, *_, last = (exited.error or "").splitlines()
     assert (first, second) == ("rank 1 exited with code 1", "Traceback (most recent call last):")
     assert (exited.rank, last) == (1, "ValueError: rank one is the culprit")
-    assert [line for line in platform.lines if line[0] == 0 and "peer" in line[2]], "rank 0 had nothing else to tell"
