@@ -221,13 +221,13 @@ def test_the_keyboard_reaches_an_experiment_from_the_list(page: Page, finished: 
 
 
 def test_a_stranger_logs_in_and_out(browser: Browser, page_url: str, site: Site, finished: str) -> None:
-    site.client.access.create_user("ada", full_name="Ada", is_service=False)
-    site.client.access.set_password("ada", "correct horse battery")
-    site.client.access.grant("ada", "viewer", None)
+    site.client.access.create_user("hedy", full_name="Hedy", is_service=False)
+    site.client.access.set_password("hedy", "correct horse battery")
+    site.client.access.grant("hedy", "viewer", None)
     context = browser.new_context(base_url=page_url)
     page = context.new_page()
     page.goto(f"/#/experiments/{finished}")
-    page.get_by_label("User").fill("ada")
+    page.get_by_label("User").fill("hedy")
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("alert")).to_contain_text("wrong user or password")

@@ -142,7 +142,7 @@ def test_a_running_searchs_limits_are_changed(
 def test_an_experiment_moves_to_another_project_and_when_it_is_over_to_another_workspace(
     page: Page, site: Site, begin: Begin
 ) -> None:
-    for path, name in (("workspaces", "vision"), ("workspaces/vision/projects", "letters")):
+    for path, name in (("workspaces", "optics"), ("workspaces/optics/projects", "letters")):
         assert page.request.post(f"/api/v1/{path}", data={"name": name}, headers={"Origin": site.url}).ok
     moved = begin("moving")
     page.goto(f"/#/experiments/{moved}")
@@ -157,14 +157,14 @@ def test_an_experiment_moves_to_another_project_and_when_it_is_over_to_another_w
     expect(page.locator("h1 [data-state=CANCELED]")).to_be_visible()
     expect(facts).to_contain_text("Took")
     move.click()
-    dialog.locator("[name=workspace]").fill("vision")
+    dialog.locator("[name=workspace]").fill("optics")
     expect(page.locator("#project-names option[value=letters]")).to_have_count(1)
     dialog.locator("[name=project]").fill("letters")
-    expect(dialog.locator("[name=workspace]")).to_have_value("vision")
-    _confirm(page, "Move", f"tm move {moved} --workspace vision --project letters")
-    expect(facts).to_contain_text("vision / letters")
+    expect(dialog.locator("[name=workspace]")).to_have_value("optics")
+    _confirm(page, "Move", f"tm move {moved} --workspace optics --project letters")
+    expect(facts).to_contain_text("optics / letters")
     shown = site.client.experiment(moved)
-    assert (shown["workspace"], shown["project"]) == ("vision", "letters")
+    assert (shown["workspace"], shown["project"]) == ("optics", "letters")
 
 
 def test_many_move_to_another_project_at_once(page: Page, site: Site, finished: str, crashed: str) -> None:

@@ -89,11 +89,11 @@ export async function getText(path, { signal } = {}) {
 }
 
 /** Ask for a change: {seq, answer}; `seq` is where it is on the log (0 if the server does not say). */
-export async function send(method, path, body) {
+export async function send(method, path, body, parameters) {
   const headers = { accept: "application/json", ...(body && { "content-type": "application/json" }) };
-  const response = await call(urlOf(path), { method, headers, body: body && JSON.stringify(body) });
+  const response = await call(urlOf(path, parameters), { method, headers, body: body && JSON.stringify(body) });
   return { seq: Number(response.headers.get("TM-Seq") ?? 0), answer: await response.json().catch(() => null) };
 }
 
 /** Post a change. Returns the stream sequence at which it is on the log. */
-export const post = async (path, body) => (await send("POST", path, body)).seq;
+export const post = async (path, body, parameters) => (await send("POST", path, body, parameters)).seq;

@@ -1,5 +1,5 @@
 /** What can be done to experiments: the words of the dialog that asks back, the command that does the same, the call. */
-import { ApiError, post, send, to, urlOf } from "./api.js";
+import { ApiError, post, send, to } from "./api.js";
 import { commandLine } from "./command_line.js";
 import { PlaceFields } from "./components/place_fields.js";
 import { html } from "./view.js";
@@ -84,7 +84,7 @@ export function changeOf({ id, name, ended_at: endedAt, deletion, searcher }) {
       return commandLine("change", [id], Object.fromEntries(given.some(([, value]) => value) ? given : given.slice(0, 1).map(([option]) => [option, "N"])));
     },
     fields: limits.map((limit) => html`<p key=${limit}><label>${words[limit][0]} <input type="number" name=${limit} min="1" max="100000" placeholder=${searcher[limit] || ""} /></label> <span class="soft small">${words[limit][1]}</span></p>`),
-    run: (form) => post(urlOf(to`/experiments/${id}/search`, Object.fromEntries(limits.map((limit) => [limit, form.get(limit)]))).slice("/api/v1".length)),
+    run: (form) => post(to`/experiments/${id}/search`, null, Object.fromEntries(limits.map((limit) => [limit, form.get(limit)]))),
   };
 }
 
