@@ -17,12 +17,13 @@ from services.gateway.pacing import Pace
 from services.gateway.position import Position
 from services.gateway.pulse import Pulse
 from services.gateway.routes import ROUTES
+from services.gateway.routes.code import CODE_READS, MAX_READS, MAX_READS_EACH
 from services.gateway.routes.exports import EXPORTS, MAX_EXPORTS
 from services.gateway.routes.submit import MAX_AT_ONCE, MAX_AT_ONCE_EACH, SUBMISSIONS
 from services.gateway.settings import Settings
 from services.gateway.slow_clients import SlowClients
 from services.gateway.sweeper import Sweeper
-from services.gateway.uploads import Uploads
+from services.gateway.turns import Turns
 from services.gateway.webhooks.sender import Webhooks
 from shared import broker, postgres, runtime, subjects, tracing
 from shared.errors import Unavailable
@@ -60,7 +61,8 @@ def make_app(
     app[PARTS] = parts
     app[SLOW] = slow
     app[sse.STREAMS] = set()
-    app[SUBMISSIONS] = Uploads(most=MAX_AT_ONCE, each=MAX_AT_ONCE_EACH)
+    app[SUBMISSIONS] = Turns("submissions", most=MAX_AT_ONCE, each=MAX_AT_ONCE_EACH)
+    app[CODE_READS] = Turns("reads of code", most=MAX_READS, each=MAX_READS_EACH)
     app[EXPORTS] = asyncio.Semaphore(MAX_EXPORTS)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, permit.permitted(route))

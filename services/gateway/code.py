@@ -17,38 +17,46 @@ MAX_FILE_BYTES = 2 * 1024 * 1024  # of one that is shown
 _DAMAGE = (tarfile.TarError, zlib.error, EOFError, OSError)
 
 
-async def files(database: ReadModel, store: ObjectStore, experiment_id: str) -> CodeFiles:
-    """Return the files of an experiment's code directory by path. Raises Rejected (404)."""
-    sha256, archive = await _archive(database, store, experiment_id)
+async def archive_of(database: ReadModel, experiment_id: str) -> str:
+    """Return the SHA-256 of an experiment's code archive. Raises Rejected (404)."""
+    sha256: str | None = await database.fetchval("SELECT code_sha256 FROM experiments WHERE id = $1", experiment_id)
+    if sha256 is None:
+        raise not_found("experiment", experiment_id)
+    return sha256
+
+
+async def files(store: ObjectStore, sha256: str) -> CodeFiles:
+    """Return the files of a code directory by path. Raises Rejected (404). Holds the whole archive meanwhile."""
+    archive = await _archive(store, sha256)
     return CodeFiles(sha256=sha256, items=await asyncio.to_thread(_list, archive))
 
 
-async def file(database: ReadModel, store: ObjectStore, experiment_id: str, path: str) -> bytes:
-    """Return the first MAX_FILE_BYTES of one file. Raises Rejected (404)."""
-    _, archive = await _archive(database, store, experiment_id)
-    content = await asyncio.to_thread(_read, archive, path)
+async def file(store: ObjectStore, sha256: str, path: str) -> bytes:
+    """Return the first MAX_FILE_BYTES of one file. Raises Rejected (404). Holds the whole archive meanwhile."""
+    content = await asyncio.to_thread(_read, await _archive(store, sha256), path)
     if content is None:
         raise not_found("file", repr(path[:200]))
     return content
 
 
-async def _archive(database: ReadModel, store: ObjectStore, experiment_id: str) -> tuple[str, bytes]:
-    sha256: str | None = await database.fetchval("SELECT code_sha256 FROM experiments WHERE id = $1", experiment_id)
-    if sha256 is None:
-        raise not_found("experiment", experiment_id)
+async def _archive(store: ObjectStore, sha256: str) -> BytesIO:
+    archive = BytesIO()  # in place of ObjectStore.get, which has twice the bytes for a moment
     try:
-        return sha256, await store.get(code_key(sha256))
+        async for chunk in store.stream(code_key(sha256)):
+            archive.write(chunk)
     except NotFound as error:
         raise not_found("code archive", sha256) from error
+    archive.seek(0)
+    return archive
 
 
-def _list(archive: bytes) -> list[CodeFile]:
+def _list(archive: BytesIO) -> list[CodeFile]:
     with _opened(archive) as tar:
         found = [CodeFile(path=_path(member), size_bytes=member.size) for member in tar.getmembers() if member.isfile()]
     return sorted(found, key=lambda each: each.path)[:MAX_FILES]
 
 
-def _read(archive: bytes, path: str) -> bytes | None:
+def _read(archive: BytesIO, path: str) -> bytes | None:
     with _opened(archive) as tar:
         for member in tar:
             if member.isfile() and _path(member) == path:
@@ -57,9 +65,9 @@ def _read(archive: bytes, path: str) -> bytes | None:
     return None
 
 
-def _opened(archive: bytes) -> tarfile.TarFile:
+def _opened(archive: BytesIO) -> tarfile.TarFile:
     try:
-        return tarfile.open(fileobj=BytesIO(archive), mode="r:gz")
+        return tarfile.open(fileobj=archive, mode="r:gz")
     except _DAMAGE as error:
         raise Rejected(f"the code archive cannot be read: {error}", status=409) from error
 

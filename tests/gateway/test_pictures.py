@@ -1,10 +1,15 @@
 """What the page's tables and pictures go by: columns of trials, code, times, slots over time, windows of output."""
 
+import asyncio
+import random
+from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
 
 from services.gateway.columns import flat
+from services.gateway.routes.code import MAX_READS_EACH
+from services.gateway.turns import MAX_WAITING_EACH
 from shared import subjects, volume
 from shared.ids import AllocationId, TrialId
 from shared.volume import LogBatch, LogLine
@@ -46,6 +51,21 @@ async def test_the_code_of_an_experiment_can_be_read(api: Api) -> None:
         assert await response.text() == "print('one')\n"
         assert response.content_type == "text/plain"
     assert (await api.get(f"{path}/other.py", 404))["status"] == 404
+
+
+async def test_so_many_reads_of_code_at_once_that_memory_holds_them(api: Api) -> None:
+    shown = await api.submit(code=archive("data.bin", random.Random(0).randbytes(8 * 1024 * 1024)))
+    url = f"{api.url}/api/v1/experiments/{shown['id']}/code"
+
+    async def read(path: str) -> tuple[int, str | None]:
+        async with api.http.get(url + path) as response:
+            await response.read()
+            return response.status, response.headers.get("Retry-After")
+
+    answers = await asyncio.gather(*(read(path) for path in ["", "/data.bin"] * 50))
+    assert set(answers) == {(200, None), (503, "1")}
+    assert Counter(answers)[200, None] >= MAX_WAITING_EACH + MAX_READS_EACH
+    assert (await read("/data.bin"))[0] == 200
 
 
 async def test_slots_and_times_are_summed(api: Api) -> None:

@@ -20,7 +20,7 @@ from services.gateway.mlflow import reading, wire
 from services.gateway.mlflow.operations import ARTIFACTS_PREFIX, Asked, Operation, operation
 from services.gateway.mlflow.runs import RunById
 from services.gateway.mlflow.wire import Empty, Said
-from services.gateway.uploads import Uploads
+from services.gateway.turns import Turns
 from shared.errors import Problem, Rejected
 from shared.events import Role
 from shared.objectstore import artifact_key
@@ -33,7 +33,7 @@ MAX_UPLOAD_S = 3600.0  # 1.5 MB/s for the largest
 
 _SEGMENT = re.compile(r"[^\x00-\x1f\\]{1,255}")
 
-UPLOADS = web.AppKey("uploads", Uploads)
+UPLOADS = web.AppKey("uploads", Turns)
 MAX_UPLOADS = 8  # at a time, of all; each has two parts of 8 MiB in memory
 MAX_UPLOADS_EACH = 4  # of one user
 

@@ -12,6 +12,7 @@ from services.gateway.access import permit
 from services.gateway.access.access import principal
 from services.gateway.api import PARTS, Parts, read_bytes
 from services.gateway.mlflow.wire import Said, encode
+from services.gateway.problems import RETRY_AFTER_S
 from shared.errors import Conflict, NotFound, Problem, Rejected
 
 PREFIX = "/api/2.0/mlflow"
@@ -99,7 +100,8 @@ def failure(status: int, error_code: str | None, message: str) -> web.Response:
     """Return a failure as MLflow's clients read it."""
     status = HTTPStatus.BAD_REQUEST if error_code is None else status
     body = {"error_code": error_code or "INVALID_PARAMETER_VALUE", "message": message}
-    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
+    headers = {"Retry-After": str(RETRY_AFTER_S[status])} if status in RETRY_AFTER_S else None
+    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json", headers=headers)
 
 
 async def unknown(request: web.Request) -> web.StreamResponse:

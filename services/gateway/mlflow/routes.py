@@ -7,7 +7,7 @@ from services.gateway.mlflow.artifacts import MAX_UPLOADS, MAX_UPLOADS_EACH, UPL
 from services.gateway.mlflow.intents import TRACKING, Tracking
 from services.gateway.mlflow.operations import ARTIFACTS_PREFIX, PREFIX, Asked, Operation, operation, unknown
 from services.gateway.mlflow.wire import Said
-from services.gateway.uploads import Uploads
+from services.gateway.turns import Turns
 
 NEWER_PREFIX = "/api/3.0/mlflow"  # where MLflow 3 asks what a server is, and for what came with it
 
@@ -45,7 +45,7 @@ OPERATIONS: tuple[Operation, ...] = (
 def add_operations(app: web.Application) -> None:
     """Serve MLflow's API."""
     app[TRACKING] = Tracking()
-    app[UPLOADS] = Uploads(most=MAX_UPLOADS, each=MAX_UPLOADS_EACH)
+    app[UPLOADS] = Turns("uploads", most=MAX_UPLOADS, each=MAX_UPLOADS_EACH)
     for one in OPERATIONS:
         app.router.add_route(one.method, one.path, one.respond)
     for prefix in (PREFIX, ARTIFACTS_PREFIX, NEWER_PREFIX):

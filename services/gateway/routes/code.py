@@ -3,24 +3,37 @@
 from aiohttp import web
 
 from services.gateway import code
+from services.gateway.access.access import principal
 from services.gateway.api import PREFIX, Call, PastQuery, get
+from services.gateway.turns import Turns
 from services.gateway.views.experiments import CodeFiles
 
 TEXT = "text/plain"
+MAX_READS = 4  # archives in memory, each of up to shared.archive.MAX_ARCHIVE_BYTES
+MAX_READS_EACH = 2  # of one user
+CODE_READS = web.AppKey("code reads", Turns)
 
 
 async def list_files(call: Call[PastQuery]) -> CodeFiles:
     """The files of an experiment's code directory."""
-    async with call.reading() as database:
-        return await code.files(database, call.parts.store, call.id("experiment"))
+    sha256 = await _archive_of(call)
+    async with call.request.app[CODE_READS].place(principal.get().user_id):
+        return await code.files(call.parts.store, sha256)
 
 
 async def show_file(call: Call[PastQuery]) -> web.StreamResponse:
     """One file as text; bytes that are no UTF-8 are replaced."""
-    async with call.reading() as database:
-        content = await code.file(database, call.parts.store, call.id("experiment"), call.request.match_info["path"])
+    sha256 = await _archive_of(call)
+    async with call.request.app[CODE_READS].place(principal.get().user_id):
+        content = await code.file(call.parts.store, sha256, call.request.match_info["path"])
     headers = {"Cache-Control": "no-store"}
     return web.Response(text=content.decode(errors="replace"), content_type=TEXT, charset="utf-8", headers=headers)
+
+
+async def _archive_of(call: Call[PastQuery]) -> str:
+    """Return which archive it is: who waits for a turn holds no connection to the read model."""
+    async with call.reading() as database:
+        return await code.archive_of(database, call.id("experiment"))
 
 
 ROUTES = (

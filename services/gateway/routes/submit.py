@@ -11,7 +11,7 @@ from services.gateway import idempotency, intents
 from services.gateway.access.access import principal
 from services.gateway.api import PREFIX, Call, NoQuery, post
 from services.gateway.submission import admitted, answer
-from services.gateway.uploads import Uploads
+from services.gateway.turns import Turns
 from services.gateway.views.experiments import Experiment
 from shared.archive import MAX_ARCHIVE_BYTES
 from shared.errors import Problem, Rejected
@@ -21,7 +21,7 @@ LIMITS = {"config": MAX_CONFIG_BYTES, "code": MAX_ARCHIVE_BYTES}
 UPLOAD_TIMEOUT_S = 120.0
 MAX_AT_ONCE = 4  # submissions in memory
 MAX_AT_ONCE_EACH = 2  # of one user
-SUBMISSIONS = web.AppKey("submissions", Uploads)
+SUBMISSIONS = web.AppKey("submissions", Turns)
 
 
 async def submit(call: Call[NoQuery]) -> web.StreamResponse:

@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from services.gateway.uploads import MAX_WAITING, Uploads
-from shared.errors import Unavailable
+from services.gateway.turns import MAX_WAITING, MAX_WAITING_EACH, Turns
+from shared.errors import Rejected
 from shared.ids import UserId
 from tests.gateway.conftest import ADMIN_TOKEN, Api
 from tests.gateway.mlflow.test_operations import API, FILES, begin
@@ -17,34 +17,59 @@ MAX_UPLOADS, MAX_EACH = 8, 4
 ADA, BOB, EVE = UserId("ada"), UserId("bob"), UserId("eve")
 
 
-async def hold(uploads: Uploads, user_id: UserId, held: list[UserId], end: asyncio.Event) -> None:
-    async with uploads.place(user_id):
+def new_turns() -> Turns:
+    return Turns("uploads", most=MAX_UPLOADS, each=MAX_EACH)
+
+
+async def hold(turns: Turns, user_id: UserId, held: list[UserId], end: asyncio.Event) -> None:
+    async with turns.place(user_id):
         held.append(user_id)
         await end.wait()
 
 
 async def test_one_user_leaves_places_for_others_and_the_rest_waits() -> None:
-    uploads, end = Uploads(most=MAX_UPLOADS, each=MAX_EACH), asyncio.Event()
+    turns, end = new_turns(), asyncio.Event()
     held: list[UserId] = []
     async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as tasks:
         for user_id in [ADA] * (MAX_EACH + 3) + [BOB] * (MAX_UPLOADS - MAX_EACH) + [EVE]:
-            tasks.create_task(hold(uploads, user_id, held, end))
+            tasks.create_task(hold(turns, user_id, held, end))
         await eventually(lambda: len(held) == MAX_UPLOADS)
         assert held.count(ADA) == MAX_EACH and EVE not in held
         end.set()
     assert len(held) == MAX_UPLOADS + 4
 
 
-async def test_only_so_many_wait() -> None:
-    uploads, end = Uploads(most=MAX_UPLOADS, each=MAX_EACH), asyncio.Event()
+async def test_only_so_many_of_one_user_wait_and_others_are_served_meanwhile() -> None:
+    turns, end = new_turns(), asyncio.Event()
     held: list[UserId] = []
     async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as tasks:
-        for _ in range(MAX_EACH + MAX_WAITING):
-            tasks.create_task(hold(uploads, ADA, held, end))
+        for _ in range(MAX_EACH + MAX_WAITING_EACH):
+            tasks.create_task(hold(turns, ADA, held, end))
         await eventually(lambda: len(held) == MAX_EACH)
-        with pytest.raises(Unavailable, match="uploads wait"):
-            await hold(uploads, BOB, held, end)
+        with pytest.raises(Rejected, match="uploads of yours wait") as refused:
+            await hold(turns, ADA, held, end)
+        assert refused.value.status == 503
+        tasks.create_task(hold(turns, BOB, held, end))
+        await eventually(lambda: BOB in held)
         end.set()
+    assert len(held) == MAX_EACH + MAX_WAITING_EACH + 1
+
+
+async def test_only_so_many_wait_and_who_has_room_need_not() -> None:
+    turns, end, bobs = new_turns(), asyncio.Event(), asyncio.Event()
+    held: list[UserId] = []
+    waiting = [UserId(f"user-{number}") for number in range(MAX_WAITING)]
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as tasks:
+        for user_id in [ADA] * MAX_EACH + [EVE] * (MAX_UPLOADS - MAX_EACH) + waiting:
+            tasks.create_task(hold(turns, user_id, held, end))
+        await eventually(lambda: len(held) == MAX_UPLOADS)
+        with pytest.raises(Rejected, match="64 uploads wait"):
+            await hold(turns, BOB, held, bobs)
+        end.set()
+        await eventually(lambda: len(held) == MAX_UPLOADS + MAX_WAITING)
+        tasks.create_task(hold(turns, BOB, held, bobs))
+        await eventually(lambda: BOB in held)
+        bobs.set()
 
 
 async def test_a_file_that_breaks_off_is_not_there(api: Api) -> None:
