@@ -92,7 +92,8 @@ class Control:
     def _interrupt(self) -> None:
         stopped = self.stop.done() and self._yields_to_stop
         killed = self.kill.done() and (self._yields_to_kill or self.is_void)
-        if self._scope and (stopped or killed or self._is_overdue):
+        # One whose time is over cannot be told again, while what it ends is still putting its things in order.
+        if self._scope and not self._scope.expired() and (stopped or killed or self._is_overdue):
             self._scope.reschedule(0)
 
     def _kill(self, order: Kill) -> None:
