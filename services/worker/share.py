@@ -143,7 +143,7 @@ class Share:
         return TrialSocket(path, welcome=greet, handle=handle, complain=self.log.say)
 
     def _meter(self, ranks: Ranks) -> Meter:
-        return Meter(self._allocation, self._facilities, self._place.slots, ranks.group_ids)
+        return Meter(self._allocation, self._facilities, self._place.slots, ranks.group_ids, self.log.say)
 
     async def _launch(
         self, prepared: Prepared, rendezvous: Rendezvous, socket: Path, scratch: Path, tasks: asyncio.TaskGroup

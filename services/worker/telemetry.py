@@ -62,7 +62,7 @@ def cpu_counters(stat: Path) -> dict[str, float]:
 
 def network_counters(dev: Path) -> dict[str, float]:
     """Return the bytes that went over all interfaces but the loopback so far."""
-    lines = [line.split(":", 1) for line in dev.read_text().splitlines() if ":" in line]
+    lines = [line.split(":", 1) for line in dev.read_text(errors="replace").splitlines() if ":" in line]
     counters = [values.split() for name, values in lines if name.strip() != _LOOPBACK]
     return {
         "network_received_bytes": float(sum(int(fields[0]) for fields in counters)),
@@ -83,7 +83,7 @@ def usage(group_ids: Iterable[int], proc: Path = _PROC) -> Usage:
     wanted, ticks, pages = set(group_ids), 0, 0
     for stat in proc.glob("[0-9]*/stat"):
         try:
-            fields = stat.read_text().rpartition(")")[2].split()
+            fields = stat.read_bytes().rpartition(b")")[2].split()  # the name before it is any bytes at all
         except OSError:  # it has just ended
             continue
         if int(fields[2]) in wanted:

@@ -94,7 +94,7 @@ def _forget_dead_server(directory: Path) -> None:
         return
     pid = pid_file.read_text().partition("\n")[0]
     command = Path("/proc", pid, "comm")
-    if not command.exists() or command.read_text().strip() != "postgres":
+    if not command.exists() or command.read_bytes().strip() != b"postgres":
         pid_file.unlink()
 
 
