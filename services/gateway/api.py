@@ -249,11 +249,14 @@ def post(  # noqa: PLR0913 # one for each property of the route
     can read its body."""
 
     async def answer_request(request: web.Request) -> web.StreamResponse:
+        if body is None and not forms and request.can_read_body:
+            request[RAW] = await _no_body(request, query)
         call = Call(request, parse(query, request))
         key = idempotency.key_of(request) if method == "POST" and not forms and holds_principal() else None
         if key is None:
             return await respond(call)
-        request[RAW] = await read_bytes(request, MAX_BODY_BYTES)
+        if RAW not in request:
+            request[RAW] = await read_bytes(request, MAX_BODY_BYTES)
         print_ = idempotency.fingerprint(call.access.fingerprint_key, request, request[RAW])
         answer_once = partial(respond, call)
         return await idempotency.once(call.parts.database, key, print_, answer_once, holds_secret=holds_secret)
@@ -314,6 +317,16 @@ async def read_bytes(request: web.Request, max_bytes: int) -> bytes:
     if len(body) > max_bytes:
         raise Rejected(f"the body has more than {max_bytes} bytes", status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     return bytes(body)
+
+
+async def _no_body(request: web.Request, query: type[NoQuery]) -> bytes:
+    """Return the body of a route that takes none. Raises Rejected (400) when it says what nobody would hear."""
+    body = await read_bytes(request, MAX_BODY_BYTES)
+    if body.strip() not in (b"", b"{}"):
+        mend = f"give {', '.join(_fields(query))} as query parameters" if _fields(query) else "leave it out"
+        mistake = Problem("body", "is not taken here", mend)
+        raise Rejected("the request has a mistake", (mistake,), status=HTTPStatus.BAD_REQUEST)
+    return body
 
 
 async def read_body(request: web.Request, wanted: type[BodyT]) -> BodyT:

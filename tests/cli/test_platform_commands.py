@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from tests.support.eventually import eventually_sync
-from tests.support.platform import RunningPlatform
+from tests.support.platform import RunningPlatform, run_tm
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -241,6 +241,24 @@ def test_status_tells_what_was_set_aside(platform: RunningPlatform) -> None:
     assert (item["stream"], item["subject"], item["size_bytes"]) == ("METRICS", "metrics.local.nobody-1", 10)
     assert item["reason"].startswith("DecodeError") or "Expected" in item["reason"]
     assert "metrics.local.nobody-1" in platform.tm("status").stdout
+
+
+def test_status_is_told_to_who_may_look_in_one_workspace_only(platform: RunningPlatform) -> None:
+    platform.tm("user", "create", "grace", "--service", "--role", "viewer", "--workspace", "compilers")
+    token = _json(platform, "token", "create", "looks", "--user", "grace")["token"]
+    known = {"TM_URL": platform.url, "TM_TOKEN": token}
+    told = run_tm("status", "--json", env=known)
+    assert told.returncode == 0, told.stderr
+    status = json.loads(told.stdout)
+    assert status["set_aside"] is None and status["agents"]
+    assert run_tm("status", env=known).returncode == 0
+
+
+def test_only_a_platform_of_this_machine_is_rebuilt(platform: RunningPlatform, tmp_path: Path) -> None:
+    elsewhere = {"TM_URL": platform.url, "TM_TOKEN": platform.token, "TM_DATA": str(tmp_path)}
+    refused = run_tm("rebuild", env=elsewhere)
+    assert refused.returncode == 1
+    assert f"{platform.url} is no platform of {tmp_path}" in refused.stderr
 
 
 def test_an_experiment_that_is_over_cannot_be_paused(platform: RunningPlatform, finished: dict[str, Any]) -> None:

@@ -191,6 +191,18 @@ async def test_every_post_takes_a_key(api: Api) -> None:
             assert (response.status, [one["path"] for one in answer["errors"]]) == (400, ["Idempotency-Key"]), path
 
 
+async def test_a_body_that_nobody_would_read_is_refused(api: Api) -> None:
+    """Parameters sent as a body would be taken as left out: a pool's policy would go back to its defaults."""
+    asked = [one for one in ROUTES if one.method != "GET" and one.body is None and one.path not in FORMS]
+    assert {"POST", "PUT", "DELETE"} <= {route.method for route in asked}
+    for route in asked:
+        url = f"{api.url}{route.path.replace('{id}', 'nobody')}"
+        async with api.http.request(route.method, url, json={"type": "fair_share"}) as response:
+            answer = await response.json()
+            assert (response.status, answer["errors"][0]["path"]) == (400, "body"), route.path
+    assert (await api.get("/api/v1/pools"))["items"][0]["policy"]["type"] == "priority"
+
+
 async def test_a_request_that_is_still_under_way_is_not_begun_again(api: Api, postgres_url: str) -> None:
     import asyncpg
 

@@ -139,6 +139,61 @@ def test_a_running_searchs_limits_are_changed(
     expect(change).to_have_count(0)
 
 
+def test_how_an_experiment_is_scheduled_is_changed(
+    page: Page, site: Site, begin: Begin, complaints: Complaints
+) -> None:
+    complaints.expected = "422"  # the browser notes the refusal below, too
+    running = begin("rescheduled")
+    page.goto(f"/#/experiments/{running}")
+    schedule, dialog, facts = (
+        page.get_by_role("button", name="Schedule…"),
+        page.get_by_role("dialog"),
+        page.locator(".facts"),
+    )
+    expect(facts).to_contain_text("default priority")
+
+    def ask(what: str, value: str) -> None:
+        schedule.click()
+        dialog.get_by_role("combobox", name="Change").select_option(what)
+        dialog.locator("input[name=value]").fill(value)
+
+    ask("priority", "7")
+    _confirm(page, "Schedule", f"tm change {running} --priority 7")
+    expect(facts).to_contain_text("priority 7")
+    ask("priority", "8")
+    dialog.get_by_role("combobox", name="Change").select_option("weight")
+    expect(dialog.locator(".same code")).to_have_text(f"tm change {running} --weight VALUE")
+    dialog.locator("input[name=value]").fill("2.5")
+    _confirm(page, "Schedule", f"tm change {running} --weight 2.5")
+    expect(facts).to_contain_text("weight 2.5")
+    ask("max_slots", "1")
+    _confirm(page, "Schedule", f"tm change {running} --max-slots 1")
+    expect(facts).to_contain_text("at most 1 slot")
+    ask("pool", "nowhere")
+    dialog.get_by_role("button", name="Schedule", exact=True).click()
+    expect(dialog.get_by_role("alert")).to_contain_text("there is no pool nowhere")
+    dialog.get_by_role("button", name="Leave it").click()
+    shown = site.client.experiment(running)
+    assert (shown["priority"], shown["weight"], shown["max_slots"], shown["pool"]) == (7, 2.5, 1, "default")
+    site.client.cancel(running)
+    expect(schedule).to_have_count(0)
+
+
+def test_the_list_is_narrowed_to_a_workspace_and_a_project(page: Page, site: Site, finished: str, crashed: str) -> None:
+    site.client.filing.ask_many("move", [crashed], workspace="lenses", project="coated")
+    page.goto("/#/")
+    page.get_by_role("combobox", name="Any workspace").select_option("lenses")
+    expect(_row(page, crashed)).to_be_visible()
+    expect(_row(page, finished)).to_have_count(0)
+    page.goto(f"/#/experiments/{crashed}")
+    page.get_by_role("link", name="lenses / coated").click()
+    expect(page.get_by_role("combobox", name="Any project")).to_have_value("coated")
+    expect(_row(page, crashed)).to_be_visible()
+    page.get_by_role("link", name="Show all").click()
+    expect(_row(page, finished)).to_be_visible()
+    site.client.filing.ask_many("move", [crashed], workspace="", project="")
+
+
 def test_an_experiment_moves_to_another_project_and_when_it_is_over_to_another_workspace(
     page: Page, site: Site, begin: Begin
 ) -> None:

@@ -25,8 +25,8 @@ NOTICE_S = 1.5  # until the tracker's beats are about the new read model
 @json_option
 def rebuild(data: str | None, *, as_json: bool) -> None:
     """Empty the read model and have the tracker fold it again from the log; returns when it has caught up."""
-    environment = os.environ | ({} if "TM_POSTGRES_URL" in os.environ else _settings(data))
     with platform_client(data) as client:
+        environment = os.environ | ({} if "TM_POSTGRES_URL" in os.environ else _settings(data, client.url))
         words = (sys.executable, "-P", "-m", "services.tracker", "rebuild")
         done = subprocess.run(words, env=environment, capture_output=True, text=True)
         if done.returncode != 0:
@@ -54,12 +54,14 @@ def _wait_caught_up(client: Client, last_seq: int, started: float, data: str | N
     raise click.ClickException(f"the tracker has not caught up in {CATCH_UP_S:.0f} s; see {command('status', data)}")
 
 
-def _settings(data: str | None) -> dict[str, str]:
-    """Return the tracker's settings in a platform on this machine."""
+def _settings(data: str | None, url: str) -> dict[str, str]:
+    """Return the tracker's settings in the platform at `url`, which must be one on this machine."""
     directory = DataDirectory.named(data)
-    if directory.cluster() is None:
+    cluster = directory.cluster()
+    if cluster is None or cluster["url"] != url:
         raise click.ClickException(
-            f"no platform runs in {directory.path}. Start one with: {command('up --detach', data)}"
+            f"{url} is no platform of {directory.path}: only the tracker's own machine reaches its database."
+            " There, with compose: docker compose run --rm tracker python -P -m services.tracker rebuild"
         )
 
     from trainmaster.embedded.credentials import ensure_credentials  # only this command needs it

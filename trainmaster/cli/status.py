@@ -1,12 +1,14 @@
 """tm status."""
 
 import time
+from http import HTTPStatus
 from typing import Any
 
 import click
 
 from trainmaster.cli.options import data_option, json_option, platform_client
 from trainmaster.cli.output import clock, print_json, print_table, size
+from trainmaster.client import ApiError, Client
 from trainmaster.client.shapes import Agent, ServiceStatus, SetAsideItem, SetAsideList, Status
 from trainmaster.embedded.directory import DataDirectory
 from trainmaster.embedded.memory import pss_bytes
@@ -21,12 +23,22 @@ def status(data: str | None, *, as_json: bool) -> None:
     """Show processes with their memory, services with their place on the log, agents, slots."""
     with platform_client(data) as client:
         platform, agents, url = client.status(), client.agents(), client.url
-        aside = client.set_aside(500 if as_json else MAX_SET_ASIDE)
+        aside = _set_aside(client, 500 if as_json else MAX_SET_ASIDE)
     processes = _processes(DataDirectory.named(data), url)
     if as_json:
         print_json({"url": url, "processes": processes} | platform | {"agents": agents, "set_aside": aside})
     else:
         _print(url, processes, platform, agents, aside)
+
+
+def _set_aside(client: Client, limit: int) -> SetAsideList | None:
+    """Return what was set aside; None to those who may not look everywhere."""
+    try:
+        return client.set_aside(limit)
+    except ApiError as error:
+        if error.status != HTTPStatus.FORBIDDEN:
+            raise
+        return None
 
 
 def _processes(directory: DataDirectory, url: str) -> list[dict[str, Any]]:
@@ -43,7 +55,7 @@ def _processes(directory: DataDirectory, url: str) -> list[dict[str, Any]]:
 
 
 def _print(
-    url: str, processes: list[dict[str, Any]], platform: Status, agents: list[Agent], aside: SetAsideList
+    url: str, processes: list[dict[str, Any]], platform: Status, agents: list[Agent], aside: SetAsideList | None
 ) -> None:
     log = platform["log"]
     click.echo(f"{url}  log: {log['events']} events, {size(log['bytes'])}, last {log['last_seq']}")
@@ -52,7 +64,8 @@ def _print(
     print_table(columns, (_service_row(service) for service in platform["services"]))
     click.echo()
     print_table(("AGENT", "STATE", "SLOTS", "BUSY"), (_agent_row(agent) for agent in agents))
-    _print_set_aside(aside)
+    if aside is not None:
+        _print_set_aside(aside)
     if processes:
         click.echo()
         print_table(("PROCESS", "PID", "RESTARTS", "UP", "MEMORY"), (_process_row(process) for process in processes))

@@ -31,7 +31,8 @@ def find_platform(data: str | None = None) -> Place:
     cluster = directory.cluster()
     if cluster is None:
         raise NoPlatform(f"no platform runs in {directory.path}. Start one with: {command('up --detach', data)}")
-    return Place(str(cluster["url"]), token or _administrator(directory))
+    url = str(cluster["url"])
+    return Place(url, token or _administrator(directory) or logins.read(url))
 
 
 def _administrator(directory: DataDirectory) -> str | None:

@@ -12,6 +12,16 @@ from trainmaster.embedded.nats import SERVICES, user_url
 from trainmaster.embedded.postgres import postgres_url
 from trainmaster.embedded.program import HOST, Program
 
+#: What an agent of the platform takes from the environment of `tm up`.
+AGENT_SETTINGS = (
+    "TM_POOL",
+    "TM_AGENT_LABELS",
+    "TM_ZERO_SLOT_LIMIT",
+    "TM_WARM_GPUS",
+    "TM_UPLOAD_MB_S",
+    "TM_STOP_GRACE_S",
+)
+
 
 def agent_ids(num_agents: int) -> list[str]:
     """Return the names of the agents on this machine: local, local-2 and so on."""
@@ -29,7 +39,7 @@ def service_programs(ports: dict[str, int], credentials: Credentials, state: Pat
     admin = {"TM_ADMIN_TOKEN": credentials.admin_token} | _passed_on("TM_WEBHOOK_NETWORKS")
     gateway = {"TM_GATEWAY_HOST": HOST, "TM_GATEWAY_PORT": str(ports["gateway"])} | _passed_on("TM_GATEWAY_RATE")
     more = {
-        subjects.SCHEDULER: {"TM_STATE_DIR": str(state)} | _passed_on("TM_POOL_POLICY"),
+        subjects.SCHEDULER: {"TM_STATE_DIR": str(state)} | _passed_on("TM_POOL_POLICY", "TM_AGENT_TIMEOUT_S"),
         subjects.SEARCHER: {"TM_STATE_DIR": str(state)},
         subjects.TRACKER: postgres | {"TM_AUDIT_KEY": str(state.parent / "audit.key")},
         subjects.GATEWAY: postgres | gateway | admin | s3_environment(ports, credentials),
@@ -47,9 +57,9 @@ def _shown(ports: dict[str, int], program: str) -> dict[str, str]:
     return {} if port is None else {"TM_METRICS_HOST": HOST, "TM_METRICS_PORT": str(port)}
 
 
-def _passed_on(name: str) -> dict[str, str]:
-    """A setting of a service that is given to the platform as a whole."""
-    return {name: os.environ[name]} if name in os.environ else {}
+def _passed_on(*names: str) -> dict[str, str]:
+    """Settings of a service that are given to the platform as a whole."""
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def agent_program(
@@ -57,17 +67,13 @@ def agent_program(
 ) -> Program:
     """Return one agent."""
     work_dir.mkdir(parents=True, exist_ok=True)
-    env = (
-        {
-            "TM_NATS_URL": _nats_url(ports, credentials, subjects.agent_writer(agent_id)),
-            "TM_AGENT_ID": agent_id,
-            "TM_SLOTS": slots,
-            "TM_AGENT_ADDRESS": HOST,
-            "TM_WORK_DIR": str(work_dir),
-        }
-        | _passed_on("TM_UPLOAD_MB_S")
-        | _passed_on("TM_STOP_GRACE_S")
-    )
+    env = {
+        "TM_NATS_URL": _nats_url(ports, credentials, subjects.agent_writer(agent_id)),
+        "TM_AGENT_ID": agent_id,
+        "TM_SLOTS": slots,
+        "TM_AGENT_ADDRESS": HOST,
+        "TM_WORK_DIR": str(work_dir),
+    } | _passed_on(*AGENT_SETTINGS)
     env |= _shown(ports, subjects.agent_writer(agent_id))
     return _python(f"worker-{agent_id}", "worker", env | s3_environment(ports, credentials))
 

@@ -2,6 +2,7 @@
 import { ApiError, post, send, to } from "./api.js";
 import { commandLine } from "./command_line.js";
 import { PlaceFields } from "./components/place_fields.js";
+import { ScheduleFields } from "./components/schedule_fields.js";
 import { html } from "./view.js";
 
 const WORDS = {
@@ -85,6 +86,20 @@ export function changeOf({ id, name, ended_at: endedAt, deletion, searcher }) {
     },
     fields: limits.map((limit) => html`<p key=${limit}><label>${words[limit][0]} <input type="number" name=${limit} min="1" max="100000" placeholder=${searcher[limit] || ""} /></label> <span class="soft small">${words[limit][1]}</span></p>`),
     run: (form) => post(to`/experiments/${id}/search`, null, Object.fromEntries(limits.map((limit) => [limit, form.get(limit)]))),
+  };
+}
+
+/** Changing how the scheduler treats an experiment. Returns null when it is over. */
+export function scheduleOf(experiment) {
+  const { id, name, ended_at: endedAt, deletion } = experiment;
+  if (endedAt || deletion) return null;
+  return {
+    verb: "Schedule",
+    title: `Schedule ${name} otherwise`,
+    explanation: "It holds for all its trials, also those that run. They are asked to stop only where the pool preempts, or changes.",
+    command: (form) => commandLine("change", [id], { [`--${form.get("what").replaceAll("_", "-")}`]: form.get("value") || "VALUE" }),
+    fields: html`<${ScheduleFields} experiment=${experiment} />`,
+    run: (form) => post(to`/experiments/${id}/queue`, null, { [form.get("what")]: form.get("value") }),
   };
 }
 

@@ -5,6 +5,7 @@ import { CodeFiles } from "../components/code_files.js";
 import { Command } from "../components/command.js";
 import { Configuration } from "../components/configuration.js";
 import { Explained, movesTheQueue } from "../components/explained.js";
+import { linkToList } from "../components/filters.js";
 import { Hyperparameters } from "../components/hyperparameters.js";
 import { MetricChart } from "../components/metric_chart.js";
 import { Notes } from "../components/notes.js";
@@ -14,7 +15,7 @@ import { Fact, Progress, State } from "../components/state.js";
 import { Tabs } from "../components/tabs.js";
 import { Age, Duration } from "../components/time.js";
 import { TrialTable } from "../components/trial_table.js";
-import { actionOn, changeOf, forkOf, moveOf, offered } from "../experiment_actions.js";
+import { actionOn, changeOf, forkOf, moveOf, offered, scheduleOf } from "../experiment_actions.js";
 import { formatValue } from "../format.js";
 import { touchesExperiment } from "../live.js";
 import { usePath } from "../resource.js";
@@ -46,13 +47,16 @@ function Facts({ experiment }) {
   const parts = ["running", "waiting", "failed", "canceled"]
     .filter((part) => trials[part] > 0)
     .map((part) => `${trials[part]} ${part}`);
+  const { workspace, project, priority, weight, max_slots: mostSlots } = experiment;
+  const rights = [`priority ${priority}`, weight !== 1 && `weight ${weight}`, mostSlots && `at most ${mostSlots} ${mostSlots === 1 ? "slot" : "slots"}`].filter(Boolean);
   return html`<dl class="facts">
     <${Best} experiment=${experiment} />
     <${Fact} name="Trials"><span class="figure">${trials.completed}</span> of ${most} completed <span class="soft">${parts.join(", ")}</span><//>
     <${Fact} name="Search">${searcher.name} <span class="soft">${searcher.metric} ${searcher.smaller_is_better ? "↓" : "↑"}${!experiment.ended_at && searcher.max_concurrent_trials > 0 && `, ${searcher.max_concurrent_trials} at a time`}</span><//>
     <${Fact} name="Slots per trial">${experiment.slots_per_trial}<//>
+    ${!experiment.ended_at && html`<${Fact} name="Pool">${experiment.pool} <span class="soft">${rights.join(", ")}</span><//>`}
     ${usage && html`<${Fact} name="Cost"><span title=${`${Math.round(usage.slot_seconds)} slot seconds in ${usage.allocations} allocations`}>${formatValue(usage.slot_seconds / 3600)}</span> <span class="soft">slot hours</span><//>`}
-    ${(experiment.workspace || experiment.project) && html`<${Fact} name="Kept in">${[experiment.workspace, experiment.project].filter(Boolean).join(" / ")}<//>`}
+    ${(workspace || project) && html`<${Fact} name="Kept in"><a href=${linkToList({ workspace, project })}>${[workspace, project].filter(Boolean).join(" / ")}</a><//>`}
     <${Fact} name="Submitted"><${Age} at=${experiment.submitted_at} /> <span class="soft">by ${experiment.owner}</span><//>
     <${Fact} name=${experiment.ended_at ? "Took" : "Elapsed"}><${Duration} from=${experiment.submitted_at} to=${experiment.ended_at} /><//>
   </dl>`;
@@ -60,7 +64,7 @@ function Facts({ experiment }) {
 
 function Header({ experiment, tab, refresh }) {
   const { id, name, state, labels, description } = experiment;
-  const change = changeOf(experiment);
+  const changes = [changeOf(experiment), scheduleOf(experiment), !experiment.deletion && moveOf(experiment)].filter(Boolean);
   const tabs = [
     { name: "", title: "Trials" },
     { name: "hyperparameters", title: "Hyperparameters" },
@@ -72,7 +76,7 @@ function Header({ experiment, tab, refresh }) {
     <p class="crumbs"><a href="#/">Experiments</a></p>
     <header class="head">
       <h1>${name} <${State} state=${state} /></h1>
-      <div class="buttons"><${Action} action=${forkOf(experiment)} />${change && html`<${Action} action=${change} onDone=${refresh} />`}${!experiment.deletion && html`<${Action} action=${moveOf(experiment)} onDone=${refresh} />`}${offered(experiment).map((word) => html`<${Action} key=${word} action=${actionOn(experiment, word)} onDone=${refresh} />`)}</div>
+      <div class="buttons"><${Action} action=${forkOf(experiment)} />${changes.map((change) => html`<${Action} key=${change.verb} action=${change} onDone=${refresh} />`)}${offered(experiment).map((word) => html`<${Action} key=${word} action=${actionOn(experiment, word)} onDone=${refresh} />`)}</div>
     </header>
     <p class="soft"><span class="mono">${id}</span>${experiment.archived && html`<span class="label">archived</span>`}${experiment.deletion && html`<span class="label bad">deleted</span>`}${labels?.map((label) => html`<span key=${label} class="label">${label}</span>`)} ${description}</p>
     <${Progress} value=${experiment.progress} state=${state} label="Progress of the search" />

@@ -95,7 +95,7 @@ function List({ rows, isWhole, filters, more, refresh }) {
   const numActive = shown.filter(({ state }) => state === "ACTIVE").length;
   return html`
     <${Filters} filters=${filters} rows=${rows} />
-    ${picked.length > 0 ? html`<${Bulk} experiments=${picked} onDone=${done} />` : html`<p class="soft counts">${formatCount(shown.length)}${isWhole ? "" : "+"} experiments · ${numActive} active</p>`}
+    ${picked.length > 0 ? html`<${Bulk} experiments=${picked} onDone=${done} />` : html`<p class="soft counts">${formatCount(shown.length)}${isWhole ? "" : "+"} ${shown.length === 1 ? "experiment" : "experiments"} · ${numActive} active</p>`}
     ${shown.length === 0 ? html`<p class="notice">${isWhole ? "No experiment is like that." : "Looking further back…"}</p>` : html`<${LongTable} label="Experiments" columns=${COLUMNS} rows=${shown} rowKey=${(row) => row.id}
       rowName=${(row) => row.name} order=${order} onSort=${setOrder} onOpen=${(row) => location.assign(link("experiments", row.id))}
       chosen=${chosen} onToggle=${toggle} onToggleAll=${() => setChosen(new Set(chosen.size >= shown.length ? [] : shown.map(({ id }) => id)))} onEnd=${more} />`}
