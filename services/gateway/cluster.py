@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from services.gateway import cursor
 from services.gateway.access.access import principal
+from services.gateway.lists import IN_WORKSPACES
 from services.gateway.past import ReadModel, consistent
 from services.gateway.views.agents import Agent, AgentState, Availability, SlotView
 from services.gateway.views.queue import QueueItem, QueueView
@@ -24,9 +25,9 @@ LEFT JOIN slot_faults f ON f.agent_id = a.id AND f.slot = s.number
 ORDER BY a.id, s.number
 """
 _HELD = "SELECT trial_id, members FROM allocations WHERE released_at IS NULL"
-_WAITING = """
+_WAITING = f"""
 SELECT t.id, t.experiment_id, t.slots, e.pool_id, t.waiting_since, e.state = 'PAUSED' AS is_paused,
-       CASE WHEN $4::text[] IS NULL OR e.workspace = ANY($4) THEN e.name ELSE '' END AS name
+       CASE WHEN $4::text[] IS NULL OR {IN_WORKSPACES.format('$4')} THEN e.name ELSE '' END AS name
 FROM trials t JOIN experiments e ON e.id = t.experiment_id
 WHERE t.ended_at IS NULL AND t.state = 'WAITING' AND e.state IN ('ACTIVE', 'PAUSED')
   AND ($3::text IS NULL OR t.pool_id = $3)

@@ -83,8 +83,8 @@ LEFT JOIN LATERAL (
 async def experiments(
     database: ReadModel, query: ListQuery, show: lists.Show, workspaces: frozenset[str] | None
 ) -> ExperimentPage:
-    """Return a page of the experiments of these workspaces (None: of all). Raises Rejected (400)."""
-    mine = (f"{lists.SHOWN[show]} AND ({{0}} IS NULL OR e.workspace = ANY({{0}}))", workspaces, "text[]")
+    """Return a page of the experiments that are now in these workspaces (None: of all). Raises Rejected (400)."""
+    mine = (f"{lists.SHOWN[show]} AND ({{0}} IS NULL OR {lists.IN_WORKSPACES})", workspaces, "text[]")
     page = await lists.page(database, lists.experiments(query), "e", [mine], query)
     which = "SELECT * FROM experiments WHERE id = ANY($1)"
     rows = {row["id"]: row for row in await database.fetch(_EXPERIMENTS.format(which=which), page.ids)}

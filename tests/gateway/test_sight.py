@@ -68,3 +68,24 @@ async def test_an_experiment_that_moves_away_goes_out_of_sight(api: Api) -> None
         await api.get(f"/api/v1/experiments/{own}", min_seq=seq)
         async with http.get(f"{api.url}/api/v1/events") as response:
             assert (await response.json())["items"] == []
+
+
+async def test_what_has_moved_away_is_out_of_sight_in_the_past_too(api: Api) -> None:
+    """Who has a role where it was may not look there by asking for then; who has one where it is may."""
+    tokens = {name: await make_user(api, f"of-{name}", "viewer", name) for name in ("vision", "speech")}
+    own = (await api.submit(CONFIG.format("vision")))["id"]
+    then = await story.tell(api.log, [story.requested(experiment_id=ExperimentId(own))])
+    moved = ExperimentMoved(experiment_id=ExperimentId(own), workspace="speech", project="")
+    seq = await story.tell(api.log, [moved])
+    await api.get(f"/api/v1/experiments/{own}", min_seq=seq)
+    for name, is_seen in (("vision", False), ("speech", True)):
+        async with as_(tokens[name]) as http:
+            for query in (f"as_of={then}", f"as_of={then}&filter=name=vision", f"as_of={seq}&show=all"):
+                async with http.get(f"{api.url}/api/v1/experiments?{query}") as response:
+                    found = [item["id"] for item in (await response.json())["items"]]
+                assert found == ([own] if is_seen else []), (name, query)
+            async with http.get(f"{api.url}/api/v1/queue?as_of={then}") as response:
+                (waiting,) = (await response.json())["items"]
+            assert waiting["experiment_name"] == ("vision" if is_seen else ""), name
+            async with http.get(f"{api.url}/api/v1/experiments/{own}?as_of={then}") as response:
+                assert response.status == (200 if is_seen else 404)
