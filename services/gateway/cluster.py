@@ -27,10 +27,10 @@ ORDER BY a.id, s.number
 _HELD = "SELECT trial_id, members FROM allocations WHERE released_at IS NULL"
 _WAITING = f"""
 SELECT t.id, t.experiment_id, t.slots, e.pool_id, t.waiting_since, e.state = 'PAUSED' AS is_paused,
-       CASE WHEN $4::text[] IS NULL OR {IN_WORKSPACES.format('$4')} THEN e.name ELSE '' END AS name
+       CASE WHEN $4::text[] IS NULL OR {IN_WORKSPACES.format("$4")} THEN e.name ELSE '' END AS name
 FROM trials t JOIN experiments e ON e.id = t.experiment_id
 WHERE t.ended_at IS NULL AND t.state = 'WAITING' AND e.state IN ('ACTIVE', 'PAUSED')
-  AND ($3::text IS NULL OR t.pool_id = $3)
+  AND ($3::text IS NULL OR e.pool_id = $3)
   AND t.requested_seq > COALESCE((SELECT l.requested_seq FROM trials l WHERE l.id = $2), 0)
 ORDER BY t.requested_seq LIMIT $1
 """

@@ -6,13 +6,16 @@ from typing import Any
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from services.gateway import diff, past
+from services.gateway.why import words
 from services.tracker.rebuild import rebuild
 from services.tracker.settings import Settings as TrackerSettings
 from shared import log, positions, postgres
 from shared.errors import Rejected
-from shared.events import Event, ExperimentPaused, ExperimentResumed, TrialRetried
+from shared.events import Event, ExperimentPaused, ExperimentResumed, JobPoolSet, TrialRetried
+from shared.ids import ExperimentId, PoolId
 from tests.gateway.conftest import Api
 from tests.support.eventually import eventually
 from tests.tracker import story
@@ -97,6 +100,31 @@ async def test_a_wait_of_the_past_is_told_by_who_was_there_before(api: Api) -> N
     assert (why["state"], why["head"]) == ("WAITING", "It waits for slots")
     assert len(texts) == 1 and texts[0].startswith("for slots; 1 trial requested before it waited in its pool too")
     assert await ask(api, f"trials/{story.trial(2)}/why", as_of=2) == 404
+
+
+async def test_a_trial_waits_in_the_pool_that_its_experiment_was_moved_to(api: Api) -> None:
+    other = ExperimentId("other000")
+    before = [
+        story.submitted(other, resources={"resource_pool": "b"}),
+        replace(story.requested(experiment_id=other), pool_id=PoolId("b")),
+        story.submitted(resources={"resource_pool": "a"}),
+        replace(story.requested(), pool_id=PoolId("a")),
+    ]
+    first = await told(api, before)
+    last = await told(api, [JobPoolSet(experiment_id=story.EXPERIMENT, pool_id=PoolId("b"))])
+
+    async def waiting(pool: str, **moment: int) -> list[tuple[str, str]]:
+        return [(item["trial_id"], item["pool"]) for item in (await ask(api, "queue", pool=pool, **moment))["items"]]
+
+    elsewhere, moved = story.trial(experiment_id=other), story.trial()
+    assert await waiting("a", as_of=first) == [(moved, "a")] and await waiting("b", as_of=first) == [(elsewhere, "b")]
+    for moment in ({"as_of": last}, {}):  # no scheduler answers: the present is told by the same tables
+        assert await waiting("a", **moment) == []
+        assert await waiting("b", **moment) == [(elsewhere, "b"), (moved, "b")]
+    for seq, num_ahead in ((first, 0), (last, 1)):
+        why = await api.get(f"/api/v1/trials/{moved}/why", as_of=seq)
+        (text,) = [one["text"] for one in why["explanations"] if one["topic"] == "waiting"]
+        assert text == words.waited(num_ahead), seq
 
 
 async def test_a_time_means_the_last_event_stored_up_to_then(api: Api) -> None:

@@ -25,9 +25,12 @@ _EVENTS_OF = """
 SELECT seq FROM events_of WHERE kind = $1 AND id = $2 AND seq <= COALESCE($4, seq) ORDER BY seq DESC LIMIT $3
 """
 
-# In the order of the requests: the policy may have had another.
+# In the order of the requests: the policy may have had another. A trial waits where its experiment is: its own pool is
+# the one that it was requested in.
 _AHEAD = """
-SELECT count(*) FROM trials t JOIN trials o ON o.pool_id = t.pool_id AND o.requested_seq < t.requested_seq
+SELECT count(*) FROM trials t JOIN experiments e ON e.id = t.experiment_id
+JOIN experiments p ON p.pool_id = e.pool_id
+JOIN trials o ON o.experiment_id = p.id AND o.requested_seq < t.requested_seq
 WHERE t.id = $1 AND o.state = 'WAITING' AND o.ended_at IS NULL
 """
 
