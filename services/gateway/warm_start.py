@@ -28,13 +28,20 @@ async def with_observations(parts: Parts, config: dict[str, object]) -> dict[str
     if not warm_start:
         return config
     observations = list(warm_start["observations"])
+    known = {_written(one) for one in observations}  # a config that was recorded before holds some
     for number, experiment_id in enumerate(warm_start["experiments"]):
         await _check(parts, experiment_id, searcher, f"searcher.warm_start.experiments[{number}]")
         for row in await parts.database.fetch(_TRIALS, experiment_id, MAX_READ):
             hyperparameters = msgspec.json.decode(row["hyperparameters"])
-            observations.append({"hyperparameters": hyperparameters, "metric": row["metric"]})
+            observation = {"hyperparameters": hyperparameters, "metric": row["metric"]}
+            if _written(observation) not in known:
+                observations.append(observation)
     told = most_telling(observations, warm_start["max_observations"], smaller_is_better=searcher["smaller_is_better"])
     return config | {"searcher": searcher | {"warm_start": warm_start | {"observations": told}}}
+
+
+def _written(observation: dict[str, object]) -> bytes:
+    return msgspec.json.encode(observation, order="deterministic")
 
 
 async def _check(parts: Parts, experiment_id: str, searcher: dict[str, object], path: str) -> None:
