@@ -49,8 +49,8 @@ SHOWN: dict[Show, str] = {
     "all": "true",
 }
 
-#: Which experiments `e` are in some workspaces: now, also in a question about the past. What has moved out of them is not
-#: theirs to see any more: services.gateway.access.permit goes by the same.
+#: Which experiments `e` are in some workspaces: now, also in a question about the past. What has moved out of them is
+#: not theirs to see any more: services.gateway.access.permit goes by the same.
 IN_WORKSPACES = "EXISTS (SELECT FROM public.experiments p WHERE p.id = e.id AND p.workspace = ANY({0}))"
 
 #: A condition with {0} for its value, the value, and the value's type.

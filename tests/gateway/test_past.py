@@ -262,7 +262,7 @@ async def test_a_diff_tells_what_came_went_and_changed(api: Api) -> None:
 async def test_a_diff_of_everything_is_what_there_is_and_of_nothing_is_nothing(api: Api) -> None:
     seq = await told(api, LIFE)
     answer = await ask(api, "diff", **{"from": 0})
-    assert answer["to"]["seq"] == seq and answer["from"]["time"] is None
+    assert answer["to"]["seq"] >= seq and answer["from"]["time"] is None, "the gateway may have deleted a checkpoint"
     assert shown(answer, "experiments")["came"][story.EXPERIMENT]["state"] == [None, "COMPLETED"]
     counts = {part["kind"]: (part["num_came"], part["num_changed"], part["num_went"]) for part in answer["parts"]}
     assert counts["trials"] == (2, 0, 0) and counts["slots"] == (1, 0, 0)

@@ -62,7 +62,8 @@ async def test_a_fork_learns_what_its_origin_learnt_and_nothing_twice(api: Api) 
     origin = (await api.submit(config))["id"]
     learnt = (await recorded(api, origin))["observations"]
     path, experiments = f"/api/v1/experiments/{origin}/fork", "searcher.warm_start.experiments"
-    for changes in ({}, {"searcher.max_trials": 3}, {experiments: []}, {experiments: [story.EXPERIMENT]}):
+    same: tuple[dict[str, object], ...] = ({}, {"searcher.max_trials": 3}, {experiments: []})
+    for changes in (*same, {experiments: [story.EXPERIMENT]}):
         made = await recorded(api, (await api.post(path, 201, json={"set": changes}))["id"])
         assert made["observations"] == learnt, changes
     more = {"searcher.warm_start.observations": learnt[:1]}
