@@ -289,7 +289,7 @@ class Share:
         stop = await asyncio.shield(self._control.stop)
         self.log.say(f"asked to stop: {stop.reason}")
         trial_socket.stop(stop.reason)
-        if not trial_socket.is_greeted:  # a program that does not talk to us
+        if not trial_socket.was_greeted:  # a program that does not talk to us; after its bye, one does not hear us
             ranks.signal(signal.SIGTERM)
         await asyncio.sleep(stop.timeout_s)
         if ranks.are_running:

@@ -50,11 +50,8 @@ class TrialSocket:
         self._complain = complain
         self._connections: set[_Connection] = set()
         self._stop: dict[str, Any] | None = None
-
-    @property
-    def is_greeted(self) -> bool:
-        """Whether any rank is connected and has said hello."""
-        return any(connection.rank is not None for connection in self._connections)
+        self.was_greeted = False
+        """Whether any rank has ever said hello; it may have hung up since."""
 
     @contextlib.asynccontextmanager
     async def serve(self, tasks: asyncio.TaskGroup) -> AsyncIterator[None]:
@@ -124,7 +121,7 @@ class TrialSocket:
         welcome = self._welcome(frame.rank)
         if welcome is None:
             raise Malformed(f"rank {frame.rank} is not on this agent")
-        connection.rank = frame.rank
+        connection.rank, self.was_greeted = frame.rank, True
         connection.send(welcome)
         if self._stop:
             connection.send(self._stop)

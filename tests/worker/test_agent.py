@@ -273,6 +273,27 @@ async def test_a_program_that_does_not_talk_gets_sigterm(tm: Cluster) -> None:
         await tm.wait_for(TrialPreempted)
 
 
+async def test_a_rank_that_is_asked_to_stop_after_its_bye_may_end_its_work(tm: Cluster, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    body = f"""
+say("bye", outcome="completed", step=3)
+connection.close()
+print("parted")
+while not os.path.exists("{told}"):
+    time.sleep(0.01)
+print("exported")
+"""
+    await tm.submit(script(body))
+    async with tm.agent():
+        allocation_id = await tm.allocate()
+        await tm.wait_for_line("parted")
+        await tm.preempt(allocation_id)
+        await tm.wait_for_line("asked to stop: ")
+        told.touch()
+        assert (await tm.wait_for(TrialExited)).outcome is Outcome.COMPLETED
+        assert await tm.wait_for_line("exported") == (0, "stdout", "exported")
+
+
 async def test_when_an_agent_of_the_gang_is_lost_its_ranks_are_killed_at_once(tm: Cluster) -> None:
     await tm.submit(script('print("up")\nsignal.pause()'))
     async with tm.agent():

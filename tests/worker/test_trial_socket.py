@@ -183,12 +183,24 @@ async def test_every_rank_is_told_to_stop_also_those_that_come_later(tmp_path: P
     async with serving(tmp_path / "sock") as server:
         early = await server.connect(HELLO)
         await early.hear()
-        assert server.socket.is_greeted
+        assert server.socket.was_greeted
         server.socket.stop("paused")
         late = await server.connect({"type": "hello", "rank": 1, "pid": 2})
         assert await early.hear() == {"type": "stop", "reason": "paused"}
         assert await late.hear() == {"type": "welcome", "rank": 1}
         assert await late.hear() == {"type": "stop", "reason": "paused"}
+
+
+async def test_a_rank_that_has_hung_up_was_one_that_talks_to_us(tmp_path: Path) -> None:
+    async with serving(tmp_path / "sock") as server:
+        stranger = await server.connect({"type": "hello", "rank": 2, "pid": 1})
+        assert await stranger.hear() is None
+        assert not server.socket.was_greeted
+        rank = await server.connect(HELLO, {"type": "bye", "outcome": "completed", "step": 2})
+        await rank.hear()
+        await rank.hang_up()
+        await server.socket.drained()
+        assert server.socket.was_greeted
 
 
 async def test_a_silent_connection_that_nobody_closes_is_closed(tmp_path: Path) -> None:
