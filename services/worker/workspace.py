@@ -111,14 +111,16 @@ class Workspace:
 
     @contextlib.asynccontextmanager
     async def allocation_directory(self, allocation_id: AllocationId) -> AsyncIterator[Path]:
-        """An empty directory for as long as the context lasts."""
+        """An empty directory for as long as the context lasts. An agent that ends before a checkpoint in it is stored
+        leaves it as one that is killed does, for the next one to finish that (services.worker.unfinished)."""
         directory = self.path_of(allocation_id)
         directory.mkdir()
         (directory / "checkpoints").mkdir()
         try:
             yield directory
         finally:
-            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+            if not (_is_cancelled() and unfinished.has_notes(directory)):
+                await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
     async def unpack_code(self, sha256: str, directory: Path, patience: Patience) -> None:
         """Unpack a code archive into a new directory.
@@ -147,6 +149,12 @@ class Workspace:
         if hashlib.sha256(body).hexdigest() != sha256:
             raise Rejected(f"the code archive {sha256} is damaged in the object store")
         return body
+
+
+def _is_cancelled() -> bool:
+    """Say whether the current task was told to end, whatever it ends with."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _read_verified(path: Path, sha256: str) -> bytes | None:

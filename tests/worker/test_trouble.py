@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from services.worker import patience, share, unfinished
+from services.worker import patience, service, share, unfinished
 from services.worker.allocation import Allocation
 from services.worker.endings import Ending
 from services.worker.failures import ending_after
@@ -23,6 +23,7 @@ from shared import objectstore
 from shared.errors import Refused, Rejected
 from shared.events import (
     AgentJoined,
+    AgentLeft,
     CheckpointDeletionRequested,
     CheckpointFile,
     CheckpointSaved,
@@ -178,6 +179,28 @@ async def test_a_checkpoint_that_was_written_when_the_agent_was_killed_is_stored
     async with tm.agent():  # what is on the log is not said again
         await tm.wait_for(AgentJoined, 3)
     assert len(tm.events(CheckpointSaved)) == 1
+
+
+async def test_a_checkpoint_that_an_agent_cannot_store_before_it_must_end_is_stored_by_the_next(
+    tm: Cluster, way: Forwarder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "SAY_AFTER_S", 0.0)
+    monkeypatch.setattr(service, "FAREWELL_S", 0.1)
+    told = tmp_path / "told"
+    await tm.submit(script(SAVES_WHEN_TOLD.format(told=told)))
+    async with tm.agent(s3=replace(tm.s3, endpoint=await way.open()), stop_grace_s=0.1):
+        first = await tm.allocate()
+        await tm.wait_for_line("up")
+        way.cut()
+        told.touch()
+        await tm.wait_for_line("waiting for the object store since")
+    assert not tm.events(CheckpointSaved) and not tm.events(AgentLeft)
+    async with tm.agent():
+        saved = await tm.wait_for(CheckpointSaved)
+        assert (saved.allocation_id, saved.step, [file.path for file in saved.files]) == (first, 4, ["weights"])
+        await tm.wait_for(AgentJoined, 2)
+        assert tm.recorded_of(CheckpointSaved).seq < tm.recorded_of(AgentJoined).seq
+        assert not (tm.directory / AGENT / first).exists()
 
 
 async def test_a_checkpoint_that_was_given_up_is_not_finished(tm: Cluster, way: Forwarder, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The agent's directory: its lock, cached code, allocation directories."""
 
+import asyncio
 import fcntl
 import hashlib
 import os
@@ -9,12 +10,19 @@ import pytest
 
 from services.worker import workspace
 from services.worker.patience import Patience
+from services.worker.unfinished import Note, Notes
 from services.worker.workspace import Workspace
 from shared import archive, objectstore
 from shared.errors import Rejected
-from shared.ids import AllocationId
+from shared.events import CheckpointSaved
+from shared.ids import AgentId, AllocationId, CheckpointId, ExperimentId, TrialId
 from shared.objectstore import ObjectStore
 from shared.settings import S3Settings
+
+SAVED = CheckpointSaved(
+    trial_id=TrialId("e-1"), experiment_id=ExperimentId("e"), allocation_id=AllocationId("e-1-a1"), epoch=1,
+    agent_id=AgentId("a1"), checkpoint_id=CheckpointId("e-1-a1-s4"), step=4, world_size=1, zero_stage=None, files=(),
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -69,6 +77,31 @@ async def test_an_allocation_directory_goes_with_its_allocation(s3: S3Settings, 
     async with space.allocation_directory(AllocationId("e-1-a1")) as directory:
         assert (directory / "checkpoints").is_dir()
     assert not directory.exists()
+
+
+@pytest.mark.parametrize("is_noted", [True, False])
+@pytest.mark.parametrize("how", [asyncio.CancelledError, OSError])  # some library may answer with an error of its own
+async def test_an_agent_that_must_end_leaves_a_checkpoint_that_is_not_stored_yet(
+    s3: S3Settings, tmp_path: Path, is_noted: bool, how: type[BaseException]
+) -> None:
+    space, began = make(tmp_path / "work", s3), asyncio.Event()
+
+    async def run() -> None:
+        async with space.allocation_directory(SAVED.allocation_id) as directory:
+            if is_noted:
+                Notes(directory).write(Note(saved=SAVED, directory=str(directory / "checkpoints"), cause=1))
+            began.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise how from None
+
+    running = asyncio.create_task(run())
+    await began.wait()
+    running.cancel()
+    with pytest.raises(how):
+        await running
+    assert space.path_of(SAVED.allocation_id).exists() == is_noted
 
 
 def test_the_lock_is_exclusive_until_every_holder_has_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
