@@ -31,6 +31,9 @@ from shared.events import CheckpointRefused, FailureCause, TrialStarted
 #: clean exit there is no limit: the trial has not completed before its last checkpoint is stored.
 UPLOAD_GRACE_S = 60.0
 
+#: The same after a failure in a gang over several agents: until it is reported, the other agents' ranks run on in vain.
+GANG_UPLOAD_GRACE_S = 5.0
+
 Captures = Mapping[int, "asyncio.Task[None]"]
 
 
@@ -275,10 +278,11 @@ class Share:
 
     async def _store_the_rest(self, exits: Sequence[RankExit], trial_socket: TrialSocket) -> bool:
         have_failed = self._control.fault.done() or any(ended.code != 0 and not ended.signalled for ended in exits)
+        grace_s = UPLOAD_GRACE_S if len(self._allocation.members) == 1 else GANG_UPLOAD_GRACE_S
         try:
             async with self._control.interruptible():
                 await trial_socket.drained()
-            async with self._control.interruptible(by_kill=True, timeout_s=UPLOAD_GRACE_S if have_failed else None):
+            async with self._control.interruptible(by_kill=True, timeout_s=grace_s if have_failed else None):
                 await self._uploads.finished()
         except TimeoutError:
             self.log.say("the ranks' last words or checkpoint could not be stored")

@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from services.worker import share
 from shared.events import (
     AgentLeaving,
     AgentLeft,
@@ -21,9 +24,10 @@ from shared.events import (
     TrialStarted,
 )
 from shared.ids import AgentId
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 from tests.worker.cluster import AGENT, POOL, Cluster
 from tests.worker.scripts import script
+from tests.worker.test_trouble import Forwarder
 
 OTHER = AgentId("a2")
 GANG = ((AGENT, (0,)), (OTHER, (1, 0)))
@@ -69,6 +73,34 @@ async def test_when_the_chiefs_rank_fails_the_others_are_killed(two: Cluster) ->
     exited = await two.wait_for(TrialExited)
     assert exited.error == "rank 0 exited with code 1\nrank zero is the culprit"
     assert two.events(GangMemberExited)[0].outcome is Outcome.INTERRUPTED
+
+
+@pytest.mark.parametrize("failing", [AGENT, OTHER])
+async def test_ranks_on_other_agents_do_not_wait_for_what_a_failed_rank_wrote_last(
+    tm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: AgentId
+) -> None:
+    monkeypatch.setattr(share, "GANG_UPLOAD_GRACE_S", 0.1)
+    assert share.UPLOAD_GRACE_S > PATIENCE_S
+    way, told = Forwarder(tm.s3.endpoint), tmp_path / "told"
+    body = f"""
+print("up")
+while RANK != {0 if failing == AGENT else 1} or not os.path.exists("{told}"):
+    time.sleep(0.01)
+save(3, weights="w")
+sys.exit("the culprit")
+"""
+    await tm.submit(script(body), slots=2)
+    cut = replace(tm.s3, endpoint=await way.open())
+    async with AsyncExitStack() as stack:
+        for agent_id in (AGENT, OTHER):
+            await stack.enter_async_context(tm.agent(agent_id, s3=cut if agent_id == failing else tm.s3))
+        await tm.allocate((AGENT, (0,)), (OTHER, (0,)))
+        await eventually(lambda: [line[2] for line in tm.lines].count("up") == 2)
+        way.cut()
+        told.touch()
+        exited = await tm.wait_for(TrialExited)
+    assert exited.outcome is Outcome.FAILED and (exited.error or "").endswith("the culprit")
+    await tm.wait_for_line("the ranks' last words or checkpoint could not be stored")
 
 
 async def test_a_chief_that_cannot_prepare_does_not_leave_the_others_waiting(two: Cluster) -> None:

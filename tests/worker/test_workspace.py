@@ -82,7 +82,7 @@ async def test_an_allocation_directory_goes_with_its_allocation(s3: S3Settings, 
 @pytest.mark.parametrize("is_noted", [True, False])
 @pytest.mark.parametrize("how", [asyncio.CancelledError, OSError])  # some library may answer with an error of its own
 async def test_an_agent_that_must_end_leaves_a_checkpoint_that_is_not_stored_yet(
-    s3: S3Settings, tmp_path: Path, is_noted: bool, how: type[BaseException]
+    s3: S3Settings, tmp_path: Path, *, is_noted: bool, how: type[BaseException]
 ) -> None:
     space, began = make(tmp_path / "work", s3), asyncio.Event()
 
