@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from services.gateway import cluster
 from services.gateway.admission import DEFAULT_POOL, Limit, Pool, Submitted
 from services.gateway.past import ReadModel
 from services.gateway.problems import not_found
@@ -11,7 +12,7 @@ from services.gateway.views import pools as views
 from services.gateway.views.agents import Agent, AgentState, Availability
 from shared.capacity import AgentSize
 from shared.errors import Problem, Rejected
-from shared.events import AgentDisabled, AgentDrainRequested, AgentEnabled, AgentIntent, PoolPolicy
+from shared.events import AgentDisabled, AgentDrainRequested, AgentEnabled, AgentIntent, PoolConfigured, PoolPolicy
 from shared.ids import AgentId
 
 WHOLE_AGENT = -1  # in place of a slot's number
@@ -50,6 +51,14 @@ async def pools(database: ReadModel, agents: Sequence[Agent]) -> list[views.Pool
     unconfigured = await default_policy(database)
     rows = await database.fetch(_POOLS, DEFAULT_POOL)
     return [_pool(row["id"], row["policy"], unconfigured, row["waiting"], row["running"], agents) for row in rows]
+
+
+async def configured(database: ReadModel, event: PoolConfigured) -> views.Pool:
+    """Return a pool as it is with a policy, which the read model need not show yet."""
+    agents = await cluster.agents(database)
+    found = next((pool for pool in await pools(database, agents) if pool.id == event.pool_id), None)
+    pool = _pool(event.pool_id, None, event.policy, 0, 0, agents) if found is None else found
+    return msgspec.structs.replace(pool, is_configured=True, policy=views.policy(event.policy))
 
 
 def _pool(

@@ -1,10 +1,14 @@
-"""Questions about workspaces and projects."""
+"""Questions about workspaces and projects, and how they are shown while the read model is behind."""
+
+from datetime import UTC, datetime
 
 import asyncpg
 
+from services.gateway.access.access import principal
 from services.gateway.past import ReadModel
 from services.gateway.problems import not_found
 from services.gateway.views.workspaces import Project, Workspace
+from shared.events import ProjectCreated, WorkspaceCreated
 from shared.ids import project_id, workspace_id
 
 _WORKSPACES = """
@@ -40,6 +44,21 @@ async def workspace(database: ReadModel, id_: str) -> Workspace:
     return _workspace(row)
 
 
+def workspace_as_made(event: WorkspaceCreated, seq: int) -> Workspace:
+    """The workspace as it is in its first moment."""
+    return Workspace(
+        id=event.workspace_id,
+        name=event.name,
+        description=event.description,
+        archived=False,
+        created_at=datetime.now(UTC),
+        created_by=principal.get().user_id,
+        projects=0,
+        experiments=0,
+        seq=seq,
+    )
+
+
 async def projects(
     database: ReadModel, workspace_name: str, limit: int, after: str
 ) -> tuple[list[Project], str | None]:
@@ -55,6 +74,21 @@ async def project(database: ReadModel, id_: str) -> Project:
     if row is None:
         raise not_found("project", id_)
     return _project(row)
+
+
+def project_as_made(event: ProjectCreated, seq: int) -> Project:
+    """The project as it is in its first moment."""
+    return Project(
+        id=event.project_id,
+        workspace=event.workspace,
+        name=event.name,
+        description=event.description,
+        archived=False,
+        created_at=datetime.now(UTC),
+        created_by=principal.get().user_id,
+        experiments=0,
+        seq=seq,
+    )
 
 
 async def archived(database: ReadModel, workspace_name: str, project_name: str) -> tuple[bool | None, bool | None]:

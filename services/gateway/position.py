@@ -19,6 +19,7 @@ class Position:
     def __init__(self, projection: str = "events") -> None:
         self._projection = projection
         self.value = 0
+        self._appended = 0
         self._version = 0
         self._hears = False
         self._changed = asyncio.Event()
@@ -27,6 +28,11 @@ class Position:
     def version(self) -> int | None:
         """A number that changes with every commit of the tracker; None while nobody would tell."""
         return self._version if self._hears else None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something is not shown yet that was appended here: what is not found may well be there."""
+        return self.value < self._appended
 
     async def run(self, url: str) -> None:
         """Listen for ever."""
@@ -46,6 +52,11 @@ class Position:
         except TimeoutError:
             return False
         return True
+
+    async def shown(self, seq: int) -> bool:
+        """Wait for an event that was appended here; see `wait`. When it is late, the answer is made of the event."""
+        self._appended = max(self._appended, seq)
+        return await self.wait(seq)
 
     async def _listen(self, url: str) -> None:
         connection = await asyncpg.connect(

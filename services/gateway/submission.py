@@ -39,7 +39,7 @@ async def _readable_checkpoint(parts: Parts, checkpoint_id: str) -> Checkpoint |
 
 async def answer(parts: Parts, event: ExperimentSubmitted, seq: int) -> web.Response:
     """Return the answer to a submission that is on the log."""
-    if await parts.position.wait(seq):
+    if await parts.position.shown(seq):
         shown: Experiment = await queries.experiment(parts.database, event.experiment_id)
     else:
         shown = _as_submitted(event, seq)

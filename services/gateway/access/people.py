@@ -119,6 +119,11 @@ def principal_of(people: People, token_id: TokenId, now: datetime) -> Principal 
     return Principal(user_id=user.user_id, grants=user.grants, at_most=token.role, token_id=token_id)
 
 
+def made(event: UserCreated, at: datetime, seq: int) -> User:
+    """Return a user as in the first moment."""
+    return User(user_id=event.user_id, full_name=event.full_name, is_service=event.is_service, created_at=at, seq=seq)
+
+
 def evolve(people: People, recorded: Recorded) -> None:
     """Fold one event."""
     event = recorded.event
@@ -138,12 +143,7 @@ def _fold(event: Event, recorded: Recorded, people: People) -> None:
 def _(event: UserCreated, recorded: Recorded, people: People) -> None:
     if event.user_id in people.users:
         return  # who was made known first keeps the name, the roles and the tokens
-    people.users[event.user_id] = User(
-        user_id=event.user_id,
-        full_name=event.full_name,
-        is_service=event.is_service,
-        created_at=recorded.envelope.time,
-    )
+    people.users[event.user_id] = made(event, recorded.envelope.time, recorded.seq)
 
 
 @_fold.register(UserDisabled)

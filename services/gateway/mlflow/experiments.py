@@ -16,7 +16,7 @@ from services.gateway.mlflow.paging import start_of, token_of
 from services.gateway.mlflow.wire import Empty, Said
 from services.gateway.problems import not_found
 from shared import ids, subjects
-from shared.errors import Problem, Rejected
+from shared.errors import Problem, Rejected, Unavailable
 from shared.events import (
     Event,
     Role,
@@ -129,7 +129,7 @@ async def rename(asked: Asked[UpdateExperiment]) -> Empty:
 
     async def change() -> Empty:
         before = await intents.newest_seq(parts.client, NAMES)
-        await parts.position.wait(before)
+        await _check_shown(asked, before)
         row = await reading.experiment(parts.database, said.experiment_id, Role.EDITOR)
         reading.check_active(row, "experiment")
         await _check_free(asked, said.new_name, row["workspace"], before)
@@ -217,11 +217,17 @@ async def _change(
     return await intents.settle(parts, asked.request.app[TRACKING], scope, change)
 
 
+async def _check_shown(asked: Asked[CreateExperiment] | Asked[UpdateExperiment], seq: int) -> None:
+    """Raise Unavailable when the names up to the event `seq` are not known in time: one might be taken by then."""
+    if not await asked.parts.position.wait(seq):
+        raise Unavailable(f"the read model does not show event {seq} yet")
+
+
 async def _check_free(
     asked: Asked[CreateExperiment] | Asked[UpdateExperiment], name: str, workspace: str, seq: int
 ) -> None:
     """Raise AlreadyExists when an experiment has this name after the event `seq`."""
-    await asked.parts.position.wait(seq)
+    await _check_shown(asked, seq)
     row = await reading.experiment_by_name(asked.parts.database, name, workspace)
     if row is not None:
         aside = "; it is deleted: restore it, or choose another name" if row["deleted"] else ""

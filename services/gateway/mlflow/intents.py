@@ -49,12 +49,15 @@ class Tracking:
 TRACKING = web.AppKey("tracking", Tracking)
 
 
-async def say(parts: Parts, event: Event, *, expected: int, scope: str | None = None) -> None:
-    """Append an event; return once it is shown. Raises Conflict."""
+async def say(parts: Parts, event: Event, *, expected: int, scope: str | None = None) -> bool:
+    """Append an event and return whether it is shown; it is on the log also when that takes too long.
+
+    Raises Conflict.
+    """
     about = getattr(event, "experiment_id", event.aggregate_id)
     actor = principal.get().user_id
     envelope = log.envelope_of(event, writer=subjects.GATEWAY, actor=actor, correlation=about)
-    await parts.position.wait(await log.append_once(parts.client, envelope, expected=expected, scope=scope))
+    return await parts.position.shown(await log.append_once(parts.client, envelope, expected=expected, scope=scope))
 
 
 async def settle(parts: Parts, tracking: Tracking, scope: str, change: Callable[[], Awaitable[ResultT]]) -> ResultT:

@@ -2,9 +2,11 @@
 
 import secrets
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 import asyncpg
+import msgspec
 from msgspec import Meta, field
 
 from services.gateway.filters import Parameters
@@ -135,7 +137,8 @@ async def create(asked: Asked[CreateModel]) -> ModelFound:
         params={param.key: param.value for param in said.params},
         tags={tag.key: tag.value for tag in said.tags},
     )
-    await intents.say(parts, event, expected=0)
+    if not await intents.say(parts, event, expected=0):
+        return ModelFound(model=_as_begun(event))
     return await _show(asked, event.model_id)
 
 
@@ -239,7 +242,25 @@ async def _views(database: Database, rows: list[asyncpg.Record]) -> list[wire.Mo
     return [_view(row, metrics[row["id"]]) for row in rows]
 
 
-def _view(row: asyncpg.Record, metrics: list[wire.Metric]) -> wire.Model:
+def _as_begun(event: ModelLogged) -> wire.Model:
+    """The model as it is in its first moment, for when the read model is behind."""
+    now = datetime.now(UTC)
+    row = {
+        "id": event.model_id,
+        "experiment_id": event.experiment_id,
+        "run_id": event.run_id,
+        "name": event.name,
+        "model_type": event.model_type,
+        "status": ModelStatus.PENDING,
+        "params": msgspec.json.encode(event.params).decode(),
+        "tags": msgspec.json.encode(event.tags).decode(),
+        "created_at": now,
+        "updated_at": now,
+    }
+    return _view(row, [])
+
+
+def _view(row: reading.Row, metrics: list[wire.Metric]) -> wire.Model:
     info = wire.ModelInfo(
         model_id=row["id"],
         experiment_id=row["experiment_id"],

@@ -80,6 +80,8 @@ def operation(
         except AlreadyExists as error:
             return failure(error.status, "RESOURCE_ALREADY_EXISTS", str(error))
         except Rejected as error:
+            if error.status == HTTPStatus.NOT_FOUND and request.app[PARTS].position.is_behind:
+                return failure(HTTPStatus.SERVICE_UNAVAILABLE, "TEMPORARILY_UNAVAILABLE", f"{error}: not shown yet")
             return failure(error.status, _ERROR_CODES.get(HTTPStatus(error.status)), str(error))
         except NotFound as error:
             return failure(HTTPStatus.NOT_FOUND, "RESOURCE_DOES_NOT_EXIST", f"there is no {error}")

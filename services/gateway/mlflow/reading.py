@@ -5,7 +5,7 @@ platform changes.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 import msgspec
@@ -19,7 +19,9 @@ from services.gateway.mlflow.search import Space, order_by, where
 from services.gateway.past import Database
 from services.gateway.problems import not_found
 from shared.errors import Rejected
-from shared.events import Role
+from shared.events import Role, RunCreated, RunStatus
+
+Row: TypeAlias = asyncpg.Record | dict[str, Any]  # of the read model, or made of an event
 
 _EXPERIMENTS = """
 SELECT id, name, workspace, deleted, tags, created_at, updated_at, seq, false AS own FROM tracked_experiments
@@ -159,7 +161,23 @@ async def shown(database: Database, rows: Sequence[asyncpg.Record]) -> list[wire
     return [_run(row, metrics[row["id"]]) for row in rows]
 
 
-def run_info(row: asyncpg.Record) -> wire.RunInfo:
+def run_as_begun(event: RunCreated) -> wire.Run:
+    """Return a run as it is in its first moment, for when the read model is behind."""
+    row = {
+        "id": event.run_id,
+        "experiment_id": event.experiment_id,
+        "name": event.name,
+        "owner": principal.get().user_id,
+        "status": RunStatus.RUNNING,
+        "deleted": False,
+        "tags": msgspec.json.encode(event.tags).decode(),
+        "started_at": event.started_at,
+        "ended_at": None,
+    }
+    return _run(row | dict.fromkeys(("datasets", "used", "made"), "[]") | {"params": "{}"}, [])
+
+
+def run_info(row: Row) -> wire.RunInfo:
     """Return what a run is."""
     return wire.RunInfo(
         run_id=row["id"],
@@ -223,11 +241,11 @@ def _lifecycle(view: str) -> str:
     return {"ACTIVE_ONLY": " AND NOT r.deleted", "DELETED_ONLY": " AND r.deleted"}.get(view, "")
 
 
-def _stage(row: asyncpg.Record) -> str:
+def _stage(row: Row) -> str:
     return "deleted" if row["deleted"] else "active"
 
 
-def _run(row: asyncpg.Record, metrics: list[wire.Metric]) -> wire.Run:
+def _run(row: Row, metrics: list[wire.Metric]) -> wire.Run:
     tags = {"mlflow.user": row["owner"]} | texts(row["tags"]) | {"mlflow.runName": row["name"]}
     data = wire.RunData(metrics=metrics, params=wire.pairs(texts(row["params"])), tags=wire.pairs(tags))
     inputs = wire.RunInputs(

@@ -141,7 +141,8 @@ async def create(asked: Asked[CreateRun]) -> RunFound:
         started_at=datetime.now(UTC) if said.start_time is None else wire.instant(said.start_time),
         tags=tags,
     )
-    await intents.say(parts, event, expected=0)
+    if not await intents.say(parts, event, expected=0):
+        return RunFound(run=reading.run_as_begun(event))
     return await show_run(asked, event.run_id)
 
 

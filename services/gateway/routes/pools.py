@@ -44,13 +44,11 @@ async def list_pools(call: Call[PastQuery]) -> PoolList:
 
 async def configure(call: Call[PolicyQuery]) -> web.StreamResponse:
     """Set how a pool is scheduled, for what waits and what runs; also of one that no agent has joined yet."""
-    parts, pool_id = call.parts, call.id("pool")
-    event = PoolConfigured(pool_id=PoolId(pool_id), policy=call.query.value())
+    parts = call.parts
+    event = PoolConfigured(pool_id=PoolId(call.id("pool")), policy=call.query.value())
     seq = await intents.administer(parts.client, event)
-    await parts.position.wait(seq)
-    found = await administration.pools(parts.database, await cluster.agents(parts.database))
-    (shown,) = [pool for pool in found if pool.id == pool_id]
-    return json_response(shown, seq=seq)
+    await parts.position.shown(seq)
+    return json_response(await administration.configured(parts.database, event), seq=seq)
 
 
 ROUTES = (

@@ -1,6 +1,7 @@
 """Users and their roles: an administrator's work."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated
@@ -11,7 +12,7 @@ from msgspec import Meta
 from services.gateway import intents, paging
 from services.gateway.access import credentials, decide
 from services.gateway.access.access import principal
-from services.gateway.access.people import People, User
+from services.gateway.access.people import People, User, made
 from services.gateway.api import PREFIX, Body, Call, NoQuery, Query, get, json_response, post, read_body
 from services.gateway.lists import PartQuery
 from services.gateway.views.people import Granted, UserList, UserView
@@ -65,7 +66,9 @@ async def create(call: Call[NoQuery]) -> web.StreamResponse:
     """Make a user known; without a role it may do nothing yet."""
     asked = await read_body(call.request, WantedUser)
     wish = partial(decide.create, name=asked.name, full_name=asked.full_name, is_service=asked.is_service)
-    return await _changed(call, wish, status=HTTPStatus.CREATED)
+    seq, event = await intents.change_user(call.parts.client, call.access, wish)
+    user = call.access.people.users.get(event.user_id) or made(event, datetime.now(UTC), seq)  # it may come late
+    return json_response(view(user), seq=seq, status=HTTPStatus.CREATED)
 
 
 async def enable(call: Call[NoQuery]) -> web.StreamResponse:
@@ -107,11 +110,9 @@ async def _changed(
     call: Call[NoQuery] | Call[RoleQuery],
     wish: Callable[[People], UserEvent],
     known: int | None = None,
-    *,
-    status: int = HTTPStatus.OK,
 ) -> web.Response:
     seq, event = await intents.change_user(call.parts.client, call.access, wish, known_seq=known)
-    return json_response(view(decide.find(call.access.people, event.user_id)), seq=seq, status=status)
+    return json_response(view(decide.find(call.access.people, event.user_id)), seq=seq)
 
 
 async def _check_unchanged(call: Call[NoQuery] | Call[RoleQuery]) -> int | None:

@@ -1,5 +1,6 @@
 """Webhooks: where what happens is posted."""
 
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from services.gateway.api import MAX_SEQ, PREFIX, Body, Call, NoQuery, Query, ge
 from services.gateway.problems import not_found
 from services.gateway.views.webhooks import NewWebhook, WebhookList, WebhookState, WebhookView
 from services.gateway.webhooks import signature, target
-from services.gateway.webhooks.hooks import Hook
+from services.gateway.webhooks.hooks import Hook, made
 from shared import ids
 from shared.errors import Problem, Rejected
 from shared.events import CATALOGUE, WebhookCreated, WebhookDeleted, WebhookReplayed
@@ -52,7 +53,8 @@ async def create(call: Call[NoQuery]) -> web.StreamResponse:
     await call.access.secrets.set_webhook_secret(event.webhook_id, secret)
     seq = await intents.administer(call.parts.client, event)
     await webhooks.wait(seq)
-    answer = NewWebhook(webhook=view(_find(call, event.webhook_id)), secret=secret)
+    hook = webhooks.hooks.known.get(event.webhook_id) or made(event, datetime.now(UTC), seq)  # it may come late
+    answer = NewWebhook(webhook=view(hook), secret=secret)
     return json_response(answer, seq=seq, status=HTTPStatus.CREATED)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from aiohttp import web
 from msgspec import Meta
+from msgspec.structs import replace
 
 from services.gateway import cursor, intents, places
 from services.gateway.access import permit
@@ -76,8 +77,8 @@ async def create_workspace(call: Call[NoQuery]) -> web.StreamResponse:
         raise Rejected(f"there is a workspace {asked.name} already", status=HTTPStatus.CONFLICT)
     event = WorkspaceCreated(workspace_id=id_, name=asked.name, description=asked.description)
     seq = await intents.make_place(parts.client, event)
-    await parts.position.wait(seq)
-    shown = await places.workspace(parts.database, id_)
+    is_shown = await parts.position.shown(seq)
+    shown = await places.workspace(parts.database, id_) if is_shown else places.workspace_as_made(event, seq)
     return json_response(shown, seq=seq, status=HTTPStatus.CREATED, location=f"{PREFIX}/workspaces/{id_}")
 
 
@@ -107,8 +108,8 @@ async def create_project(call: Call[NoQuery]) -> web.StreamResponse:
         raise Rejected(f"there is a project {asked.name} in {workspace.name} already", status=HTTPStatus.CONFLICT)
     event = ProjectCreated(project_id=id_, workspace=workspace.name, name=asked.name, description=asked.description)
     seq = await intents.make_place(parts.client, event)
-    await parts.position.wait(seq)
-    shown = await places.project(parts.database, id_)
+    is_shown = await parts.position.shown(seq)
+    shown = await places.project(parts.database, id_) if is_shown else places.project_as_made(event, seq)
     return json_response(shown, seq=seq, status=HTTPStatus.CREATED, location=f"{PREFIX}/projects/{id_}")
 
 
@@ -117,7 +118,8 @@ async def describe_workspace(call: Call[NoQuery]) -> web.StreamResponse:
     asked = await read_body(call.request, PlaceDescription)
     shown = await places.workspace(call.parts.database, call.id("workspace"))
     event = WorkspaceDescribed(workspace_id=WorkspaceId(shown.id), description=asked.description)
-    return await _change_workspace(call, event, await _check_unchanged(call, shown))
+    changed = replace(shown, description=asked.description)
+    return await _change_workspace(call, event, await _check_unchanged(call, shown), changed)
 
 
 async def describe_project(call: Call[NoQuery]) -> web.StreamResponse:
@@ -125,7 +127,8 @@ async def describe_project(call: Call[NoQuery]) -> web.StreamResponse:
     asked = await read_body(call.request, PlaceDescription)
     shown = await places.project(call.parts.database, call.id("project"))
     event = ProjectDescribed(project_id=ProjectId(shown.id), description=asked.description)
-    return await _change_project(call, event, await _check_unchanged(call, shown))
+    changed = replace(shown, description=asked.description)
+    return await _change_project(call, event, await _check_unchanged(call, shown), changed)
 
 
 def _file_workspace(*, archived: bool) -> Callable[[Call[NoQuery]], Awaitable[web.StreamResponse]]:
@@ -134,7 +137,7 @@ def _file_workspace(*, archived: bool) -> Callable[[Call[NoQuery]], Awaitable[we
         known = await _check_unchanged(call, shown)
         _check_change(f"workspace {shown.name}", was=shown.archived, to=archived)
         event = (WorkspaceArchived if archived else WorkspaceUnarchived)(workspace_id=WorkspaceId(shown.id))
-        return await _change_workspace(call, event, known)
+        return await _change_workspace(call, event, known, replace(shown, archived=archived))
 
     return file
 
@@ -145,7 +148,7 @@ def _file_project(*, archived: bool) -> Callable[[Call[NoQuery]], Awaitable[web.
         known = await _check_unchanged(call, shown)
         _check_change(f"project {shown.name}", was=shown.archived, to=archived)
         event = (ProjectArchived if archived else ProjectUnarchived)(project_id=ProjectId(shown.id))
-        return await _change_project(call, event, known)
+        return await _change_project(call, event, known, replace(shown, archived=archived))
 
     return file
 
@@ -157,16 +160,23 @@ async def _check_unchanged(call: Call[NoQuery], shown: Workspace | Project) -> i
     return await call.check_unchanged(look)
 
 
-async def _change_workspace(call: Call[NoQuery], event: WorkspaceEvent, known: int | None) -> web.Response:
+async def _change_workspace(
+    call: Call[NoQuery], event: WorkspaceEvent, known: int | None, changed: Workspace
+) -> web.Response:
+    """`changed`: what the event makes of it, to be shown while the read model is behind."""
     seq = await intents.change_place(call.parts.client, event, known_seq=known)
-    await call.parts.position.wait(seq)
-    return json_response(await places.workspace(call.parts.database, event.workspace_id), seq=seq)
+    if await call.parts.position.shown(seq):
+        return json_response(await places.workspace(call.parts.database, event.workspace_id), seq=seq)
+    return json_response(replace(changed, seq=seq), seq=seq)
 
 
-async def _change_project(call: Call[NoQuery], event: ProjectEvent, known: int | None) -> web.Response:
+async def _change_project(
+    call: Call[NoQuery], event: ProjectEvent, known: int | None, changed: Project
+) -> web.Response:
     seq = await intents.change_place(call.parts.client, event, known_seq=known)
-    await call.parts.position.wait(seq)
-    return json_response(await places.project(call.parts.database, event.project_id), seq=seq)
+    if await call.parts.position.shown(seq):
+        return json_response(await places.project(call.parts.database, event.project_id), seq=seq)
+    return json_response(replace(changed, seq=seq), seq=seq)
 
 
 def _check_change(what: str, *, was: bool, to: bool) -> None:

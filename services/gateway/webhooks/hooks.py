@@ -34,18 +34,23 @@ class Hooks:
         return {webhook_id: hook for webhook_id, hook in self.known.items() if hook.died is None}
 
 
+def made(event: WebhookCreated, at: datetime, seq: int) -> Hook:
+    """Return a webhook as it is in its first moment."""
+    return Hook(
+        webhook_id=event.webhook_id,
+        url=event.url,
+        events=frozenset(event.events),
+        created_at=at,
+        begins_after=seq,
+        generation=seq,
+    )
+
+
 def evolve(hooks: Hooks, recorded: Recorded) -> None:
     """Fold one event."""
     match recorded.event:
-        case WebhookCreated(webhook_id=webhook_id, url=url, events=events):
-            hooks.known[webhook_id] = Hook(
-                webhook_id=webhook_id,
-                url=url,
-                events=frozenset(events),
-                created_at=recorded.envelope.time,
-                begins_after=recorded.seq,
-                generation=recorded.seq,
-            )
+        case WebhookCreated(webhook_id=webhook_id) as created:
+            hooks.known[webhook_id] = made(created, recorded.envelope.time, recorded.seq)
         case WebhookDeleted(webhook_id=webhook_id):
             hooks.known.pop(webhook_id, None)
         case WebhookDied(webhook_id=webhook_id) as died if hook := hooks.known.get(webhook_id):
