@@ -11,7 +11,7 @@ from typing import Any
 from services.searcher.method import Proposal, Question, Result, SearchMethod
 from services.searcher.space import Axis, Path, Space, axes, fill, generator, value_at
 from shared.config.given import misfits
-from shared.config.hyperparameters import Double, Log
+from shared.config.hyperparameters import Choice, Double, Hyperparameter, Log, Nested
 from shared.events import Origin, OriginKind
 
 _MISSING = object()
@@ -83,7 +83,22 @@ def fits(space: Space, hyperparameters: Mapping[str, Any]) -> bool:
 
 
 def _shared(space: Space, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in hyperparameters.items() if name in space}
+    return {name: _part(space[name], value) for name, value in hyperparameters.items() if name in space}
+
+
+def _part(hyperparameter: Hyperparameter, value: Any) -> Any:
+    """Return what of a value a hyperparameter has, too: of a group, and of a choice's option."""
+    match hyperparameter:
+        case Nested() if isinstance(value, Mapping):
+            return _shared(hyperparameter.root, value)
+        case Choice() if isinstance(value, Mapping) and (name := _option(hyperparameter, value)):
+            return {"name": name, **_shared(hyperparameter.options[name], value)}
+    return value
+
+
+def _option(choice: Choice, value: Mapping[str, Any]) -> str | None:
+    name = value.get("name")
+    return name if isinstance(name, str) and name in choice.options else None
 
 
 def _at(given: Mapping[str, Any], place: Path) -> Any:

@@ -46,15 +46,18 @@ class _Same:
         return id(self.experiment)
 
 
-def method_of(experiment: Experiment) -> SearchMethod:
-    """Return the search method of an experiment."""
-    return _remembered(_Same(experiment))
+def method_of(experiment: Experiment, submitted_trials: int | None = None) -> SearchMethod:
+    """Return the search method of an experiment, which was submitted for so many trials (None: for as many as now).
+
+    The initial design and the units that a model knows of were laid out for these, like the ladders, and stay.
+    """
+    return _remembered(_Same(experiment), submitted_trials)
 
 
 @lru_cache(MAX_REMEMBERED)
-def _remembered(same: _Same) -> SearchMethod:
+def _remembered(same: _Same, submitted_trials: int | None) -> SearchMethod:
     experiment = same.experiment
-    method, given = _method_of(experiment), experiment.searcher.points_to_evaluate
+    method, given = _method_of(experiment, submitted_trials), experiment.searcher.points_to_evaluate
     if not given:
         return method
     in_addition = isinstance(experiment.searcher, GridSearch)
@@ -63,7 +66,7 @@ def _remembered(same: _Same) -> SearchMethod:
     )
 
 
-def _method_of(experiment: Experiment) -> SearchMethod:
+def _method_of(experiment: Experiment, submitted_trials: int | None) -> SearchMethod:
     space, seed = experiment.hyperparameters, experiment.seed
     match experiment.searcher:
         case SingleSearch():
@@ -87,7 +90,7 @@ def _method_of(experiment: Experiment) -> SearchMethod:
                 seed=seed,
                 num_trials=search.max_trials,
                 num_concurrent=search.max_concurrent_trials,
-                num_initial=min(search.initial_trials, search.max_trials),
+                num_initial=min(search.initial_trials, submitted_trials or search.max_trials),
                 initial_design=search.initial_design,
                 acquisition_function=search.acquisition_function,
                 warm_start=_observations(search),
@@ -100,23 +103,29 @@ def _method_of(experiment: Experiment) -> SearchMethod:
                 seed=seed,
                 num_trials=sum(bracket.num_trials for bracket in brackets),
                 num_concurrent=sum(bracket.num_concurrent for bracket in brackets),
-                num_initial=min(search.initial_trials, search.max_trials),
+                num_initial=min(search.initial_trials, submitted_trials or search.max_trials),
                 initial_design=search.initial_design,
                 acquisition_function=search.acquisition_function,
                 warm_start=_observations(search),
                 smaller_is_better=search.smaller_is_better,
-                units=(min(bracket.units[0] for bracket in brackets), brackets[0].units[-1]),
+                units=_span(search, submitted_trials or search.max_trials),
             )
         case AsyncHalvingSearch() | AdaptiveASHASearch() | HyperbandSearch() as search:
             return AsyncHalving(space=space, seed=seed, brackets=_brackets(search))
 
 
-def model_of(experiment: Experiment) -> Bayesian | None:
-    """Return the model that judges an experiment's trials at their rungs, if one does."""
+def _span(search: BayesianASHASearch, submitted_trials: int) -> tuple[int, int]:
+    """Return the units of the lowest and the highest rung of the ladders, which depend on the trials."""
+    brackets = _brackets(search.model_copy(update={"max_trials": submitted_trials}))
+    return min(bracket.units[0] for bracket in brackets), brackets[0].units[-1]
+
+
+def model_of(experiment: Experiment, submitted_trials: int | None = None) -> Bayesian | None:
+    """Return the model that judges an experiment's trials at their rungs, if one does; see method_of."""
     search = experiment.searcher
     if not isinstance(search, BayesianASHASearch) or search.judge_by != "prediction":
         return None
-    method = _method_of(experiment)
+    method = _method_of(experiment, submitted_trials)
     assert isinstance(method, Bayesian), "it has a model"
     return method
 

@@ -76,6 +76,7 @@ class Search:
 
     experiment_id: ExperimentId
     config: Experiment
+    submitted_trials: int  # as many as its file asked for; what is laid out at the beginning is laid out for these
     submitted_seq: int
     enabled_seq: int  # the newest event that made room for another trial
     is_paused: bool = False
@@ -98,12 +99,12 @@ class Search:
     @property
     def method(self) -> SearchMethod:
         """The search method that the configuration asks for; it keeps no state, so it need not be kept."""
-        return method_of(self.config)
+        return method_of(self.config, self.submitted_trials)
 
     @property
     def model(self) -> Bayesian | None:
         """The model that judges trials at their rungs, if one does."""
-        return model_of(self.config)
+        return model_of(self.config, self.submitted_trials)
 
     @property
     def num_trials(self) -> int:

@@ -115,6 +115,7 @@ def _submitted(state: State, event: ExperimentSubmitted, seq: int) -> None:
     state.searches[experiment_id] = Search(
         experiment_id=experiment_id,
         config=config,
+        submitted_trials=config.num_trials,
         submitted_seq=seq,
         enabled_seq=seq,
         tournament=tournament_of(config),

@@ -19,7 +19,9 @@ OFFSETS = (0.01, 0.1, 1.0)
 MIN_WARPED = 6  # of fewer costs nobody can tell a scale
 MAX_EXPONENT = 300.0
 MIN_UNIT = 1e-9  # of the distance from the best to the worst
-SMALLEST = 1e-200  # below this, floating point has no room for what is computed from it
+#: Below this, and above, floating point has no room for what is computed from it: squares, and sums of them.
+SMALLEST = 1e-200
+LARGEST = 1e100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +75,14 @@ def tempered(costs: Sequence[float | None]) -> list[float]:
     """Return costs fit for a model: nothing counts as the worst seen, and the worst not as more than it must.
 
     One diverged trial with a loss of 1e9 would else make all the others look the same. Nothing is cut that lies
-    within five times the distance from the best to the median.
+    within five times the distance from the best to the median. A penalty that is the largest number there is counts as
+    LARGEST.
     """
-    seen = sorted(cost for cost in costs if cost is not None)
+    seen = sorted(_bounded(cost) for cost in costs if cost is not None)
     best, median = seen[0], seen[len(seen) // 2]
     worst = min(seen[-1], median + 5 * (median - best)) if median > best else seen[-1]
-    return [worst if cost is None else min(cost, worst) for cost in costs]
+    return [worst if cost is None else min(_bounded(cost), worst) for cost in costs]
+
+
+def _bounded(cost: float) -> float:
+    return max(-LARGEST, min(cost, LARGEST))

@@ -1,8 +1,9 @@
 """Reads what only a Determined experiment file says: in our words, dropped with a note, or a mistake.
 
-A field that is left at Determined's default, or is empty, asks for nothing. One that says how the machine is set up
-(where checkpoints lie, shared memory) is the platform's business here: it is dropped, and a note says so. One that asks
-for what does not exist here is a mistake, with what to write instead. docs/migrating-from-determined.md lists them all.
+A field that is left at Determined's default, or is empty all through, asks for nothing. One that says how the machine
+is set up (where checkpoints lie, shared memory) is the platform's business here: it is dropped, and a note says so. One
+that asks for what does not exist here is a mistake, with what to write instead. docs/migrating-from-determined.md lists
+them all.
 """
 
 import re
@@ -19,30 +20,46 @@ Document = dict[str, Any]
 _SCRIPT = "say it in the script; remove this"
 _NO_CONTAINERS = "trials are processes of the agent, not containers"
 
-#: Path -> (Determined's defaults, what to write instead).
-REFUSED: Mapping[str, tuple[tuple[object, ...], str]] = {
-    "min_validation_period": (({"batches": 0}, 0), f"report_validation() when you want to: {_SCRIPT}"),
-    "min_checkpoint_period": (({"batches": 0}, 0), f"trial.checkpoint() when you want to: {_SCRIPT}"),
-    "perform_initial_validation": ((False,), f"report_validation(0, …) before the loop: {_SCRIPT}"),
-    "optimizations": (({},), "there is no Horovod; precision and accumulation are in the deepspeed section"),
-    "bind_mounts": (([],), f"{_NO_CONTAINERS}: they see the agent's own paths; remove this"),
-    "log_policies": (([],), "max_restarts and stall_timeout decide; remove this"),
-    "retention_policy": (({},), "output is kept for 30 days for all; remove this"),
-    "integrations": (({},), "remove this"),
-    "slurm": (({},), "there is no Slurm here; name a resources.resource_pool"),
-    "pbs": (({},), "there is no PBS here; name a resources.resource_pool"),
-    "security": (({},), "remove this"),
-    "resources.is_single_node": ((False,), "a gang that fits on one agent is put there; remove this"),
-    "resources.devices": (([],), f"{_NO_CONTAINERS}: they see the agent's devices; remove this"),
-    "environment.image": ((), f"{_NO_CONTAINERS}: install what the script needs on the agents; remove this"),
-    "environment.ports": (({},), f"{_NO_CONTAINERS}; remove this"),
-    "environment.proxy_ports": (([],), "there is no proxy to trials; remove this"),
-    "environment.pod_spec": (({},), "there is no Kubernetes here; remove this"),
-    "environment.registry_auth": (({},), f"{_NO_CONTAINERS}; remove this"),
-    "environment.add_capabilities": (([],), f"{_NO_CONTAINERS}; remove this"),
-    "environment.drop_capabilities": (([],), f"{_NO_CONTAINERS}; remove this"),
-    "environment.force_pull_image": ((False,), f"{_NO_CONTAINERS}; remove this"),
-    "searcher.source_trial_id": ((), "resume_from: one of its checkpoints; tm checkpoint ls TRIAL shows them"),
+#: Path -> what to write instead.
+REFUSED: Mapping[str, str] = {
+    "min_validation_period": f"report_validation() when you want to: {_SCRIPT}",
+    "min_checkpoint_period": f"trial.checkpoint() when you want to: {_SCRIPT}",
+    "perform_initial_validation": f"report_validation(0, …) before the loop: {_SCRIPT}",
+    "optimizations": "there is no Horovod; precision and accumulation are in the deepspeed section",
+    "bind_mounts": f"{_NO_CONTAINERS}: they see the agent's own paths; remove this",
+    "log_policies": "max_restarts and stall_timeout decide; remove this",
+    "retention_policy": "output is kept for 30 days for all; remove this",
+    "integrations": "remove this",
+    "slurm": "there is no Slurm here; name a resources.resource_pool",
+    "pbs": "there is no PBS here; name a resources.resource_pool",
+    "security": "remove this",
+    "resources.is_single_node": "a gang that fits on one agent is put there; remove this",
+    "resources.slots": "Determined ignores it in experiments; write slots_per_trial",
+    "resources.devices": f"{_NO_CONTAINERS}: they see the agent's devices; remove this",
+    "environment.image": f"{_NO_CONTAINERS}: install what the script needs on the agents; remove this",
+    "environment.ports": f"{_NO_CONTAINERS}; remove this",
+    "environment.proxy_ports": "there is no proxy to trials; remove this",
+    "environment.pod_spec": "there is no Kubernetes here; remove this",
+    "environment.registry_auth": f"{_NO_CONTAINERS}; remove this",
+    "environment.add_capabilities": f"{_NO_CONTAINERS}; remove this",
+    "environment.drop_capabilities": f"{_NO_CONTAINERS}; remove this",
+    "environment.force_pull_image": f"{_NO_CONTAINERS}; remove this",
+    "environment.slurm": "there is no Slurm here; remove this",
+    "environment.pbs": "there is no PBS here; remove this",
+    "searcher.source_trial_id": "resume_from: one of its checkpoints; tm checkpoint ls TRIAL shows them",
+}
+#: Of what is refused: field -> Determined's defaults in one version or another, if they are not empty; "[]": in a list.
+#: An image has none that lasts: the default is another with each version.
+DEFAULTS: Mapping[str, tuple[object, ...]] = {
+    "log_policies[].name": ("CUDA OOM", "ECC Error"),
+    "log_policies[].pattern": (".*CUDA out of memory.*", ".*uncorrectable ECC error encountered.*"),
+    "optimizations.aggregation_frequency": (1,),
+    "optimizations.average_aggregated_gradients": (True,),
+    "optimizations.average_training_metrics": (True, False),
+    "optimizations.mixed_precision": ("O0",),
+    "optimizations.tensor_fusion_cycle_time": (1, 5),
+    "optimizations.tensor_fusion_threshold": (64,),
+    "retention_policy.log_retention_days": (-1,),
 }
 #: Path -> why it changes nothing here.
 DROPPED: Mapping[str, str] = {
@@ -70,6 +87,7 @@ FORMER_METHODS = {
     "pbt": "bayesian_asha",
     "custom": "bayesian",
 }
+DEVICES = ("cpu", "cuda", "rocm")
 LAUNCHERS = {"torch_distributed": "torch", "deepspeed": "deepspeed"}
 
 _LAUNCH = re.compile(r"determined\.launch\.(\w+)")
@@ -88,9 +106,9 @@ class Translation:
 def translated(document: Mapping[str, Any]) -> Translation:
     """Return what a document says in our words. One that says nothing of Determined's alone comes back as it is."""
     result = Translation(deepcopy(dict(document)))
-    for path, (defaults, mend) in REFUSED.items():
+    for path, mend in REFUSED.items():
         for value in _taken(result.document, path):
-            if value is not None and value not in defaults:
+            if _asks(path, value):
                 result.problems.append(Problem(path, "exists in Determined only", mend))
     for path, why in DROPPED.items():
         if any(value is not None for value in _taken(result.document, path)):
@@ -98,6 +116,7 @@ def translated(document: Mapping[str, Any]) -> Translation:
     _storage(result)
     _searcher(result)
     _pool(result.document)
+    _variables(result.document)
     _entrypoint(result)
     return result
 
@@ -108,6 +127,18 @@ def _taken(document: Document, path: str) -> Iterator[Any]:
     holder = document.get(section) if section else document
     if isinstance(holder, dict) and key in holder:
         yield holder.pop(key)
+
+
+def _asks(path: str, value: Any) -> bool:
+    """Say whether a value asks for anything: whether something in it is not at Determined's default, which is empty
+    where nothing else is known."""
+    if isinstance(value, dict):
+        return any(_asks(f"{path}.{key}", inner) for key, inner in value.items())
+    if isinstance(value, list):
+        return any(_asks(f"{path}[]", inner) for inner in value)
+    if value is None or path not in DEFAULTS:
+        return bool(value)
+    return not any(value == default and type(value) is type(default) for default in DEFAULTS[path])
 
 
 def _storage(result: Translation) -> None:
@@ -139,6 +170,16 @@ def _pool(document: Document) -> None:
     resources = document.get("resources")
     if isinstance(resources, dict) and resources.get("resource_pool") == "":
         del resources["resource_pool"]  # Determined's way to say the default
+
+
+def _variables(document: Document) -> None:
+    """Determined keeps a list of variables for each kind of device; one that was written for all of them is ours."""
+    environment = document.get("environment")
+    variables = environment.get("environment_variables") if isinstance(environment, dict) else None
+    if isinstance(environment, dict) and isinstance(variables, dict) and set(variables) <= set(DEVICES):
+        first, *others = (variables.get(device) or [] for device in DEVICES)
+        if all(other == first for other in others):
+            environment["environment_variables"] = first
 
 
 def _entrypoint(result: Translation) -> None:

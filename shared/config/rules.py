@@ -113,11 +113,11 @@ def _bayesian_has_a_space(document: dict[str, Any]) -> Iterator[Problem]:
         document.get("hyperparameters", {}), dict
     ):
         return
-    if not any(True for _ in _hyperparameters(document, (*_RANGES, "categorical"))):
+    if not any(True for _ in _hyperparameters(document, (*_RANGES, "categorical", "choice"))):
         yield Problem(
             "hyperparameters",
             "hold nothing to search",
-            "a search with a model needs at least one hyperparameter of type categorical, int, double or log",
+            "a search with a model needs at least one hyperparameter of type categorical, choice, int, double or log",
         )
 
 

@@ -42,8 +42,11 @@ def test_a_grid_beyond_measure_is_refused() -> None:
 
 
 def test_a_bayesian_search_needs_something_to_search() -> None:
-    assert only_problem(BAYESIAN + "hyperparameters: {a: 1, b: {c: 2}}").path == "hyperparameters"
+    problem = only_problem(BAYESIAN + "hyperparameters: {a: 1, b: {c: 2}}")
+    assert problem.path == "hyperparameters"
+    assert problem.suggestion and "categorical, choice, int, double or log" in problem.suggestion
     parse_experiment(BAYESIAN + "hyperparameters: {b: {c: {type: int, minval: 1, maxval: 2}}}")
+    parse_experiment(BAYESIAN + "hyperparameters: {b: {c: {type: choice, options: {sgd: {}, adam: {fixed: 1}}}}}")
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,15 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.searcher.bayesian import GaussianProcessQuestion
 from services.searcher.gaussian_process import suggest
+from services.searcher.given import fits, given_values
 from services.searcher.method import Proposal, Result, SearchMethod
 from services.searcher.methods import method_of
+from services.searcher.space import axes
 from shared.config import Experiment, parse_experiment
 from shared.errors import Rejected
 from shared.events import OriginKind
@@ -129,3 +133,46 @@ def test_own_results_stand_beside_those_of_others() -> None:
 def test_observations_out_of_range_or_without_a_shared_hyperparameter_tell_nothing(point: str) -> None:
     more = f", warm_start: {{observations: [{{hyperparameters: {point}, metric: 1.0}}]}}"
     assert first(method_of(experiment("bayesian", "[]", more))).chosen.kind is OriginKind.INITIAL_DESIGN
+
+
+OWN = {"lr": 0.01, "n": 2, "group": {"kind": "a"}, "optimizer": {"name": "sgd", "momentum": 0.5}}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"seed": 3},
+        {"group": {"kind": "a", "width": 8, "inner": {"depth": 2}}},
+        {"optimizer": {"name": "sgd", "momentum": 0.5, "nesterov": True}},
+        {"optimizer": {"name": "adam", "momentum": 0.5}},
+    ],
+)
+def test_what_only_the_other_space_has_takes_nothing_from_what_both_have(more: dict[str, Any]) -> None:
+    """Given an experiment with one hyperparameter more, at the top, in a group or in an option; when a search begins
+    warm from it; then the model is told what both have."""
+    question = warm((OWN | more, 1.0)).propose(1, [], [])
+    assert isinstance(question, GaussianProcessQuestion)
+    momentum = 0.5 if "adam" not in str(more) else None
+    option = 1 if momentum else 0
+    assert question.request["points"] == [[0, pytest.approx(-2.0), 2, option, momentum]]
+
+
+NAMES = st.sampled_from(["width", "depth", "beta", "warmup"])
+OTHERS = st.dictionaries(NAMES, st.one_of(st.integers(), st.text(max_size=3), st.dictionaries(NAMES, st.integers())))
+
+
+@given(top=OTHERS, group=OTHERS, option=OTHERS)
+def test_hyperparameters_that_are_not_here_change_nothing_wherever_they_stand(
+    top: dict[str, Any], group: dict[str, Any], option: dict[str, Any]
+) -> None:
+    space = experiment("bayesian", "[]").hyperparameters
+    wider = OWN | top | {"group": {"kind": "a"} | group, "optimizer": {"name": "sgd", "momentum": 0.5} | option}
+    assert fits(space, wider)
+    assert given_values(axes(space), wider, {}) == given_values(axes(space), OWN, {})
+    assert not fits(space, wider | {"lr": 7.0}), "but a value out of range still counts"
+    assert not fits(space, {"group": group, "optimizer": 3} | top)
+
+
+@pytest.mark.parametrize("point", [{"group": 1}, {"optimizer": "sgd"}, {"optimizer": {"name": "lion"}}])
+def test_an_option_that_is_not_here_and_what_is_no_group_tell_nothing(point: dict[str, Any]) -> None:
+    assert not fits(experiment("bayesian", "[]").hyperparameters, {"lr": 0.01} | point)

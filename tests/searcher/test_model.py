@@ -1,6 +1,9 @@
 """The Gaussian process and what is built on it: gradients, both engines, and properties of suggestions."""
 
 import json
+import math
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +15,12 @@ from scipy.stats import qmc
 from services.searcher import gaussian_process, skopt_fit
 from services.searcher.acquisition import Acquisition, log_hope, log_hope_of_exponential
 from services.searcher.columns import Columns
-from services.searcher.gaussian_process import suggest
+from services.searcher.gaussian_process import answer, suggest
 from services.searcher.method import Proposal, Result
-from services.searcher.methods import method_of
+from services.searcher.methods import method_of, model_of
 from services.searcher.sobol import BITS, MAX_AXES, sobol
 from services.searcher.surrogate import Evidence, Posterior, fit, prior
-from services.searcher.warping import OFFSETS, warp_of
+from services.searcher.warping import LARGEST, OFFSETS, tempered, warp_of
 from shared.config import Experiment, parse_experiment
 from shared.config.given import misfits
 
@@ -228,6 +231,70 @@ def test_a_suggestion_lies_in_the_space_and_is_always_the_same(
     assert set(outcome.hyperparameters) == set(SPACE)
     optimizer = outcome.hyperparameters["optimizer"]
     assert set(optimizer) == ({"name", "momentum", "kind"} if optimizer["name"] == "sgd" else {"name", "inner"})
+
+
+PENALTY = sys.float_info.max
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def told(costs: Sequence[float | None], units: int | None = None) -> list[Result]:
+    drawn = [method_of(experiment()).propose(number, [], []) for number in range(1, len(costs) + 1)]
+    points = [proposal.hyperparameters for proposal in drawn if isinstance(proposal, Proposal)]
+    assert len(points) == len(costs)
+    return [
+        Result(index=index, hyperparameters=point, cost=cost, units=units)
+        for index, (point, cost) in enumerate(zip(points, costs, strict=True), start=1)
+    ]
+
+
+def suggested(results: list[Result], acquisition: str) -> Proposal:
+    search = f"bayesian, max_trials: 99, initial_trials: 1, acquisition_function: {acquisition}"
+    question = method_of(experiment(search)).propose(50, results, [results[0].hyperparameters])
+    assert not isinstance(question, Proposal)
+    reply = json.loads(json.dumps(suggest(json.loads(json.dumps(question.request)))))
+    proposal = question.answer(reply)
+    assert isinstance(proposal, Proposal)
+    return proposal
+
+
+@pytest.mark.parametrize("penalty", [PENALTY, -PENALTY, 1e300, -1e155])
+@pytest.mark.parametrize(("num_bad", "num_good"), [(1, 0), (1, 1), (2, 1), (3, 5), (4, 4), (5, 3), (7, 1), (40, 3)])
+def test_penalties_as_large_as_numbers_are_leave_the_model_its_mind(
+    num_bad: int, num_good: int, penalty: float
+) -> None:
+    """Given trials that report the largest number there is instead of failing; when the model is asked for another;
+    then it answers with numbers."""
+    chosen = suggested(told([penalty] * num_bad + [index / 10 for index in range(num_good)]), "EI").chosen
+    assert chosen.mean is not None and chosen.std is not None
+    assert math.isfinite(chosen.mean) and abs(chosen.mean) <= 10 * LARGEST
+    assert math.isfinite(chosen.std)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    costs=st.lists(st.none() | FINITE | st.sampled_from([PENALTY, -PENALTY, 0.0, 5e-324]), min_size=1, max_size=14),
+    acquisition=st.sampled_from(["EI", "LCB", "PI"]),
+)
+def test_whatever_the_costs_the_model_answers_with_numbers(costs: list[float | None], acquisition: str) -> None:
+    if not all(cost is None for cost in costs):
+        suggested(told(costs), acquisition)  # whose answer must be finite
+        model = model_of(experiment("bayesian_asha, max_length: 64, max_trials: 99, judge_by: prediction"))
+        results = told(costs, 64)
+        assert model
+        question = model.prediction({result.index: result.hyperparameters for result in results[:3]}, results)
+        question.answer(json.loads(json.dumps(answer(json.loads(json.dumps(question.request))))))
+
+
+@given(st.lists(st.none() | FINITE, min_size=1).filter(lambda costs: any(cost is not None for cost in costs)))
+def test_no_cost_of_an_ordinary_search_is_moved_but_those_far_beyond_the_median(costs: list[float | None]) -> None:
+    seen = sorted(cost for cost in costs if cost is not None)
+    kept = tempered(costs)
+    for cost, told_ in zip(costs, kept, strict=True):
+        if cost is not None and cost <= seen[len(seen) // 2] and abs(cost) <= LARGEST:
+            assert told_ == cost
+        assert -LARGEST <= told_ <= LARGEST
+    bounded = [None if cost is None else max(-LARGEST, min(LARGEST, cost)) for cost in costs]
+    assert tempered(bounded) == kept, "beyond LARGEST all are alike"
 
 
 @settings(max_examples=15, deadline=None)
