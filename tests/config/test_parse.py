@@ -149,7 +149,7 @@ def test_every_mistake_is_named_at_once() -> None:
         ("max_restart: 1", "max_restart", "did you mean max_restarts?"),
         ("max_trails: 1", "max_trails", "did you mean searcher.max_trials?"),
         ("slots_per_trial: 1", "slots_per_trial", "did you mean resources.slots_per_trial?"),
-        ("resources: {slots: 1}", "resources.slots", "did you mean max_slots?"),
+        ("resources: {slot: 1}", "resources.slot", "did you mean max_slots?"),
         ("zzz: null", "zzz", None),
         ("hyperparameters: {x: {type: itn}}", "hyperparameters.x.type", "did you mean int?"),
         (
