@@ -24,8 +24,10 @@ from shared.uploads import Upload
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 60.0
 PART_BYTES = 64 * 1024 * 1024
-STREAM_PART_BYTES = 8 * 1024 * 1024  # held in memory; S3 takes 10,000 parts of an object
+STREAM_PART_BYTES = 8 * 1024 * 1024  # held in memory
 PACED_PART_BYTES = 5 * 1024 * 1024  # the least that S3 takes: a part goes in one burst
+MAX_PARTS = 10_000  # of an object, which S3 allows
+MAX_OBJECT_BYTES = 5 * 1024**4  # likewise
 
 
 _log = logging.getLogger(__name__)
@@ -75,14 +77,17 @@ class S3:
 
     def put_file(self, key: str, path: Path) -> None:
         """Store a file, in parts when it is large."""
+        size_bytes = path.stat().st_size
+        if size_bytes > MAX_OBJECT_BYTES:
+            raise Refused(f"{key} has {size_bytes:,} bytes; S3 takes {MAX_OBJECT_BYTES:,} of an object at most")
         with _translated(key):
             if self._pace is None:
-                self._client.fput_object(self._bucket, key, str(path), part_size=PART_BYTES)
+                part_bytes = _part_bytes(size_bytes, PART_BYTES)
+                self._client.fput_object(self._bucket, key, str(path), part_size=part_bytes)
                 return
             with path.open("rb") as file:
-                size_bytes = path.stat().st_size
-                paced = PacedFile(file, self._pace)
-                self._client.put_object(self._bucket, key, paced, size_bytes, part_size=PACED_PART_BYTES)  # type: ignore[arg-type] # it is only read
+                paced, part_bytes = PacedFile(file, self._pace), _part_bytes(size_bytes, PACED_PART_BYTES)
+                self._client.put_object(self._bucket, key, paced, size_bytes, part_size=part_bytes)  # type: ignore[arg-type] # it is only read
 
     def put_from(self, key: str, source: Source) -> None:
         """Store what can be read of a source, part by part; nothing, when reading fails."""
@@ -169,6 +174,11 @@ class S3:
         """Return what reads an object."""
         with _translated(key):
             return _Body(self._client.get_object(self._bucket, key))
+
+
+def _part_bytes(size_bytes: int, least_bytes: int) -> int:
+    """Return how long the parts of an object are: no longer than they must be for S3 to take them all."""
+    return max(least_bytes, -(-size_bytes // MAX_PARTS))
 
 
 class _Body:

@@ -1,7 +1,6 @@
 """Checkpoint files on their way to the object store and back. A checkpoint exists once its manifest does."""
 
 import asyncio
-import hashlib
 import json
 import os
 import stat
@@ -84,7 +83,7 @@ async def upload(
             try:
                 key = objectstore.checkpoint_key(checkpoint_id, name)
                 storing = patience.until_available(lambda: store.put_file(key, path))
-                size_bytes, sha256 = await _with_digest(path, storing)
+                size_bytes, sha256 = await _both(store.digest(path), storing)
             except (Refused, NotFound) as error:  # no bucket is not found
                 raise BadCheckpoint(f"{name} is refused by the object store: {error}") from error
             except OSError as error:
@@ -164,7 +163,7 @@ async def download(store: ObjectStore, checkpoint: Checkpoint, directory: Path, 
                 await patience.until_available(lambda: store.get_file(key, path))
             except NotFound:
                 raise BadCheckpoint(f"{file.path} is missing") from None
-            if await asyncio.to_thread(_digest, path) != (file.size_bytes, file.sha256):
+            if await store.digest(path) != (file.size_bytes, file.sha256):
                 raise BadCheckpoint(f"{file.path} is damaged")
 
     await _all([download_one(file) for file in checkpoint.files])
@@ -179,9 +178,9 @@ async def _all(work: Sequence[Awaitable[T]]) -> tuple[T, ...]:
     return tuple(result for result in results if not isinstance(result, BaseException))
 
 
-async def _with_digest(path: Path, storing: Awaitable[None]) -> tuple[int, str]:
-    """Return a file's size and SHA-256, computed while it is stored."""
-    digest, stored = await asyncio.gather(asyncio.to_thread(_digest, path), storing, return_exceptions=True)
+async def _both(digesting: Awaitable[T], storing: Awaitable[None]) -> T:
+    """Return a file's digest, computed while it is stored; raise the first failure when both have ended."""
+    digest, stored = await asyncio.gather(digesting, storing, return_exceptions=True)
     for result in (digest, stored):
         if isinstance(result, BaseException):
             raise result
@@ -194,12 +193,6 @@ def _check_name(name: str) -> None:
         name.encode()
     except UnicodeEncodeError:
         raise BadCheckpoint(f"the file name {name!a} is not UTF-8") from None
-
-
-def _digest(path: Path) -> tuple[int, str]:
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return file.tell(), sha256
 
 
 def _reraise(error: OSError) -> None:

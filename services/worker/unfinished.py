@@ -24,6 +24,7 @@ from services.worker.checkpoints import BadCheckpoint
 from services.worker.outbox import Outbox
 from services.worker.patience import Patience
 from shared import log, subjects
+from shared.broker import raise_if_cancelled
 from shared.errors import Refused, TooLarge
 from shared.events import CheckpointDeletionRequested, CheckpointFile, CheckpointSaved
 from shared.objectstore import ObjectStore
@@ -126,6 +127,10 @@ async def _finish(client: Client, store: ObjectStore, outbox: Outbox, notes: Not
         await say(store, outbox, replace(saved, files=tuple(files)), note.cause, Patience(_log.warning))
     except (BadCheckpoint, TooLarge, Refused) as error:
         _log.error("a checkpoint of the last agent is lost", extra={"step": saved.step, "error": str(error)})
+        return
+    except Exception:  # noqa: BLE001 # else this note would keep every next agent from starting, too
+        raise_if_cancelled()
+        _log.exception("a checkpoint of the last agent is lost", extra={"step": saved.step})
         return
     _log.info("a checkpoint of the last agent is stored", extra={"checkpoint_id": saved.checkpoint_id})
 

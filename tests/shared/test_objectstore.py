@@ -4,14 +4,17 @@ import asyncio
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from shared.errors import NotFound, Refused, Rejected, Unavailable
 from shared.objectstore import ObjectStore
+from shared.pace import Pace
 from shared.settings import S3Settings
 from tests.support.eventually import PATIENCE_S
 from tests.support.fixtures import on_each_store
@@ -151,3 +154,43 @@ async def test_a_file_that_cannot_be_stored_is_refused_and_leaves_nothing_behind
         os.utime(partial / name, (time.time() - age_s,) * 2)
     await objects.ensure_bucket()
     assert [begun.name for begun in partial.iterdir()] == ["young"]
+
+
+NUM_BUSY = 40  # more than all threads that asyncio has for calls that block
+
+
+@pytest.mark.parametrize("what", ["put_file", "digest"])
+async def test_what_takes_long_keeps_nothing_else_of_the_process_waiting(
+    directory: S3Settings, tmp_path: Path, what: str
+) -> None:
+    objects, names, pipes = ObjectStore(directory), count(), [tmp_path / f"pipe-{n}" for n in range(NUM_BUSY)]
+    read: Callable[[Path], Awaitable[object]] = (
+        objects.digest if what == "digest" else lambda path: objects.put_file(f"code/{next(names)}", path)
+    )
+    await objects.put("code/small", b"hello")
+    for pipe in pipes:
+        os.mkfifo(pipe)  # which cannot be opened for reading before somebody writes
+    busy = [asyncio.ensure_future(read(pipe)) for pipe in pipes]
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            assert await asyncio.to_thread(len, "here") == 4
+            assert await objects.get("code/small") == b"hello"
+            await objects.get_file("code/small", tmp_path / "copy")
+    finally:
+        with ThreadPoolExecutor(NUM_BUSY) as writers:
+            for pipe in pipes:
+                writers.submit(pipe.write_bytes, b"x")
+            await asyncio.gather(*busy, return_exceptions=True)  # nobody can tell where in a pipe they are
+
+
+@pytest.mark.parametrize("pace", [None, Pace(1e15)])
+async def test_no_file_has_too_many_parts(s3: S3Settings, tmp_path: Path, pace: Pace | None) -> None:
+    large = tmp_path / "large"
+    large.touch()
+    away = ObjectStore(replace(s3, endpoint=f"http://127.0.0.1:{free_port()}"), pace)
+    os.truncate(large, 800 * 2**30)  # beyond 10,000 parts of the usual length; on the disk it takes nothing
+    with pytest.raises(Unavailable):  # so it would have been sent
+        await away.put_file("code/a", large)
+    os.truncate(large, 5 * 2**40 + 1)
+    with pytest.raises(Refused, match="S3 takes"):
+        await away.put_file("code/a", large)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
 from services.worker import patience, service, share, unfinished
@@ -259,6 +260,29 @@ async def test_what_a_power_cut_has_damaged_is_set_aside_and_said(
     async with tm.agent():
         await tm.wait_for(AgentJoined)
     assert not folder.exists()
+
+
+async def test_a_note_that_nobody_can_follow_keeps_neither_the_agent_nor_other_notes_waiting(
+    tm: Cluster, tmp_path: Path
+) -> None:
+    folders = [tm.directory / AGENT / f"e-{number}-a1" for number in (1, 2)]
+    (tmp_path / "written").mkdir()
+    (tmp_path / "written" / "weights").write_text("w")
+    for folder, directory in zip(folders, ("a\0b", str(tmp_path / "written")), strict=True):
+        (folder / "unfinished").mkdir(parents=True)
+        (folder / "unfinished" / "4.json").write_bytes(
+            msgspec.json.encode(
+                unfinished.Note(
+                    saved=msgspec.structs.replace(SAVED, trial_id=TrialId(folder.name.removesuffix("-a1"))),
+                    directory=directory,
+                    cause=1,
+                )
+            )
+        )
+    async with tm.agent():
+        assert (await tm.wait_for(CheckpointSaved)).trial_id == "e-2"
+        await tm.wait_for(AgentJoined)
+    assert not any(folder.exists() for folder in folders)
 
 
 async def test_no_note_tells_of_a_checkpoint_before_what_was_validated_by_then_is_on_the_log(
