@@ -6,6 +6,7 @@ import os
 import shutil
 import tarfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from shared.errors import Problem, Rejected
@@ -14,6 +15,9 @@ MAX_ARCHIVE_BYTES = 64 * 1024 * 1024
 MAX_UNPACKED_BYTES = 256 * 1024 * 1024
 MAX_FILES = 10_000
 MAX_READ_BYTES = 1024 * 1024
+MAX_FOLDERS = 10 * MAX_FILES
+MAX_NAME_BYTES = 255  # of a file or folder, as Linux has it
+MAX_PATH_BYTES = 2048  # of the 4,096 that Linux has, of which the place where it is unpacked takes some
 
 #: Never packed: version control, environments, caches, what a run by hand leaves behind.
 IGNORED = frozenset(
@@ -30,6 +34,10 @@ IGNORED = frozenset(
         "trainmaster-checkpoints",
     }
 )
+
+
+def _never() -> bool:
+    return False
 
 
 def pack(directory: Path) -> bytes:
@@ -58,27 +66,32 @@ def pack(directory: Path) -> bytes:
 
 def check(body: bytes) -> None:
     """Raise Rejected, naming every bad entry, unless the archive is safe to unpack."""
-    _read(body, None)
+    _read(body, None, _never)
 
 
-def unpack(body: bytes, directory: Path) -> None:
-    """Write the archive's files below `directory`. Raises Rejected before anything is written if it is unsafe."""
-    check(body)
-    _read(body, directory)
+def unpack(body: bytes, directory: Path, is_given_up: Callable[[], bool] = _never) -> None:
+    """Write the archive's files below `directory`, as long as that is not given up.
+
+    Raises Rejected before anything is written if the archive is unsafe, OSError when the disk fails.
+    """
+    _read(body, None, is_given_up)
+    _read(body, directory, is_given_up)
 
 
-def _read(body: bytes, directory: Path | None) -> None:
+def _read(body: bytes, directory: Path | None, is_given_up: Callable[[], bool]) -> None:
     if len(body) > MAX_ARCHIVE_BYTES:
         raise Rejected(f"the code archive has {len(body)} bytes; at most {MAX_ARCHIVE_BYTES} are accepted", status=413)
     problems: list[Problem] = []
-    unpacked_bytes = 0
+    unpacked_bytes, names = 0, _Names()
     try:
         with tarfile.open(fileobj=_Bounded(body), mode="r:") as tar:
             for number, entry in enumerate(tar, start=1):
+                if is_given_up():
+                    return
                 unpacked_bytes += entry.size
                 if number > MAX_FILES or unpacked_bytes > MAX_UNPACKED_BYTES:
                     raise Rejected(_too_much("the code archive"), status=413)
-                if complaint := _complaint(entry):
+                if complaint := _complaint(entry) or names.clash(entry):
                     problems.append(Problem(f"code:{entry.name}", complaint))
                 elif directory is not None and entry.isreg():
                     _write(tar, entry, directory)
@@ -114,6 +127,27 @@ class _Bounded(gzip.GzipFile):
             raise Rejected(_too_much("the code archive"), status=413)
 
 
+class _Names:
+    """What the entries of an archive so far are: files, and folders of others."""
+
+    def __init__(self) -> None:
+        self._files: set[str] = set()
+        self._folders: set[str] = set()
+
+    def clash(self, entry: tarfile.TarInfo) -> str | None:
+        """Note an entry; complain when it makes something both a file and a folder. Raises Rejected."""
+        name = str(PurePosixPath(entry.name))
+        own, other = (self._folders, self._files) if entry.isdir() else (self._files, self._folders)
+        own.add(name)
+        both = name if name in other else None
+        while (name := name.rpartition("/")[0]) and name not in self._folders:
+            self._folders.add(name)
+            both = name if name in self._files else both
+        if len(self._folders) > MAX_FOLDERS:
+            raise Rejected(f"the code archive has more than {MAX_FOLDERS} folders", status=413)
+        return both and f"would make {both} both a file and a folder"
+
+
 def _complaint(entry: tarfile.TarInfo) -> str | None:
     path = PurePosixPath(entry.name)
     if path.is_absolute() or ".." in path.parts or "\\" in entry.name or "\0" in entry.name:
@@ -122,6 +156,11 @@ def _complaint(entry: tarfile.TarInfo) -> str | None:
         return "is a link; submit the file itself"
     if not (entry.isreg() or entry.isdir()):
         return "is neither a file nor a directory"
+    if entry.isreg() and not path.parts:
+        return "is a file without a name"
+    name = str(path).encode(errors="surrogateescape")
+    if len(name) > MAX_PATH_BYTES or max(map(len, name.split(b"/"))) > MAX_NAME_BYTES:
+        return f"has a name of more than {MAX_NAME_BYTES} bytes, or a path of more than {MAX_PATH_BYTES}"
     return None
 
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -129,7 +130,7 @@ class Workspace:
         """
         body = await self._archive(sha256, patience)
         directory.mkdir()
-        await asyncio.to_thread(archive.unpack, body, directory)
+        await _unpack(body, directory)
 
     async def _archive(self, sha256: str, patience: Patience) -> bytes:
         async with self._fetching.setdefault(sha256, asyncio.Lock()):
@@ -155,6 +156,19 @@ def _is_cancelled() -> bool:
     """Say whether the current task was told to end, whatever it ends with."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+async def _unpack(body: bytes, directory: Path) -> None:
+    """Unpack an archive in a thread. When that is cancelled, be so once the thread has ended: what it writes would
+    bring back a directory that is deleted next."""
+    given_up = threading.Event()
+    unpacking = asyncio.ensure_future(asyncio.to_thread(archive.unpack, body, directory, given_up.is_set))
+    try:
+        await asyncio.shield(unpacking)
+    except asyncio.CancelledError:
+        given_up.set()
+        await asyncio.gather(unpacking, return_exceptions=True)
+        raise
 
 
 def _read_verified(path: Path, sha256: str) -> bytes | None:

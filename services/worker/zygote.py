@@ -233,6 +233,8 @@ def _run_rank(request: Request, fds: list[int]) -> None:
 
 
 def _exec(argv: list[str]) -> NoReturn:
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which our interpreter ignores, and exec would hand that on
+        signal.signal(number, signal.SIG_DFL)
     try:
         os.execvpe(argv[0], argv, dict(os.environ))  # noqa: S606 # running the user's program is the purpose
     except OSError as error:

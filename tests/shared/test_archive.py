@@ -3,9 +3,12 @@
 import gzip
 import io
 import tarfile
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared import archive
 from shared.errors import Rejected
@@ -62,6 +65,14 @@ def _tar(*entries: tuple[str, bytes, str]) -> bytes:
         ("link", tarfile.LNKTYPE, "train.py", "is a link"),
         ("pipe", tarfile.FIFOTYPE, "", "neither a file nor a directory"),
         ("disk", tarfile.BLKTYPE, "", "neither a file nor a directory"),
+        ("", tarfile.REGTYPE, "", "without a name"),
+        (".", tarfile.REGTYPE, "", "without a name"),
+        ("pkg/" + "x" * 256, tarfile.REGTYPE, "", "has a name of more than 255 bytes"),
+        ("ü" * 128 + "/main.py", tarfile.REGTYPE, "", "has a name of more than 255 bytes"),
+        ("x" * 255 + "/main.py" * 300, tarfile.REGTYPE, "", "or a path of more than 2048"),
+        ("train.py/main.py", tarfile.REGTYPE, "", "train.py both a file and a folder"),
+        ("./train.py//pkg/./main.py", tarfile.REGTYPE, "", "train.py both a file and a folder"),
+        ("train.py", tarfile.DIRTYPE, "", "train.py both a file and a folder"),
     ],
 )
 def test_a_hostile_entry_is_named_and_nothing_is_written(
@@ -72,6 +83,34 @@ def test_a_hostile_entry_is_named_and_nothing_is_written(
         archive.unpack(body, tmp_path / "out")
     assert [problem.path for problem in caught.value.problems] == [f"code:{name}"]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_with_the_name_of_a_folder_before_it_is_named() -> None:
+    body = _tar(("a/b/c.py", tarfile.REGTYPE, ""), ("a/d", tarfile.REGTYPE, ""), ("a/b", tarfile.REGTYPE, ""))
+    with pytest.raises(Rejected, match="a/b both a file and a folder") as caught:
+        archive.check(body)
+    assert [problem.path for problem in caught.value.problems] == ["code:a/b"]
+
+
+@given(st.lists(st.tuples(st.lists(st.sampled_from(["a", "b", "."]), min_size=1, max_size=3), st.booleans())))
+def test_what_passes_can_be_unpacked(entries: list[tuple[list[str], bool]]) -> None:
+    body = _tar(
+        *(("/".join(path), tarfile.DIRTYPE if is_folder else tarfile.REGTYPE, "") for path, is_folder in entries)
+    )
+    try:
+        archive.check(body)
+    except Rejected:
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        archive.unpack(body, Path(directory))
+        for path, is_folder in entries:
+            assert is_folder or Path(directory, *path).is_file()
+
+
+def test_a_bomb_of_folders_is_refused() -> None:
+    body = _tar(*((f"{n}/" + "a/" * 900 + "main.py", tarfile.REGTYPE, "") for n in range(200)))
+    with pytest.raises(Rejected, match="more than 100000 folders"):
+        archive.check(body)
 
 
 @pytest.mark.parametrize("body", [b"", b"junk", gzip.compress(b"junk"), _tar(("a", tarfile.REGTYPE, ""))[:-20]])

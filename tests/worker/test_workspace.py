@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ from shared.events import CheckpointSaved
 from shared.ids import AgentId, AllocationId, CheckpointId, ExperimentId, TrialId
 from shared.objectstore import ObjectStore
 from shared.settings import S3Settings
+from tests.support.eventually import eventually
+
+NUM_FILES = 3000  # which take longer than it takes to see the first
 
 SAVED = CheckpointSaved(
     trial_id=TrialId("e-1"), experiment_id=ExperimentId("e"), allocation_id=AllocationId("e-1-a1"), epoch=1,
@@ -51,6 +55,26 @@ async def test_code_is_fetched_once_and_verified(s3: S3Settings, tmp_path: Path,
     with pytest.raises(Rejected, match="damaged in the object store"):
         await space.unpack_code(sha256, tmp_path / "third", Patience(print))
     assert not (tmp_path / "third").exists()
+
+
+async def test_nothing_is_unpacked_any_more_when_that_is_cancelled(s3: S3Settings, tmp_path: Path) -> None:
+    """Or a directory that is deleted next would come back."""
+    (tmp_path / "source").mkdir()
+    for number in range(NUM_FILES):
+        (tmp_path / "source" / f"{number}.py").touch()
+    body = archive.pack(tmp_path / "source")
+    sha256 = hashlib.sha256(body).hexdigest()
+    await ObjectStore(s3).put(objectstore.code_key(sha256), body)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))  # which does one thing after the other
+    code = tmp_path / "code"
+    unpacking = asyncio.create_task(make(tmp_path / "work", s3).unpack_code(sha256, code, Patience(print)))
+    await eventually(lambda: code.exists() and any(code.iterdir()))
+    unpacking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await unpacking
+    unpacked = len(list(code.iterdir()))
+    await asyncio.to_thread(len, "what the thread had to do before is done")
+    assert len(list(code.iterdir())) == unpacked
 
 
 async def test_missing_code_is_said(s3: S3Settings, tmp_path: Path) -> None:

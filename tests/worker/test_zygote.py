@@ -102,6 +102,13 @@ async def test_another_program_is_executed(warm: Warm) -> None:
     assert (await run.ended(), run.text()) == (4, "hello\n")
 
 
+async def test_another_program_ends_when_nobody_reads_what_it_writes(warm: Warm) -> None:
+    run = await warm.spawn(("sh", "-c", "while :; do echo y; done | head -n 1"), warm=False)
+    assert (await run.ended(), run.text()) == (0, "y\n")
+    run = await warm.spawn(("grep", "SigIgn", "/proc/self/status"), warm=False)
+    assert (await run.ended(), run.text().split()) == (0, ["SigIgn:", "0" * 16])
+
+
 async def test_a_program_that_does_not_exist_says_so(warm: Warm) -> None:
     run = await warm.spawn(("no-such-program",), warm=False)
     assert (await run.ended(), run.text("stderr")) == (127, "cannot run no-such-program: No such file or directory\n")
