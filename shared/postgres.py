@@ -6,12 +6,17 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 
 import asyncpg
+from asyncpg.exceptions._base import DataError as UnencodableError  # its public namesake is the server's
 
 CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 30.0
 RETRY_S = 0.2
 
 #: What a query raises while the server is away.
+#: A value that a column or a parameter cannot have; the first is the server's, the second, which is also one of
+#: UNREACHABLE, that of asyncpg, which found it before it asked.
+BAD_VALUE = (asyncpg.DataError, UnencodableError)
+
 UNREACHABLE = (
     OSError,
     asyncpg.PostgresConnectionError,

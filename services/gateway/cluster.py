@@ -94,7 +94,7 @@ class QueuePlace(msgspec.Struct, frozen=True, array_like=True):
     """Where a page of the queue ended: after so many trials, and after which."""
 
     after: Seq = 0
-    trial_id: str | None = None
+    trial_id: cursor.Text | None = None
 
 
 def place_in_queue(after: int, items: Sequence[QueueItem] | Sequence[WaitingTrial]) -> str:

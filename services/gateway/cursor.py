@@ -11,6 +11,8 @@ from shared.errors import Problem, Rejected
 
 Cursor = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,6000}$", description="next_cursor of the page before")]
 
+Text = Annotated[str, Meta(pattern=r"^[^\x00]*$")]  # of a place: what PostgreSQL can have
+
 PlaceT = TypeVar("PlaceT")
 
 

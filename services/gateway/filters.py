@@ -17,7 +17,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from http import HTTPStatus
 
@@ -90,6 +90,8 @@ def refused(name: str, message: str, suggestion: str | None = None) -> Rejected:
 def column_of(name: str, columns: Columns, parameters: Parameters) -> Column | None:
     """Return where a field is, None if there is none such."""
     if name.startswith(JSON_FIELD) and JSON_FIELD in columns:
+        if not _is_text(name):
+            return None
         path = parameters.add(name.removeprefix(JSON_FIELD).split("."), "text[]")
         return Column(sql=f"({columns[JSON_FIELD].sql} #> {path})", kind=Kind.JSON)
     return columns.get(name) if name != JSON_FIELD else None
@@ -217,7 +219,7 @@ class _Parser:
 
 def typed(kind: Kind, value: str, *, is_string: bool) -> Value:
     """Return a value as what a field holds. Raises ValueError."""
-    if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+    if not _is_text(value):
         raise ValueError("text has characters that nothing here can have")
     match kind:
         case Kind.TEXT | Kind.LABELS:
@@ -225,7 +227,7 @@ def typed(kind: Kind, value: str, *, is_string: bool) -> Value:
         case Kind.NUMBER:
             return _number(value)
         case Kind.TIME:
-            return _time(value)
+            return time_of(value)
         case Kind.TRUTH:
             if value not in ("true", "false"):
                 raise ValueError(f"{value[:50]!r} is not {kind.value}")
@@ -244,19 +246,28 @@ def _number(value: str) -> float | int:
         number = int(value) if value.lstrip("-").isdecimal() and value.isascii() else float(value)
     except ValueError as error:
         raise ValueError(f"{value[:50]!r} is not a number") from error
-    if not math.isfinite(number) or (abs(number) > MAX_INT and isinstance(number, int)):
+    if abs(number) > MAX_INT if isinstance(number, int) else not math.isfinite(number):
         raise ValueError(f"{value[:50]} is beyond what is counted here")
     return number
 
 
-def _time(value: str) -> datetime:
+def _is_text(value: str) -> bool:
+    """Say whether PostgreSQL can have a text."""
+    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in value)
+
+
+def time_of(value: str) -> datetime:
+    """Return the instant (UTC) that a time with an offset means. Raises ValueError."""
     try:
         instant = datetime.fromisoformat(value)
     except ValueError as error:
         raise ValueError(f"{value[:50]!r} is not {Kind.TIME.value}") from error
     if instant.tzinfo is None:
         raise ValueError(f"{value[:50]!r} has no offset; end it with Z")
-    return instant
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{value[:50]!r} is beyond what is counted here") from error
 
 
 def _sql(column: Column, operator: str, value: Value, parameters: Parameters) -> str:

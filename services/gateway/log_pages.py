@@ -7,12 +7,13 @@ knows: so where the last so many begin is found by bisection, at the cost of som
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 from nats.aio.client import Client
 
 from services.gateway import tap
+from services.gateway.past import in_range
 from services.gateway.views.logs import LogLine, LogPage
 from shared import subjects, volume
 from shared.log import Follower, Message
@@ -76,7 +77,7 @@ async def _bounds(client: Client, wanted: Wanted) -> tuple[int, int]:
     """Return the first and the last sequence worth looking at."""
     first, last = await bounds(client, subjects.LOGS)
     if wanted.until is not None:
-        last = min(last, await seq_at(client, wanted.until + UNDER_WAY, subjects.LOGS))
+        last = min(last, await seq_at(client, in_range(wanted.until, datetime.now(UTC)) + UNDER_WAY, subjects.LOGS))
     return first, last
 
 

@@ -23,6 +23,7 @@ from services.gateway.filters import (
     known,
     postgres_type,
     refused,
+    time_of,
 )
 from shared.errors import Problem, Rejected
 
@@ -147,7 +148,7 @@ def _value(key: Key, value: Value) -> Value:
         raise refused("cursor", "is no cursor of this list")
     if key.kind is Kind.TIME and isinstance(value, str):
         try:
-            return datetime.fromisoformat(value)
+            return time_of(value)
         except ValueError as error:
             raise refused("cursor", "is no cursor of this list") from error
     return value

@@ -7,7 +7,7 @@ question about the past is the question about the present, asked over a connecti
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TypeAlias
 
@@ -18,6 +18,7 @@ from nats.aio.client import Client
 from shared import positions
 from shared.errors import Problem, Rejected, Unavailable
 
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_SKEW = timedelta(minutes=1)  # a clock that is ahead of ours; what is later is the future
 
 #: Sessions that see the past: nothing but the views, so that no question falls through to the present; and planning an
@@ -51,7 +52,7 @@ async def seq_of(client: Client, name: str, moment: str, now: datetime) -> int:
     instant = instant_of(name, moment, now)
     if instant > now + MAX_SKEW:
         raise _refused(name, f"{moment} is in the future", "the past is what can be asked about")
-    return await positions.seq_at(client, instant)
+    return await positions.seq_at(client, in_range(instant, instant))
 
 
 def instant_of(name: str, moment: str, now: datetime) -> datetime:
@@ -60,11 +61,19 @@ def instant_of(name: str, moment: str, now: datetime) -> datetime:
         if ago := _AGO.fullmatch(moment):
             return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         instant = datetime.fromisoformat(moment)
+        if instant.tzinfo is not None:
+            return instant.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise _refused(name, f"{moment[:100]!r} is no moment", _FORMS) from error
-    if instant.tzinfo is None:
-        raise _refused(name, f"{moment} has no offset", "end it with Z or an offset such as +02:00 (%2B02:00 in a URL)")
-    return instant
+    raise _refused(name, f"{moment} has no offset", "end it with Z or an offset such as +02:00 (%2B02:00 in a URL)")
+
+
+def in_range(instant: datetime, now: datetime) -> datetime:
+    """Return an instant (UTC) that means the same to a log: nothing is older than LONG_AGO, or newer than `now`.
+
+    A request may name the years 1 and 9999, which neither the broker nor every offset can have.
+    """
+    return max(LONG_AGO, min(instant, now)).astimezone(UTC)
 
 
 @asynccontextmanager

@@ -65,7 +65,7 @@ async def note_begun(request: web.Request, response: web.StreamResponse) -> None
 
 async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
-        return await handler(request)
+        return await _with_values(request, handler)
     except Rejected as error:
         return problem(error.status, error.title, error.problems)
     except NotFound as error:
@@ -87,3 +87,13 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
     except Exception:  # noqa: BLE001 # the one place: it is logged, and the server goes on
         _log.exception("request failed", extra={"method": request.method, "path": request.path})
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "a mistake in the gateway; its log has the details")
+
+
+async def _with_values(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer a request; a value that nobody checked before it was used is its mistake, and an omission of ours."""
+    try:
+        return await handler(request)
+    except (*postgres.BAD_VALUE, RecursionError) as error:  # the latter: JSON, nested without end
+        _log.exception("a value was not checked", extra={"method": request.method, "path": request.path})
+        reason = f"the request has a value that nothing here can have: {error}"[:500]
+        raise Rejected(reason, status=HTTPStatus.BAD_REQUEST) from error

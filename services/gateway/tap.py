@@ -3,11 +3,12 @@
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 from nats.aio.client import Client
 
+from services.gateway import past
 from services.gateway.views.events import EventItem
 from shared import codec, log, narrate, subjects
 from shared.codec import Undecodable
@@ -70,7 +71,8 @@ def decode(message: Message) -> Recorded | None:
 
 def follower(client: Client, selection: Selection, after: int, since: datetime | None) -> Follower:
     """Return a reader of the log from just after a sequence, or from an instant if that is 0."""
-    return Follower(client, subjects.EVENTS, after=after, filters=selection.filters(), start_time=since)
+    begin = None if since is None else past.in_range(since, datetime.now(UTC))
+    return Follower(client, subjects.EVENTS, after=after, filters=selection.filters(), start_time=begin)
 
 
 @contextlib.asynccontextmanager

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.gateway import app as gateway
-from services.gateway import sse
+from services.gateway import cursor, sse
 from services.gateway.access.access import Access
 from services.gateway.api import Parts
 from services.gateway.app import make_app, serve
@@ -28,7 +28,7 @@ from services.gateway.routes import ROUTES
 from services.gateway.webhooks.sender import Webhooks
 from shared import broker, codec, log, postgres, subjects
 from shared.events import CheckpointFile
-from shared.ids import ExperimentId
+from shared.ids import ExperimentId, workspace_id
 from shared.objectstore import ObjectStore, checkpoint_key, manifest_key
 from shared.settings import S3Settings
 from tests.gateway.conftest import ADMIN_TOKEN, Api, running
@@ -56,12 +56,43 @@ PARAMETERS = [
     "to",
     "max_points",
     "trial",
+    "filter",
+    "sort",
+    "pool",
     "x",
 ]
-TEXTS = st.text(max_size=30) | st.sampled_from(
-    ["-1", "9" * 30, "\0", "1e9", "NaN", "' OR 1=1", "2024-01-01", "%00", "../.."]
+FIELDS = ["name", "label", "priority", "submitted_at", "metric", "archived", "hyperparameters.lr", "hyperparameters.\0"]
+VALUES = [
+    "1",
+    "9" * 400,
+    "1e400",
+    "null",
+    "true",
+    '"a\\u0000"',
+    "\0",
+    "0001-01-01T00:00:00+14:00",
+    '"9999-12-31T23:59:59-14:00"',
+]
+FILTERS = st.tuples(st.sampled_from(FIELDS), st.sampled_from(["=", "!=", "<", "~"]), st.sampled_from(VALUES)).map(
+    " ".join
 )
-QUERIES = st.lists(st.tuples(st.sampled_from(PARAMETERS), TEXTS), max_size=4)
+PLACES = st.sampled_from(["\0", 2**70, -1, 1, None, "name", "0001-01-01T00:00:00+14:00", "2026-01-01"])
+CURSORS = (PLACES | st.lists(PLACES | st.lists(PLACES, max_size=2), max_size=3)).map(cursor.write)
+TIMES = [
+    "0001-01-01T00:00:00+14:00",
+    "0001-01-01T00:00:00Z",
+    "9999-12-31T23:59:59-14:00",
+    "9999-12-31T23:59:59.999999Z",
+]
+TEXTS = st.text(max_size=30) | st.sampled_from(
+    ["-1", "9" * 30, "\0", "a\0b", "1e9", "NaN", "' OR 1=1", "2024-01-01", "%00", "../..", *TIMES]
+)
+QUERIES = st.lists(
+    st.tuples(st.sampled_from(PARAMETERS), TEXTS)
+    | st.tuples(st.just("filter"), FILTERS)
+    | st.tuples(st.just("cursor"), CURSORS),
+    max_size=4,
+)
 IDS = st.sampled_from([story.EXPERIMENT, story.trial(), "none", "*", ">", "a.b", "%00", "x" * 300, "..", "é"])
 
 
@@ -85,6 +116,60 @@ async def test_hostile_requests_are_the_clients_mistakes(api: Api) -> None:
         assert status < 500, (path, query)
 
     await asyncio.to_thread(attack)
+
+
+EXPERIMENTS, TRIALS = "/api/v1/experiments", f"/api/v1/experiments/{story.EXPERIMENT}/trials"
+FIRST_TIME = "0001-01-01T00:00:00+14:00"
+HOSTILE: list[tuple[str, dict[str, str]]] = [
+    (EXPERIMENTS, {"filter": "priority = " + "9" * 400}),
+    (EXPERIMENTS, {"filter": f'submitted_at > "{FIRST_TIME}"'}),
+    (EXPERIMENTS, {"filter": 'submitted_at > "9999-12-31T23:59:59-14:00"'}),
+    (EXPERIMENTS, {"filter": "hyperparameters.\0 = 1"}),
+    (EXPERIMENTS, {"sort": "submitted_at", "cursor": cursor.write(["submitted_at", [FIRST_TIME, "a"]])}),
+    (EXPERIMENTS, {"sort": "submitted_at", "cursor": cursor.write(["submitted_at", ["2026-01-01T00:00:00", "a"]])}),
+    (EXPERIMENTS, {"as_of": FIRST_TIME}),
+    ("/api/v1/diff", {"from": FIRST_TIME}),
+    ("/api/v1/usage", {"until": "0001-01-01T00:00:00Z"}),
+    ("/api/v1/usage/occupancy", {"until": FIRST_TIME}),
+    ("/api/v1/queue", {"as_of": "0", "pool": "\0"}),
+    ("/api/v1/queue", {"as_of": "0", "cursor": cursor.write([0, "\0"])}),
+    ("/api/v1/workspaces", {"cursor": cursor.write("\0")}),
+    (f"/api/v1/workspaces/{workspace_id('vision')}/projects", {"cursor": cursor.write("\0")}),
+    (f"{TRIALS}/columns", {"cursor": cursor.write(2**70)}),
+    (f"{TRIALS}/columns", {"cursor": cursor.write(2**40)}),
+]
+
+
+@pytest.mark.parametrize(("path", "query"), HOSTILE)
+async def test_what_no_column_can_have_is_a_mistake_that_is_named(
+    api: Api, path: str, query: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    seq = await story.tell(api.log, story.whole_search())
+    problem = await api.get(path, 400, min_seq=seq, **query)
+    assert problem["errors"] or problem["detail"]
+    assert not any(record.levelname == "ERROR" for record in caplog.records), "it was checked, not caught"
+
+
+TIMED = [
+    ("events", "since"),
+    ("events", "until"),
+    ("events/raw", "since"),
+    ("events/raw", "until"),
+    ("usage", "since"),
+    ("usage", "until"),
+    ("usage/occupancy", "since"),
+    ("experiments", "as_of"),
+    ("diff", "from"),
+    (f"trials/{story.trial()}/logs/page", "until"),
+]
+
+
+async def test_no_time_is_too_long_ago_or_too_far_ahead_to_be_answered(api: Api) -> None:
+    await story.tell(api.log, story.whole_search())
+    for path, name in TIMED:
+        for time_ in TIMES:
+            async with api.http.get(f"{api.url}/api/v1/{path}", params={name: time_}) as response:
+                assert response.status in (200, 400), (path, name, time_, await response.text())
 
 
 async def test_unknown_names_are_problems(api: Api) -> None:

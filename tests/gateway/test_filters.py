@@ -1,6 +1,7 @@
 """The grammar of filter and sort: pure, and against a real database."""
 
 import contextlib
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -51,6 +52,19 @@ def test_every_mistake_that_can_be_told_is_told() -> None:
     assert "nested deeper" in mistakes("(" * 100 + "name = x")[0]
     assert "more than 50" in mistakes(" or ".join(["id = x"] * 51))[0]
     assert mistakes("label < x") == ["label: labels are compared with = and !=, not with <"]
+
+
+def test_what_no_column_can_have_is_a_mistake() -> None:
+    for text in (
+        "priority = " + "9" * 400,
+        "priority = -" + "9" * 400,
+        "metric > 1e400",
+        'submitted_at > "0001-01-01T00:00:00+14:00"',
+        'submitted_at > "9999-12-31T23:59:59-14:00"',
+        'name = "a\\u0000"',
+    ):
+        assert len(mistakes(text)) == 1, text
+    assert sql("submitted_at > 2026-01-01T01:00:00+01:00")[1] == [datetime(2026, 1, 1, tzinfo=UTC)]
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=60))

@@ -208,7 +208,8 @@ def test_public_addresses_and_allowed_networks_are_not() -> None:
 @pytest.mark.parametrize(
     "url",
     ["ftp://example.org/", "example.org", "http://", "http://user:pw@example.org/", "http://localhost/", "http://127.1/",
-     "http://2130706433/", "http://[::1]/", "http://127.0.0.1:8080/", "http://x:99999/", "http://exa mple.org/"],
+     "http://2130706433/", "http://[::1]/", "http://127.0.0.1:8080/", "http://x:99999/", "http://exa mple.org/",
+     "http://a..b/", f"http://{'x' * 64}.example.org/"],
 )  # fmt: skip
 async def test_urls_that_lead_inside_or_nowhere_are_refused(url: str) -> None:
     with pytest.raises(Rejected):

@@ -138,5 +138,5 @@ async def _body(request: web.Request) -> dict[str, Any]:
     body = await read_bytes(request, MAX_BODY_BYTES)
     try:
         return msgspec.json.decode(body, type=dict[str, Any]) if body else {}
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Rejected(f"the body is no JSON object: {error}", status=HTTPStatus.BAD_REQUEST) from error

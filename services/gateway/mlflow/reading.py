@@ -18,6 +18,7 @@ from services.gateway.mlflow.grammar import Condition, Kind, Order
 from services.gateway.mlflow.search import Space, order_by, where
 from services.gateway.past import Database
 from services.gateway.problems import not_found
+from shared import postgres
 from shared.errors import Rejected
 from shared.events import Role, RunCreated, RunStatus
 
@@ -233,7 +234,7 @@ async def page_of(  # one for each clause
     sql = f"SELECT * FROM ({source}) r WHERE {wanted} ORDER BY {by} LIMIT {limit} OFFSET {offset}"  # parameters
     try:
         return await database.fetch(sql, *bound.values)
-    except asyncpg.DataError as error:
+    except postgres.BAD_VALUE as error:
         raise Rejected(f"this cannot be searched for: {error}", status=400) from error
 
 

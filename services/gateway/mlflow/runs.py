@@ -223,16 +223,24 @@ async def log_model(asked: Asked[LogModel]) -> Empty:
     """Note a model that a run logged, as a tag: so MLflow 2 kept them."""
     try:
         model = msgspec.json.decode(asked.said.model_json, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         problem = Problem("model_json", f"is no JSON object: {error}")
         raise Rejected("the request has mistakes", (problem,), status=400) from error
 
     def change(row: asyncpg.Record) -> RunAnnotated:
-        before = msgspec.json.decode(reading.texts(row["tags"]).get(LEGACY_MODELS_TAG, "[]"), type=list[Any])
+        before = _models_before(reading.texts(row["tags"]).get(LEGACY_MODELS_TAG, "[]"))
         history = msgspec.json.encode([*before, model]).decode()
         return RunAnnotated(**_of(row), tags={LEGACY_MODELS_TAG: history})
 
     return await change_run(asked, change)
+
+
+def _models_before(history: str) -> list[Any]:
+    try:
+        return msgspec.json.decode(history, type=list[Any])
+    except (msgspec.MsgspecError, RecursionError) as error:  # a client may set the tag to anything
+        reason = f"the run's tag {LEGACY_MODELS_TAG} is no list in JSON: delete it, or set it to []"
+        raise Rejected(reason, status=400) from error
 
 
 async def delete(asked: Asked[RunById]) -> Empty:

@@ -24,7 +24,7 @@ class QueueQuery(PastQuery, frozen=True, kw_only=True):
 
     limit: Annotated[int, Meta(ge=1, le=1000)] = 200
     cursor: Cursor | None = None
-    pool: Annotated[str, Meta(max_length=256)] | None = None
+    pool: Annotated[str, Meta(pattern=r"^[^\x00]{0,256}$")] | None = None
 
 
 class SlotsQuery(NoQuery, frozen=True, kw_only=True):

@@ -9,6 +9,8 @@ from services.gateway.api import PREFIX, Call, PastQuery, Seq, get
 from services.gateway.cursor import Cursor
 from services.gateway.views.trials import TrialColumns
 
+Index = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+
 
 class ColumnsQuery(PastQuery, frozen=True, kw_only=True):
     """Which trials."""
@@ -24,7 +26,7 @@ async def list_columns(call: Call[ColumnsQuery]) -> TrialColumns:
     async with call.reading() as database:
         await queries.check_experiment(database, experiment_id)
         return await columns.trials(
-            database, experiment_id, since=query.since, after=cursor.read(query.cursor, int, 0), limit=query.limit
+            database, experiment_id, since=query.since, after=cursor.read(query.cursor, Index, 0), limit=query.limit
         )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from services.gateway import queries, usage
+from services.gateway import past, queries, usage
 from services.gateway.access.access import principal
 from services.gateway.api import PREFIX, Call, Query, get
 from services.gateway.routes.events import Instant
@@ -14,7 +14,6 @@ from services.gateway.views.usage import SlotHistory, SlotUsage, Usage
 from shared.errors import Problem, Rejected
 from shared.events import Role
 
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 DEFAULT_SPAN = timedelta(days=7)
 
 
@@ -31,8 +30,8 @@ class TimeQuery(Query, frozen=True, kw_only=True):
 
     def span(self, now: datetime) -> tuple[datetime, datetime]:
         """Return beginning and end. Raises Rejected (400) when there is nothing between."""
-        until = min(self.until or now, now)
-        since = max(self.since or until - self.default_span, LONG_AGO)
+        until = past.in_range(self.until or now, now)
+        since = past.in_range(self.since or until - self.default_span, now)
         if since >= until:
             problem = Problem("since", f"{since.isoformat()} is not before the end", f"the end is {until.isoformat()}")
             raise Rejected("the query has mistakes", (problem,), status=400)

@@ -56,7 +56,7 @@ class PlaceDescription(Body, frozen=True, kw_only=True):
 
 async def list_workspaces(call: Call[PlacesQuery]) -> WorkspacePage:
     """The workspaces that are open to who asks, by name."""
-    after, mine = cursor.read(call.query.cursor, str, ""), principal.get().workspaces(Role.VIEWER)
+    after, mine = cursor.read(call.query.cursor, cursor.Text, ""), principal.get().workspaces(Role.VIEWER)
     async with call.reading() as database:
         items, end = await places.workspaces(database, call.query.limit, after, mine)
     return WorkspacePage(items=items, next_cursor=None if end is None else cursor.write(end))
@@ -84,7 +84,7 @@ async def create_workspace(call: Call[NoQuery]) -> web.StreamResponse:
 
 async def list_projects(call: Call[PlacesQuery]) -> ProjectPage:
     """A workspace's projects, by name."""
-    after = cursor.read(call.query.cursor, str, "")
+    after = cursor.read(call.query.cursor, cursor.Text, "")
     async with call.reading() as database:
         workspace = await places.workspace(database, call.id("workspace"))
         items, end = await places.projects(database, workspace.name, call.query.limit, after)

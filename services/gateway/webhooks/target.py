@@ -77,7 +77,7 @@ async def check_url(url: str, allowed: Sequence[Network]) -> None:
         async with asyncio.timeout(RESOLVE_TIMEOUT_S):
             check_literal(url, allowed)
             await PublicResolver(allowed).resolve(parts.hostname, port)
-    except (Forbidden, OSError) as error:
+    except (Forbidden, OSError, UnicodeError) as error:  # the latter: a name that no DNS server could have
         raise _wrong(url, str(error) or "does not resolve") from error
 
 

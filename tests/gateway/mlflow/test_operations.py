@@ -68,6 +68,28 @@ async def test_every_mistake_of_a_request_is_named(api: Api) -> None:
     assert "next_page_token" in answer["message"]
 
 
+async def test_a_history_of_models_that_a_client_has_set_to_nonsense_is_its_mistake(api: Api) -> None:
+    _, run_id = await begin(api)
+    of, key = {"run_id": run_id}, "mlflow.log-model.history"
+    await api.post(f"{API}/runs/log-model", json=of | {"model_json": '{"artifact_path": "first"}'})
+    for nonsense in ("x", "{}", "[" * 5_000):
+        await api.post(f"{API}/runs/set-tag", json=of | {"key": key, "value": nonsense})
+        answer = await api.post(f"{API}/runs/log-model", 400, json=of | {"model_json": "{}"})
+        assert key in answer["message"]
+    answer = await api.post(f"{API}/runs/log-model", 400, json=of | {"model_json": '{"a":' + "[" * 50_000})
+    assert "model_json" in answer["message"]
+    await api.post(f"{API}/runs/delete-tag", json=of | {"key": key})
+    await api.post(f"{API}/runs/log-model", json=of | {"model_json": "{}"})
+
+
+async def test_json_that_is_nested_without_end_is_a_mistake(api: Api) -> None:
+    body = b'{"name":' + b"[" * 60_000 + b"]" * 3
+    headers = {"Content-Type": "application/json"}
+    answer = await api.post(f"{API}/experiments/create", 400, data=body, headers=headers)
+    assert answer["error_code"] == "INVALID_PARAMETER_VALUE"
+    assert (await api.post("/api/v1/workspaces", 400, data=body, headers=headers))["status"] == 400
+
+
 async def test_artifacts_stay_below_their_experiment(api: Api) -> None:
     experiment_id, run_id = await begin(api)
     root = f"{experiment_id}/{run_id}/artifacts"
