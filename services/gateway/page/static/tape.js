@@ -10,7 +10,7 @@ const PAGE_EVENTS = 500;
 /** Say whether an event passes the filters, as the server would. */
 export function matches(event, { experiment, trial, name, writer, since }) {
   const fields = event.event ?? {};
-  if (since && event.time < since) return false;
+  if (since && Date.parse(event.time) < Date.parse(since)) return false;
   if (name && event.name !== name) return false;
   if (writer && event.writer !== writer) return false;
   if (trial) return fields.trial_id === trial;

@@ -1,5 +1,6 @@
 /** The event stream: the log as it grows, filtered; each event opens to its fields and its causes. */
 import { get } from "../api.js";
+import { commandLine } from "../command_line.js";
 import { Command } from "../components/command.js";
 import { Seals } from "../components/seals.js";
 import { EventCard, EventTable } from "../components/event_table.js";
@@ -20,7 +21,7 @@ const FILTERS = [
 ];
 
 const tapCommand = (filters) =>
-  ["tm tap", ...FILTERS.filter(({ name }) => filters[name]).map(({ name }) => `--${name} ${filters[name]}`)].join(" ");
+  commandLine("tap", [], Object.fromEntries(FILTERS.map(({ name }) => [`--${name}`, filters[name] || null])));
 
 /** The form keeps what is being typed to itself until it is submitted: events that come meanwhile draw the page anew. */
 function Filters({ filters, rows, onChange }) {
