@@ -100,6 +100,7 @@ def welcome(prepared: Prepared, allocation: Allocation, place: Place, rank: int)
         "checkpoint_policy": experiment.checkpoint_policy,
         "metric": experiment.searcher.metric,
         "smaller_is_better": experiment.searcher.smaller_is_better,
+        "stall_timeout_s": experiment.stall_timeout,
         "rank": rank,
         "world_size": place.world_size,
         "local_rank": rank - place.first_rank,

@@ -21,7 +21,7 @@ from services.worker.prepare import Prepared, prepare, welcome
 from services.worker.ranks import DUMP_S, Ranks, end
 from services.worker.rendezvous import ANY_PORT, RendezvousHost
 from services.worker.reports import Reports
-from services.worker.stalls import Watch, dismissal, verdict
+from services.worker.stalls import START_TIMEOUT_S, Watch, dismissal, verdict
 from services.worker.trial_socket import TrialSocket, socket_path
 from services.worker.uploads import Uploads
 from shared import tracing
@@ -102,7 +102,8 @@ class Share:
 
     async def _run_ranks(self, prepared: Prepared, rendezvous: Rendezvous) -> Ending:
         reports, control = self._reports(prepared), self._control
-        watch = Watch(prepared.experiment.stall_timeout)
+        is_alone = len(self._allocation.members) == 1
+        watch = Watch(prepared.experiment.stall_timeout, start_timeout_s=0.0 if is_alone else START_TIMEOUT_S)
         async with workspace.scratch(prepared.directory) as scratch:
             with self._conversions(prepared), socket_path(prepared.directory) as path:
                 trial_socket = self._socket(path, prepared, reports, watch)
@@ -134,12 +135,13 @@ class Share:
         def greet(rank: int) -> dict[str, Any] | None:
             answer = welcome(prepared, self._allocation, self._place, rank)
             if answer is not None:
-                watch.heard(rank)
+                watch.greeted(rank)
             return answer
 
         async def handle(rank: int, frame: Frame) -> None:
             watch.heard(rank)
-            await reports.handle(rank, frame)
+            with watch.holding_up():
+                await reports.handle(rank, frame)
             if isinstance(frame, Farewell):
                 watch.parted(rank)
 
@@ -320,13 +322,13 @@ class Share:
                 await ranks.dismiss(lingering)
                 continue
             overdue = watch.overdue()
-            if self._uploads.are_pending:  # they may be waiting for the store to take a checkpoint
+            if self._uploads.are_pending or watch.are_held_up:  # they may be waiting for the store, or for the broker
                 watch.excuse()
                 continue
-            self.log.say(f"{verdict(overdue, watch.timeout_s)}; the stacks of all ranks follow")
+            error = verdict(overdue, watch.limit_s, watch.timeout_s)
+            self.log.say(f"{error}; the stacks of all ranks follow")
             ranks.dump_stacks(watch.ranks)
             await asyncio.sleep(DUMP_S)
-            error = verdict(overdue, watch.timeout_s)
             stacks = "\n".join(self._logs[overdue[0]].stderr_tail)
             self._control.fail(f"{error}\n{stacks}\n{error}", FailureCause.STALLED)
             return

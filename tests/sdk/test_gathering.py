@@ -5,7 +5,7 @@ from typing import Any
 
 import torch.distributed
 
-from trainmaster.sdk.gathering import Gathering
+from trainmaster.sdk.gathering import BEATS_PER_TIMEOUT, Gathering
 
 BEAT_S = 0.05
 PATIENCE_S = 20.0
@@ -17,7 +17,10 @@ class Rank:
     def __init__(self, world_size: int, master: Any) -> None:
         self.alive = threading.Semaphore(0)
         self.gathering = Gathering(
-            world_size=world_size, store=lambda: master, say_alive=self.alive.release, beat_s=BEAT_S
+            world_size=world_size,
+            store=lambda: master,
+            say_alive=self.alive.release,
+            stall_timeout_s=BEAT_S * BEATS_PER_TIMEOUT,
         )
 
     def meet(self) -> threading.Thread:

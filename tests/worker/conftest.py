@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestServer
 from shared.settings import S3Settings
 from tests.support.servers import NatsServer
 from tests.worker.cluster import Cluster, cluster
+from tests.worker.forwarder import Forwarder
 
 
 @pytest.fixture
@@ -33,3 +34,11 @@ async def refusing_s3(s3: S3Settings) -> AsyncIterator[S3Settings]:
     application.router.add_route("*", "/{path:.*}", refuse)
     async with TestServer(application) as server:
         yield replace(s3, endpoint=f"http://127.0.0.1:{server.port}")
+
+
+@pytest.fixture
+async def way(tm: Cluster) -> AsyncIterator[Forwarder]:
+    """A way to the object store."""
+    forwarder = Forwarder(tm.s3.endpoint)
+    yield forwarder
+    forwarder.cut()

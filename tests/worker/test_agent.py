@@ -73,6 +73,7 @@ print(json.dumps({"environment": {name: os.environ[name] for name in names}, "ar
         "may_continue": False,
         "records_per_epoch": 0, "deepspeed": None, "rank": 0, "world_size": 1, "local_rank": 0, "local_world_size": 1,
         "resume": None, "checkpoint_policy": "best", "metric": "loss", "smaller_is_better": True,
+        "stall_timeout_s": 1800,
     }  # fmt: skip
 
 

@@ -26,8 +26,8 @@ from shared.events import (
 from shared.ids import AgentId
 from tests.support.eventually import PATIENCE_S, eventually
 from tests.worker.cluster import AGENT, POOL, Cluster
+from tests.worker.forwarder import Forwarder
 from tests.worker.scripts import script
-from tests.worker.test_trouble import Forwarder
 
 OTHER = AgentId("a2")
 GANG = ((AGENT, (0,)), (OTHER, (1, 0)))
@@ -77,11 +77,11 @@ async def test_when_the_chiefs_rank_fails_the_others_are_killed(two: Cluster) ->
 
 @pytest.mark.parametrize("failing", [AGENT, OTHER])
 async def test_ranks_on_other_agents_do_not_wait_for_what_a_failed_rank_wrote_last(
-    tm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: AgentId
+    tm: Cluster, way: Forwarder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: AgentId
 ) -> None:
     monkeypatch.setattr(share, "GANG_UPLOAD_GRACE_S", 0.1)
     assert share.UPLOAD_GRACE_S > PATIENCE_S
-    way, told = Forwarder(tm.s3.endpoint), tmp_path / "told"
+    told = tmp_path / "told"
     body = f"""
 print("up")
 while RANK != {0 if failing == AGENT else 1} or not os.path.exists("{told}"):

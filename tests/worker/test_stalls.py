@@ -1,16 +1,20 @@
 """Ranks that hang, ranks that want too much memory, and what they leave behind: real processes under a real agent."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from services.worker.stalls import Watch
-from shared.events import FailureCause, Outcome, TrialExited, TrialStarted
-from tests.support.eventually import eventually
+from shared.events import FailureCause, MetricReported, Outcome, TrialExited, TrialStarted
+from shared.ids import AgentId
+from tests.support.eventually import PATIENCE_S, eventually
 from tests.worker.cluster import AGENT, Cluster
+from tests.worker.forwarder import Forwarder
 from tests.worker.scripts import script
 
+OTHER = AgentId("a2")
 REPOSITORY = Path(__file__).parents[2]
 STALL_S = 3  # many times what a rank on a busy machine may be late with its sign of life
 
@@ -101,7 +105,7 @@ async def test_ranks_have_hung_when_all_that_are_left_are_silent() -> None:
     waiting = asyncio.create_task(watch.wait())
     assert watch.overdue() == []
     for rank in range(3):
-        watch.heard(rank)
+        watch.greeted(rank)
     now = 6.0
     watch.heard(1)
     now = 10.0
@@ -119,6 +123,89 @@ async def test_ranks_have_hung_when_all_that_are_left_are_silent() -> None:
     watch.ended(1)
     assert watch.overdue() == []
     waiting.cancel()
+
+
+async def test_ranks_have_longer_until_one_of_them_has_said_more_than_hello() -> None:
+    now = 0.0
+    watch = Watch(10, start_timeout_s=3600, clock=lambda: now)
+    waiting = asyncio.create_task(watch.wait())
+    watch.greeted(0)
+    watch.greeted(1)
+    await asyncio.sleep(0)  # it waits for an hour
+    now = 3599.0
+    assert watch.overdue() == []
+    watch.excuse()
+    now = 7199.0
+    assert watch.overdue() == [0, 1]
+    watch.heard(1)
+    now = 7208.0
+    assert watch.overdue() == []
+    now = 7209.0
+    assert watch.overdue() == [0, 1]
+    await asyncio.wait_for(waiting, PATIENCE_S)
+    assert Watch(10, start_timeout_s=5).limit_s == 10
+
+
+def test_who_is_held_up_is_known_until_nobody_is() -> None:
+    watch = Watch(10)
+    with watch.holding_up():
+        with watch.holding_up():
+            assert watch.are_held_up
+        assert watch.are_held_up
+    assert not watch.are_held_up
+
+
+async def test_what_waits_for_the_broker_to_take_its_word_has_not_hung(
+    tm: Cluster, way: Forwarder, tmp_path: Path
+) -> None:
+    """The broker goes before it has the trial's start, so that the first validation waits, and all that is said behind
+    it is not read."""
+    alive = tmp_path / "alive"
+    body = f"""
+say("validation", step=1, metrics={{"loss": 0.5}})
+for beat in range(60):  # judged, and failed, long before
+    say("progress", step=1)
+    time.sleep(0.1)
+open("{alive}", "w").close()
+say("bye", outcome="completed", step=1)
+"""
+    await tm.submit(script(body), more="stall_timeout: 2")
+    async with tm.agent(s3=replace(tm.s3, endpoint=await way.open())):
+        way.cut()
+        await tm.allocate()
+        await eventually(lambda: list((tm.directory / AGENT).glob("exp-1-*")))
+        tm.nats.server.kill()
+        await way.open()
+        try:
+            await eventually(alive.exists)
+        finally:
+            tm.nats.server.start()
+        exited = await tm.wait_for(TrialExited)
+    assert (exited.outcome, exited.error) == (Outcome.COMPLETED, None)
+    assert [event.step for event in tm.events(MetricReported)] == [1]
+
+
+async def test_ranks_that_wait_for_an_agent_that_still_prepares_have_not_hung(
+    tm: Cluster, way: Forwarder, tmp_path: Path
+) -> None:
+    waited = tmp_path / "waited"
+    body = f"""
+if RANK == 0:
+    time.sleep(5)  # judged, and failed, long before
+    open("{waited}", "w").close()
+    while not os.path.exists("{tmp_path}/met"):
+        time.sleep(0.01)
+else:
+    open("{tmp_path}/met", "w").close()
+say("bye", outcome="completed", step=1)
+"""
+    await tm.submit(script(body), slots=2, more="stall_timeout: 1")
+    async with tm.agent(), tm.agent(OTHER, s3=replace(tm.s3, endpoint=await way.open())):
+        way.cut()
+        await tm.allocate((AGENT, (0,)), (OTHER, (0,)))
+        await eventually(waited.exists)
+        await way.open()
+        assert (await tm.wait_for(TrialExited)).outcome is Outcome.COMPLETED
 
 
 def test_ranks_linger_when_nobody_has_anything_to_say_for_as_long_as_a_hang_takes() -> None:

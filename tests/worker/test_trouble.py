@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -40,6 +39,7 @@ from shared.settings import S3Settings
 from tests.support.eventually import eventually
 from tests.support.fixtures import on_each_store
 from tests.worker.cluster import AGENT, Cluster
+from tests.worker.forwarder import Forwarder
 from tests.worker.scripts import script
 from tests.worker.test_agent import is_alive
 
@@ -48,50 +48,6 @@ SAVED = CheckpointSaved(
     trial_id=TrialId("e-1"), experiment_id=ExperimentId("e"), allocation_id=ALLOCATION, epoch=1,
     agent_id=AGENT, checkpoint_id=CheckpointId("e-1-a1-s4"), step=4, world_size=1, zero_stage=None, files=(),
 )  # fmt: skip
-
-
-class Forwarder:
-    """A way to a server that can be cut."""
-
-    def __init__(self, endpoint: str) -> None:
-        self._url = urlsplit(endpoint)
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._server: asyncio.Server | None = None
-        self.port = 0
-
-    async def open(self) -> str:
-        """Forward from now on; return from where."""
-        self._server = await asyncio.start_server(self._forward, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return f"http://127.0.0.1:{self.port}"
-
-    def cut(self) -> None:
-        """Nobody listens any more, and all connections break."""
-        assert self._server is not None
-        self._server.close()
-        for writer in self._writers:
-            writer.close()
-
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(self._url.hostname, self._url.port)
-        await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
-        with contextlib.suppress(ConnectionError):
-            while body := await reader.read(65536):
-                writer.write(body)
-                await writer.drain()
-        writer.close()
-        self._writers.discard(writer)
-
-
-@pytest.fixture
-async def way(tm: Cluster) -> AsyncIterator[Forwarder]:
-    """A way to the object store."""
-    forwarder = Forwarder(tm.s3.endpoint)
-    yield forwarder
-    forwarder.cut()
 
 
 SAVES_WHEN_TOLD = """

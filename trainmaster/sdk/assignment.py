@@ -1,5 +1,6 @@
 """What a rank is told when it starts: which trial it is, its place in the gang, and where it left off."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ class Assignment:
     smaller_is_better: bool = True
     records_per_epoch: int = 0
     """How many records the experiment file calls an epoch; 0: as many as the data set has."""
+    stall_timeout_s: float = math.inf
+    """After how long a silence of all ranks on an agent the trial counts as hung."""
 
     @property
     def steps_completed(self) -> int:
@@ -100,6 +103,7 @@ class Assignment:
             metric=frame.get("metric", ""),
             smaller_is_better=frame.get("smaller_is_better", True),
             records_per_epoch=frame.get("records_per_epoch", 0),
+            stall_timeout_s=frame.get("stall_timeout_s", math.inf),
         )
 
     @classmethod

@@ -3,7 +3,9 @@
 All ranks take part in a checkpoint, but only rank 0's validation counts. So on every validation the other ranks say in
 the rendezvous store that they have validated too, and wait for rank 0's verdict. Where the script validates on rank 0
 alone the others never say so: then rank 0 gives up, and says how to mend it, rather than wait for them for ever. From
-then on its verdict is "off", also for one that comes late; who hears that asks no more.
+then on its verdict is "off", also for one that comes late; who hears that asks no more. The others train on meanwhile,
+and wait for rank 0 in a collective operation: for those on its agent rank 0 says that it is alive. On another agent
+nobody could, so where there is one rank 0 waits for half a stall_timeout at most.
 """
 
 import math
@@ -34,7 +36,9 @@ class CheckpointPolicy:
         self._world_size = assignment.world_size
         self._gathering = gathering
         self._is_off = False  # on rank 0: it has given up
-        self._timeout = timedelta(seconds=timeout_s)
+        are_elsewhere = assignment.local_world_size < assignment.world_size
+        limit_s = assignment.stall_timeout_s / 2 if are_elsewhere else math.inf
+        self._timeout = timedelta(seconds=min(timeout_s, limit_s))
         self._validated: tuple[int, bool] | None = None  # the newest step, and whether a checkpoint should follow
         self.best: Best | None = None
 
@@ -90,7 +94,8 @@ class CheckpointPolicy:
 
     def _have_others_validated(self, store: Store, step: int) -> bool:
         try:
-            store.wait([_key(step, str(rank)) for rank in range(1, self._world_size)], self._timeout)
+            with self._gathering.beating():
+                store.wait([_key(step, str(rank)) for rank in range(1, self._world_size)], self._timeout)
         except RuntimeError:  # torch's DistStoreError
             warn(
                 f"checkpoint_policy: no checkpoint after the validation of step {step}, nor after later ones, because "

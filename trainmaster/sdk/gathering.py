@@ -13,7 +13,8 @@ from contextlib import contextmanager
 
 from trainmaster.sdk.agreement import Store
 
-BEAT_S = 10.0
+BEAT_S = 10.0  # at most: there are BEATS_PER_TIMEOUT in a stall_timeout
+BEATS_PER_TIMEOUT = 4
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.0005, 0.1  # between two looks at the store
 #: For storing a checkpoint, or converting one. Longer than that nobody beats.
 WORK_TIMEOUT_S = 6 * 3600.0
@@ -30,14 +31,14 @@ class Gathering:
         world_size: int,
         store: Callable[[], Store],
         say_alive: Callable[[], None],
-        beat_s: float = BEAT_S,
+        stall_timeout_s: float,
     ) -> None:
-        """`store` returns the rendezvous store; `say_alive` tells the agent. A beat is as long as `beat_s`."""
+        """`store` returns the rendezvous store; `say_alive` tells the agent."""
         self._world_size = world_size
         self._store = store
         self._own_store: Store | None = None
         self._say_alive = say_alive
-        self._beat_s = beat_s
+        self._beat_s = min(BEAT_S, stall_timeout_s / BEATS_PER_TIMEOUT)
         self._num_meetings = 0
 
     def meet(self) -> None:

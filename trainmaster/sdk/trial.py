@@ -78,7 +78,12 @@ class Trial:
         self._agreement = agreement
         self._max_length = assignment.max_length or default_length
         self._saved_step = assignment.steps_completed or None
-        self._gathering = Gathering(world_size=assignment.world_size, store=rendezvous_store, say_alive=self.heartbeat)
+        self._gathering = Gathering(
+            world_size=assignment.world_size,
+            store=rendezvous_store,
+            say_alive=self.heartbeat,
+            stall_timeout_s=assignment.stall_timeout_s,
+        )
         self._policy = CheckpointPolicy(assignment, self._gathering)
         self._steps_per_epoch: int | None = None
         self._known_records: tuple[int, int] | None = (0, 0)  # a step, and the records trained on up to it
