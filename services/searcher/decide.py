@@ -42,6 +42,9 @@ from shared.ids import ExperimentId, PoolId, trial_id
 #: Of one search in one decision; the next one goes on.
 MAX_REQUESTS = 500
 
+#: What the reason of a trial's end begins with that was parked when the method could not go on.
+SEARCH_STOPPED = "the search stopped: "
+
 CANCELED_BY_HAND = "canceled by a user"
 
 
@@ -104,6 +107,8 @@ def _decide_search(search: Search, outcomes: Outcomes) -> list[Decision]:
     if judged := list(_judgements(search)):
         return judged
     failure = _failure(search, outcomes)
+    if failure and (parked := list(_parked_for_ever(search, failure))):
+        return parked
     if not search.open and (failure or search.num_requested >= search.num_trials):
         return [_end(search, failure)]
     return [] if failure else list(_requests(search, outcomes))
@@ -140,7 +145,7 @@ def _predicted(search: Search, outcomes: Outcomes) -> Iterator[Decision]:
 def _judgements(search: Search) -> Iterator[Decision]:
     """Tell the trials what the rungs have come to: go on, stop, or that they are over."""
     tournament = search.tournament
-    for index in tournament.pending if tournament else ():
+    for index in tournament.due() if tournament else ():
         assert tournament is not None
         trial, standing = search.open[trial_id(search.experiment_id, index)], tournament.standings[index]
         if trial.canceled_seq is not None:
@@ -154,6 +159,16 @@ def _judgements(search: Search) -> Iterator[Decision]:
             yield _stop_trial(search, trial, standing.rung + 1, standing.reason, standing.seq, judgement)
         elif not trial.holds_slots:
             yield _close_dropped(search, trial, standing, standing.seq, trial.freed_seq)
+
+
+def _parked_for_ever(search: Search, failure: str) -> Iterator[Decision]:
+    """Close the trials that wait at rungs when none is left that could come there: the method cannot go on."""
+    tournament, index = search.tournament, search.num_requested + 1
+    if tournament is None or any(one.status is not Status.PARKED for one in tournament.standings.values()):
+        return
+    for trial in search.open.values():
+        causes = tuple(sorted({tournament.standings[trial.index].seq, search.knowledge.settled[index].seq}))
+        yield _close(search, trial, TrialEnd.COMPLETED, SEARCH_STOPPED + failure, causes)
 
 
 def _extend(search: Search, trial: Trial, standing: Standing, target: int) -> Decision:
@@ -311,9 +326,9 @@ def _request(search: Search, index: int, proposal: Proposal, bracket: int | None
 
 
 def _retry(search: Search, index: int) -> Retry | None:
-    """Return what trial `index` tries once more, if it does."""
-    number = index - search.num_requested - 1
-    return search.retries[number] if number < len(search.retries) else None
+    """Return what trial `index` tries once more, if it does: not where a trial is laid out by its index."""
+    number = index - max(search.num_requested, search.config.searcher.num_laid_out) - 1
+    return search.retries[number] if 0 <= number < len(search.retries) else None
 
 
 def _in_metrics(search: Search, chosen: Origin) -> Origin:
@@ -360,8 +375,10 @@ def _once_more(retry: Retry) -> Proposal:
 def _failure(search: Search, outcomes: Outcomes) -> str | None:
     """Return why the search method cannot go on, or None."""
     index = search.num_requested + 1
+    if search.num_requested >= search.num_trials or _retry(search, index):
+        return None
     settled = search.knowledge.settled.get(index)
-    outcome = outcomes.get((index, settled.seq)) if settled and not search.retries else None
+    outcome = outcomes.get((index, settled.seq)) if settled else None
     return outcome if isinstance(outcome, str) else None
 
 

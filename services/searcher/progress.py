@@ -19,7 +19,7 @@ class Progress:
 
     best_cost: float | None = None  # which the next must beat by more than min_delta
     best_index: int = 0  # the trial that came to it
-    num_since: int = 0  # trials closed since then
+    num_since: int = 0  # trials that counted since then
 
     def validated(self, searcher: SearchCommon, index: int, metric: float) -> str | None:
         """Take note of a validation; return why the search is over, if it is."""
@@ -31,11 +31,12 @@ class Progress:
             return f"trial {index} reached the goal: {searcher.metric} {metric:g}, of {searcher.goal:g} asked for"
         return None
 
-    def closed(self, searcher: SearchCommon, index: int) -> str | None:
-        """Take note of a closed trial that counts; return why the search is over, if it is."""
+    def counted(self, searcher: SearchCommon, index: int) -> str | None:
+        """Take note of a trial that counts: it was closed, or parked at its first rung. Return why the search is over,
+        if it is."""
         self.num_since += index != self.best_index
         patience = searcher.patience
         if patience is None or self.num_since < patience.trials:
             return None
         by = f" by more than {patience.min_delta:g}" if patience.min_delta else ""
-        return f"no progress: {self.num_since} trials were closed and {searcher.metric} got no better{by}"
+        return f"no progress: {self.num_since} trials were tried and {searcher.metric} got no better{by}"

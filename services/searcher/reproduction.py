@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from services.searcher.decide import About, Answers, decide, questions
+from services.searcher.decide import SEARCH_STOPPED, About, Answers, decide, questions
 from services.searcher.method import Answer, Question
 from services.searcher.search import Search
 from services.searcher.state import State, evolve
 from shared import codec, narrate, subjects
 from shared.decisions import Decision
-from shared.events import Event, ExperimentFailed, FinalMetricPredicted, TrialRequested
+from shared.events import Event, ExperimentFailed, FinalMetricPredicted, TrialClosed, TrialEnd, TrialRequested
 from shared.ids import ExperimentId, trial_id
 from shared.log import Recorded
 
@@ -139,6 +139,8 @@ class Reproduction:
         event = group[-1].event
         if isinstance(event, ExperimentFailed):
             return event.reason.partition(": ")[2]
+        if isinstance(event, TrialClosed) and event.end is TrialEnd.COMPLETED:
+            return event.reason.removeprefix(SEARCH_STOPPED) if event.reason.startswith(SEARCH_STOPPED) else None
         if not any(isinstance(one.event, TrialRequested) and one.event.index == index for one in group):
             return None
         self.findings.num_suggestions += 1

@@ -15,10 +15,16 @@ and never again, so that the same history gives the same judgements whenever som
   promoted, be it this trial or one that parked before; an entry that is outrun later keeps what it was given. A trial
   stands behind its equals. Once a rung can have no more entries, the trials still parked there are dropped.
 
+A rung that takes no more units than the one before is reached with that: who passes the one stands at the other by the
+same cost. Where costs change on the way (predictions), several may be promoted at a time: each goes on when there is
+room for one more that trains.
+
 A trial that fails for good is entered with the worst cost, so that no rung waits for it; where PROMOTE would promote
 it, it is entered at the next rung in the same way. One that does not count, or is gone without having failed, is
-missing there instead: the rung has one entry less to wait for. How many trials a bracket has, and how many train at a
-time, may change on the way: its ladder stays as it was laid out; rungs that can have entries again are judged again.
+missing there instead: the rung has one entry less to wait for. One that is ended while it is parked counts like one
+that failed, or not at all, and no more by its cost. How many trials a bracket has, and how many train at a time, may
+change on the way: its ladder stays as it was laid out; rungs that can have entries again are judged again. Who was
+dropped there does not return: it counts among the n, and has no place among the best.
 Deviation from the paper: max(1, …) in the stopping rules, as Determined has it. Nothing here knows events, ids or time.
 """
 
@@ -34,6 +40,7 @@ import msgspec
 from msgspec.structs import replace
 
 from services.searcher.method import BracketPlan
+from services.searcher.rung import Rung, Verdict
 
 
 class Rule(StrEnum):
@@ -54,24 +61,15 @@ class Status(StrEnum):
     DROPPED = "dropped"  # judged for the last time
 
 
+ON_THEIR_WAY = (Status.RUNNING, Status.ARRIVED, Status.PROMOTED)
+
+
 class Leaving(StrEnum):
     """How a trial that is closed on its way to a rung counts there."""
 
     DONE = "done"  # not at all: it was judged, or the search is over
     WORST = "worst"
     MISSING = "missing"  # the rung does not wait for it
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a judgement at `rung` went by: the trial's place among those entered, from 0, and how many of them go on.
-    `threshold` is the cost of the last of those, None where there is none."""
-
-    rung: int
-    place: int
-    num_entered: int
-    num_kept: int
-    cost: float
-    threshold: float | None
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -84,18 +82,6 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reason: str = ""
     seq: int = 0
     verdict: Verdict | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class Rung:
-    """The trials that came as far as this: costs and indices, best first; and which of them were promoted.
-
-    `num_missing` were to come, and left without counting.
-    """
-
-    entries: list[tuple[float, int]] = field(default_factory=list)
-    promoted: set[int] = field(default_factory=set)
-    num_missing: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -137,6 +123,23 @@ class Tournament:
             found += [number] * max(0, min(room, left, at_most - len(found)))
         return found
 
+    def due(self) -> list[int]:
+        """Return the trials that are to be told what was decided about them, in order.
+
+        Who was promoted waits until fewer train in its bracket than may at a time.
+        """
+        found: list[int] = []
+        room = [bracket.plan.num_concurrent - bracket.num_active for bracket in self.brackets]
+        pending = [(index, self.standings[index]) for index in self.pending]
+        for _, standing in pending:
+            room[standing.bracket] += standing.status is Status.PROMOTED
+        for index, standing in pending:
+            is_promoted = standing.status is Status.PROMOTED
+            if not is_promoted or room[standing.bracket] > 0:
+                room[standing.bracket] -= is_promoted
+                found.append(index)
+        return found
+
     def units(self, standing: Standing) -> int:
         """Return how far a trial trains for its rung."""
         return self.brackets[standing.bracket].plan.units[standing.rung]
@@ -161,9 +164,7 @@ class Tournament:
         standing = self.standings[index]
         while standing.status is Status.RUNNING and units >= self.units(standing):
             if self.rule is Rule.PROMOTE:
-                self._stand(index, replace(standing, status=Status.PARKED, seq=seq))
-                self._enter_and_promote(index, standing.bracket, standing.rung, cost, seq)
-                self._settle(self.brackets[standing.bracket], seq)
+                self._park(index, cost, seq)
             else:
                 self._stand(index, self._judged(index, standing, cost, seq))
             standing = self.standings[index]
@@ -179,8 +180,16 @@ class Tournament:
         rung = self.brackets[standing.bracket].rungs[standing.rung]
         rung.entries.sort(key=lambda entry: others.get(entry[1], entry[0]))
         rung.entries[:] = [(others.get(number, before), number) for before, number in rung.entries]
+        if self.rule is Rule.PROMOTE:
+            self._park(index, cost, seq, is_sorted_anew=True)
+            return
         self._stand(index, replace(standing, status=Status.RUNNING))
         self.reach(index, self.units(standing), cost, seq)
+
+    def has_parked(self, index: int) -> bool:
+        """Say whether an open trial has come to its first rung, where trials park."""
+        standing = self.standings[index]
+        return self.rule is Rule.PROMOTE and (standing.rung > 0 or standing.status is not Status.RUNNING)
 
     def contenders(self, index: int, at_most: int) -> list[int]:
         """Return the best of those that came to the rung of a trial before it and have a cost there."""
@@ -190,7 +199,8 @@ class Tournament:
 
     def extend(self, index: int) -> None:
         """A trial was told of its promotion."""
-        if standing := self.standings.get(index):
+        standing = self.standings.get(index)
+        if standing and standing.status is Status.PROMOTED:
             self._stand(index, replace(standing, status=Status.RUNNING))
 
     def leave(self, index: int, seq: int, leaving: Leaving = Leaving.DONE) -> None:
@@ -202,78 +212,104 @@ class Tournament:
         bracket = self.brackets[standing.bracket]
         rung = bracket.rungs[standing.rung]
         bracket.num_active -= self.is_active(standing)
-        is_on_its_way = standing.status in (Status.RUNNING, Status.ARRIVED, Status.PROMOTED)
-        if leaving is Leaving.MISSING and is_on_its_way:
+        if standing.status is Status.PARKED and leaving is not Leaving.DONE:
+            rung.withdraw(index)
+        elif standing.status not in ON_THEIR_WAY:
+            return
+        if leaving is not Leaving.WORST:
             rung.num_missing += 1
-            self._settle(bracket, seq)
-        elif leaving is Leaving.WORST and is_on_its_way and self.rule is Rule.PROMOTE:
+        elif self.rule is Rule.PROMOTE:
             self._enter_and_promote(index, standing.bracket, standing.rung, math.inf, seq)
-            self._settle(bracket, seq)
-        elif leaving is Leaving.WORST and is_on_its_way:
+        else:
             rung.entries.append((math.inf, index))
+        self._settle(bracket, seq)
 
     def resize(self, sizes: Sequence[tuple[int, int]], seq: int) -> None:
         """Give each bracket another number of trials, no less than have entered, and of trials at a time."""
         for bracket, (num_trials, num_concurrent) in zip(self.brackets, sizes, strict=True):
+            for rung in bracket.rungs[:-1][: bracket.num_settled]:
+                rung.clear()
             bracket.plan = replace_plan(bracket.plan, num_trials=num_trials, num_concurrent=num_concurrent)
             bracket.num_settled = 0
             self._settle(bracket, seq)
 
     def _judged(self, index: int, standing: Standing, cost: float, seq: int) -> Standing:
         rungs = self.brackets[standing.bracket].rungs
-        entries = rungs[standing.rung].entries
-        place = bisect_left(entries, cost, key=itemgetter(0))
-        entries.insert(place, (cost, index))
-        num_kept = max(1, int(len(entries) / self.divisor))
-        standing = replace(
-            standing, verdict=_verdict(standing.rung, entries, place, num_kept, _worst(entries, num_kept))
-        )
+        rung = rungs[standing.rung]
+        place = bisect_left(rung.entries, cost, key=itemgetter(0))
+        rung.entries.insert(place, (cost, index))
+        num_kept = max(1, rung.num_kept(self.divisor))
+        standing = replace(standing, verdict=rung.verdict(standing.rung, place, num_kept))
         if standing.rung == len(rungs) - 1:
             return replace(standing, status=Status.DROPPED, reason=self._at_the_top(standing), seq=seq)
         if place >= num_kept:
-            reason = f"{self._stopped(standing)}: place {place + 1} of {len(entries)} so far, {num_kept} went on"
+            reason = f"{self._stopped(standing)}: place {place + 1} of {rung.num_entered} so far, {num_kept} went on"
             return replace(standing, status=Status.DROPPED, reason=reason, seq=seq)
-        rungs[standing.rung].promoted.add(index)
-        status = Status.RUNNING if self.rule is Rule.TIME else Status.PROMOTED
-        reason = f"place {place + 1} of {len(entries)} so far at rung {standing.rung + 1}"
+        rung.promoted.add(index)
+        is_running = self.rule is Rule.TIME or self._is_there(standing)
+        status = Status.RUNNING if is_running else Status.PROMOTED
+        reason = f"place {place + 1} of {rung.num_entered} so far at rung {standing.rung + 1}"
         return replace(standing, rung=standing.rung + 1, status=status, reason=reason, seq=seq)
 
-    def _enter_and_promote(self, index: int, number: int, level: int, cost: float, seq: int) -> None:
+    def _park(self, index: int, cost: float, seq: int, *, is_sorted_anew: bool = False) -> None:
+        standing = self.standings[index]
+        self._stand(index, replace(standing, status=Status.PARKED, seq=seq))
+        self._enter_and_promote(index, standing.bracket, standing.rung, cost, seq, is_sorted_anew=is_sorted_anew)
+        self._settle(self.brackets[standing.bracket], seq)
+
+    def _enter_and_promote(
+        self, index: int, number: int, level: int, cost: float, seq: int, *, is_sorted_anew: bool = False
+    ) -> None:
+        """Enter a trial, and promote who is due then: at most one, unless the others have other costs than before."""
         rungs = self.brackets[number].rungs
-        entries, promoted = rungs[level].entries, rungs[level].promoted
-        num_before = int(len(entries) / self.divisor)
-        place = bisect_right(entries, cost, key=itemgetter(0))
-        entries.insert(place, (cost, index))
-        num_kept = int(len(entries) / self.divisor)
+        rung = rungs[level]
+        num_before = rung.num_kept(self.divisor)
+        place = bisect_right(rung.entries, cost, key=itemgetter(0))
+        rung.entries.insert(place, (cost, index))
+        num_kept = rung.num_kept(self.divisor)
         if level == len(rungs) - 1:
             if standing := self.standings.get(index):
                 reason = self._at_the_top(standing)
-                verdict = _verdict(level, entries, place, num_kept, _worst(entries, num_kept))
+                verdict = rung.verdict(level, place, num_kept)
                 self._stand(index, replace(standing, status=Status.DROPPED, reason=reason, seq=seq, verdict=verdict))
             return
-        if place >= num_kept:
-            if num_kept == num_before:
-                return
-            place = num_before
-            index = entries[place][1]
-        if index in promoted:
-            return
-        promoted.add(index)
-        if standing := self.standings.get(index):
-            reason = f"place {place + 1} of {len(entries)} so far at rung {level + 1}"
-            promotion = replace(standing, rung=level + 1, status=Status.PROMOTED, reason=reason, seq=seq)
-            verdict = _verdict(level, entries, place, num_kept, _worst(entries, num_kept))
-            self._stand(index, replace(promotion, verdict=verdict))
-        elif math.isinf(entries[place][0]):  # it failed, and would again
-            self._enter_and_promote(index, number, level + 1, math.inf, seq)
+        if is_sorted_anew:
+            places = range(num_kept)
+        elif place < num_kept:
+            places = range(place, place + 1)
         else:
-            rungs[level + 1].num_missing += 1
+            places = range(num_before, num_kept)
+        for place in places:
+            if rung.entries[place][1] not in rung.promoted:
+                self._promote(number, level, place, num_kept, seq)
+
+    def _promote(self, number: int, level: int, place: int, num_kept: int, seq: int) -> None:
+        above, rung = self.brackets[number].rungs[level + 1], self.brackets[number].rungs[level]
+        cost, index = rung.entries[place]
+        rung.promoted.add(index)
+        if standing := self.standings.get(index):
+            status = Status.PARKED if self._is_there(standing) else Status.PROMOTED
+            reason = f"place {place + 1} of {rung.num_entered} so far at rung {level + 1}"
+            promotion = replace(standing, rung=level + 1, status=status, reason=reason, seq=seq)
+            verdict = rung.verdict(level, place, num_kept)
+            self._stand(index, replace(promotion, verdict=verdict))
+            if status is Status.PROMOTED:
+                return
+        elif not math.isinf(cost):
+            above.num_missing += 1
+            return
+        self._enter_and_promote(index, number, level + 1, cost, seq)  # as it failed, it would again
+
+    def _is_there(self, standing: Standing) -> bool:
+        """Say whether the rung above a trial's takes no more units."""
+        units = self.brackets[standing.bracket].plan.units
+        return units[standing.rung + 1] == units[standing.rung]
 
     def _settle(self, bracket: Bracket, seq: int) -> None:
         """Where trials park, drop those at rungs that can have no more entries."""
         expected = bracket.plan.num_trials
         for level, rung in enumerate(bracket.rungs if self.rule is Rule.PROMOTE else ()):
-            if len(rung.entries) + rung.num_missing < expected:
+            if rung.num_entered + rung.num_missing < expected:
                 return
             expected = len(rung.promoted)
             if level < bracket.num_settled:
@@ -283,8 +319,8 @@ class Tournament:
             for place, (_, index) in enumerate(rung.entries):
                 standing = self.standings.get(index)
                 if standing and standing.rung == level and standing.status is Status.PARKED:
-                    reason = f"{self._stopped(standing)}: place {place + 1} of {len(rung.entries)}, {expected} went on"
-                    verdict = _verdict(level, rung.entries, place, expected, threshold)
+                    reason = f"{self._stopped(standing)}: place {place + 1} of {rung.num_entered}, {expected} went on"
+                    verdict = replace(rung.verdict(level, place, expected), threshold=threshold)
                     self._stand(
                         index, replace(standing, status=Status.DROPPED, reason=reason, seq=seq, verdict=verdict)
                     )
@@ -307,25 +343,6 @@ class Tournament:
         return f"stopped at rung {standing.rung + 1} of {num_rungs}, {self.units(standing)} units"
 
 
-def _worst(entries: list[tuple[float, int]], num_kept: int) -> float | None:
-    """Return the cost of the last of the best so many; None of none."""
-    return entries[num_kept - 1][0] if num_kept else None
-
-
-def _verdict(
-    rung: int, entries: list[tuple[float, int]], place: int, num_kept: int, threshold: float | None
-) -> Verdict:
-    """Return a judgement; `threshold` is the cost of the last of those who go on."""
-    return Verdict(
-        rung=rung,
-        place=place,
-        num_entered=len(entries),
-        num_kept=num_kept,
-        cost=entries[place][0],
-        threshold=threshold,
-    )
-
-
 def tournament(rule: Rule, divisor: float, plans: tuple[BracketPlan, ...]) -> Tournament:
     """Return a tournament that has not begun."""
     brackets = [Bracket(plan=plan, rungs=[Rung() for _ in plan.units]) for plan in plans]
@@ -345,5 +362,20 @@ def check_tournament(played: Tournament) -> None:
             assert len(indices) == len(costs), "a trial stands twice on a rung"
             assert rung.promoted <= indices
             assert {index for _, index in above.entries} <= rung.promoted
+            if played.rule is Rule.PROMOTE and rung is not bracket.rungs[-1]:
+                best = rung.entries[: rung.num_kept(played.divisor)]
+                assert {index for _, index in best} <= rung.promoted, "one of the best was not promoted"
+        _check_waiting(played, number)
     undecided = {i for i, s in played.standings.items() if s.status in (Status.PROMOTED, Status.DROPPED)}
     assert set(played.pending) == undecided
+
+
+def _check_waiting(played: Tournament, number: int) -> None:
+    """Assert that a rung waits for those that are on their way to it, and for nobody else."""
+    bracket = played.brackets[number]
+    num_to_come = bracket.num_entered
+    for level, rung in enumerate(bracket.rungs if played.rule is Rule.PROMOTE else ()):
+        standings = [one for one in played.standings.values() if (one.bracket, one.rung) == (number, level)]
+        on_their_way = sum(one.status in ON_THEIR_WAY for one in standings)
+        assert rung.num_entered + rung.num_missing + on_their_way == num_to_come, "a rung waits for nobody"
+        num_to_come = len(rung.promoted)

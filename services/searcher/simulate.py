@@ -15,7 +15,7 @@ from services.searcher.methods import method_of, model_of, tournament_of
 from services.searcher.rungs import Leaving, Rule, Status, Tournament
 from services.searcher.space import generator
 from shared.config import Experiment
-from shared.config.searcher import MAX_TRIALS, ModelCommon
+from shared.config.searcher import MAX_TRIALS, ModelCommon, SearchCommon
 from shared.errors import Problem, Rejected
 
 
@@ -160,7 +160,7 @@ def _notes(experiment: Experiment) -> Iterator[str]:
 
 def _without_rungs(experiment: Experiment, script: Script) -> Preview:
     method, length = method_of(experiment), experiment.searcher.max_length
-    begun = _Begun(method, experiment.searcher.on_failure)
+    begun = _Begun(method, experiment.searcher)
     for index in range(1, method.num_trials + 1):
         while len(begun.trials) < min(method.num_trials, method.num_concurrent + index - 1):
             begun.begin()
@@ -177,14 +177,15 @@ def _without_rungs(experiment: Experiment, script: Script) -> Preview:
 class _Begun:
     """The trials in the order of their creation; some try the configuration of one that exited once more."""
 
-    def __init__(self, method: SearchMethod, on_failure: str) -> None:
+    def __init__(self, method: SearchMethod, search: SearchCommon) -> None:
         self.trials: list[Previewed] = []
-        self._method, self._on_failure = method, on_failure
+        self._method, self._search = method, search
         self._retries: deque[Previewed] = deque()
 
     def begin(self) -> int:
         """Create a trial; return its index."""
-        retry = self._retries.popleft() if self._retries else None
+        has_retry = self._retries and len(self.trials) >= self._search.num_laid_out
+        retry = self._retries.popleft() if has_retry else None
         self.trials.append(_again(retry) if retry else _proposed(self._method, len(self.trials) + 1))
         return len(self.trials)
 
@@ -192,10 +193,10 @@ class _Begun:
         """Note that a trial has exited; return how it counts at its rung."""
         trial = self.trials[index - 1]
         trial.end = "exited"
-        is_tried_again = self._on_failure == "retry" and not trial.is_retry
+        is_tried_again = self._search.on_failure == "retry" and not trial.is_retry
         if is_tried_again:
             self._retries.append(trial)
-        return Leaving.MISSING if is_tried_again or self._on_failure == "ignore" else Leaving.WORST
+        return Leaving.MISSING if is_tried_again or self._search.on_failure == "ignore" else Leaving.WORST
 
 
 class _Play:
@@ -203,7 +204,7 @@ class _Play:
 
     def __init__(self, experiment: Experiment, played: Tournament, script: Script) -> None:
         self.played, self.script = played, script
-        self.begun = _Begun(method_of(experiment), experiment.searcher.on_failure)
+        self.begun = _Begun(method_of(experiment), experiment.searcher)
         self.trials = self.begun.trials
         self.queue: deque[int] = deque()
         self.counts = [[0] * len(bracket.rungs) for bracket in played.brackets]
@@ -222,7 +223,7 @@ class _Play:
 
     def _fill(self) -> None:
         """Tell the trials what was decided about them, then begin those there is room for."""
-        for index in list(self.played.pending):
+        for index in self.played.due():
             standing = self.played.standings[index]
             if standing.status is Status.PROMOTED:
                 self.played.extend(index)
@@ -230,6 +231,7 @@ class _Play:
             else:
                 num_rungs = len(self.played.brackets[standing.bracket].rungs)
                 self.trials[index - 1].end = "completed" if standing.rung == num_rungs - 1 else "stopped"
+                self._note(index, standing.bracket, standing.rung)
                 self.played.leave(index, 0)
         for bracket in self.played.vacancies(MAX_TRIALS):
             index = self.begun.begin()
@@ -239,7 +241,7 @@ class _Play:
     def _train_to_target(self, index: int) -> None:
         standing = self.played.standings[index]
         target = self.played.units(standing)
-        self._note(index, standing.bracket, standing.rung, target)
+        self._note(index, standing.bracket, standing.rung)
         self.trials[index - 1].units = target
         if self.script.exits(index, target):
             self.played.leave(index, 0, self.begun.exited(index))
@@ -252,13 +254,10 @@ class _Play:
             units = self._next_report(index, self.played.units(standing), report_every, plan.units[-1])
             self.trials[index - 1].units = units
             if self.script.exits(index, units):
-                self._note(index, standing.bracket, standing.rung, plan.units[standing.rung])
+                self._note(index, standing.bracket, standing.rung)
                 self.played.leave(index, 0, self.begun.exited(index))
                 return
             self.played.reach(index, units, self.script.cost(index, units), 0)
-            now = self.played.standings[index]
-            for rung in range(standing.rung, now.rung + (now.status is Status.DROPPED)):
-                self._note(index, standing.bracket, rung, plan.units[rung])
 
     def _next_report(self, index: int, target: int, report_every: int | None, last: int) -> int:
         """Return where a trial reports next that has anything to decide: at its rung or later, or where it exits."""
@@ -268,9 +267,12 @@ class _Play:
         due = target if exits_at is None else min(target, exits_at)
         return min(last, -(-due // report_every) * report_every)
 
-    def _note(self, index: int, bracket: int, rung: int, target: int) -> None:
-        self.counts[bracket][rung] += 1
-        self.trials[index - 1].targets.append(target)
+    def _note(self, index: int, bracket: int, rung: int) -> None:
+        """A trial has come as far as this rung: note those below it, too, that it passed on the way."""
+        targets = self.trials[index - 1].targets
+        for passed in range(len(targets), rung + 1):
+            self.counts[bracket][passed] += 1
+            targets.append(self.played.brackets[bracket].plan.units[passed])
 
 
 def _proposed(method: SearchMethod, index: int) -> Previewed:

@@ -235,19 +235,20 @@ def _closed(state: State, event: TrialClosed, seq: int) -> None:
 def _learn(search: Search, trial: Trial, event: TrialClosed, seq: int) -> None:
     """Let rungs, model and patience know what came of a trial, as far as it counts."""
     leaving = _leaving(search, trial, event)
+    was_counted = search.tournament is not None and search.tournament.has_parked(trial.index)
     if search.tournament:
         search.tournament.leave(trial.index, seq, leaving)
     if leaving is Leaving.MISSING and event.end is TrialEnd.FAILED and search.config.searcher.on_failure == "retry":
         search.retries.append(Retry(trial_id=trial.trial_id, hyperparameters=trial.hyperparameters, seq=seq))
         search.knowledge.unsettle()
     search.learn_end(trial, leaving)
-    if leaving is not Leaving.MISSING and trial.canceled_seq is None:
-        search.end_early(search.progress.closed(search.config.searcher, trial.index), seq)
+    if leaving is not Leaving.MISSING and trial.canceled_seq is None and not was_counted:
+        search.end_early(search.progress.counted(search.config.searcher, trial.index), seq)
 
 
 def _leaving(search: Search, trial: Trial, event: TrialClosed) -> Leaving:
     """Return how a closed trial counts. What a user ended counts as what failed, but is not tried again."""
-    if event.end is TrialEnd.COMPLETED:
+    if event.end is TrialEnd.COMPLETED or search.ending or search.canceled_seq is not None:
         return Leaving.DONE
     on_failure = search.config.searcher.on_failure
     is_tried_again = on_failure == "retry" and event.end is TrialEnd.FAILED and trial.retry_of is None
@@ -345,6 +346,8 @@ def _arrive(state: State, search: Search, trial: Trial, seq: int) -> bool:
     if standing.status is not Status.RUNNING:
         return False
     search.reach(tournament, trial, tournament.units(standing), seq)
+    if tournament.rule is Rule.PROMOTE and standing.rung == 0 and trial.canceled_seq is None:
+        search.end_early(search.progress.counted(search.config.searcher, trial.index), seq)
     state.due[search.experiment_id] = None
     return True
 

@@ -45,8 +45,8 @@ class MaxLength(Section):
 
 
 class Patience(Section):
-    """End the search after so many `trials` without progress: closed in a row while no validation was better than the
-    best before it by more than `min_delta`."""
+    """End the search after so many `trials` without progress: tried in a row (closed, or come to a first rung where they
+    park) while no validation was better than the best before it by more than `min_delta`."""
 
     trials: NumTrials
     min_delta: Annotated[float, Field(ge=0)] = 0.0
@@ -68,6 +68,11 @@ class SearchCommon(Section):
     patience: Patience | None = None
     on_failure: Literal["worst", "ignore", "retry"] = "worst"
     points_to_evaluate: Annotated[tuple[dict[str, JsonValue], ...], Field(max_length=MAX_POINTS, strict=False)] = ()
+
+    @property
+    def num_laid_out(self) -> int:
+        """How many trials come first that are laid out one by one: none takes another's place."""
+        return len(self.points_to_evaluate)
 
 
 class SingleSearch(SearchCommon):
@@ -119,6 +124,11 @@ class ModelCommon(SearchCommon):
     initial_design: Literal["sobol", "lhs", "random"] = "sobol"
     acquisition_function: Literal["EI", "LCB", "PI", "gp_hedge"] = "EI"
     warm_start: WarmStart | None = None
+
+    @property
+    def num_laid_out(self) -> int:
+        """Those of a Latin hypercube, too: each of its trials has strata of its own."""
+        return max(len(self.points_to_evaluate), self.initial_trials if self.initial_design == "lhs" else 0)
 
 
 class BayesianSearch(ModelCommon):

@@ -1,7 +1,10 @@
 """Histories of what people ask of a live search, of failures, and of searches that end early."""
 
+import math
+
 import pytest
 
+from services.searcher.decide import question
 from services.searcher.state import State
 from shared.events import (
     Event,
@@ -175,6 +178,26 @@ class TestAFailedTrial:
         after = requests(world.run(3, outcome=Outcome.FAILED))
         assert [request.retry_of for request in after] == [None], "once is enough"
 
+    @pytest.mark.parametrize("max_trials", [3, 5])
+    def test_is_tried_once_more_after_what_the_file_lays_out(self, max_trials: int) -> None:
+        given = "points_to_evaluate: [{lr: 0.001}, {lr: 0.002}, {lr: 0.003}]"
+        world = begun(random_search(f", on_failure: retry, {given}", max_trials, concurrent=1), "max_restarts: 0")
+        world.run(1, outcome=Outcome.FAILED)
+        finish(world)
+        tried = [request.hyperparameters["lr"] for request in requests(world.events)]
+        assert tried[:3] == [0.001, 0.002, 0.003], "none of the given ones is skipped"
+        assert tried[3:4] == [0.001][: max_trials - 3]
+
+    def test_of_a_latin_hypercube_leaves_no_stratum_untried(self) -> None:
+        design = "initial_trials: 4, initial_design: lhs, on_failure: retry"
+        searcher = f"{{name: bayesian, metric: loss, max_trials: 9, max_concurrent_trials: 1, {design}}}"
+        world = begun(searcher, "max_restarts: 0")
+        for index in range(1, 5):
+            world.run(index, outcome=Outcome.FAILED if index < 3 else Outcome.COMPLETED, loss=1)
+        exponents = [math.log10(request.hyperparameters["lr"]) for request in requests(world.events)]
+        assert {int((exponent + 4) / 3 * 4) for exponent in exponents[:4]} == {0, 1, 2, 3}
+        assert requests(world.events)[4].retry_of == T1
+
     def test_of_a_model_based_search_is_no_observation_when_it_is_ignored(self) -> None:
         searcher = (
             "{name: bayesian, metric: loss, max_trials: 9, max_concurrent_trials: 1, initial_trials: 5"
@@ -249,7 +272,7 @@ class TestPatience:
         world.run(2, loss=0.4)
         world.run(3, loss=0.6)
         decided = world.run(4, loss=0.4)
-        reason = "no progress: 2 trials were closed and loss got no better"
+        reason = "no progress: 2 trials were tried and loss got no better"
         assert decided[-1] == ExperimentCompleted(
             experiment_id=EXPERIMENT, best_trial_id=T2, best_metric=0.4, reason=reason
         )
@@ -302,6 +325,17 @@ class TestLimits:
         assert world.after(limits(max_trials=1)) == []
         world.run(1, loss=1)
         assert isinstance(world.run(2, loss=1)[-1], ExperimentCompleted)
+
+    def test_fewer_trials_need_no_model_that_fails(self) -> None:
+        world = begun("{name: bayesian, metric: loss, max_trials: 8, max_concurrent_trials: 1, initial_trials: 2}")
+        world.run(1, loss=1.0)
+        world.fold([allocated(2), reported(2, 0.5), exited(2), released(2)])
+        world.settle()
+        asked = question(world.state.searches[EXPERIMENT], world.answers)
+        assert asked is not None
+        world.answers[EXPERIMENT] = {asked[0]: "ValueError: no"}
+        (ended,) = world.after(limits(max_trials=2))
+        assert isinstance(ended, ExperimentCompleted) and ended.best_metric == 0.5
 
     def test_what_a_method_has_no_limit_of_stays(self) -> None:
         world = begun("{name: single, metric: loss}")

@@ -6,11 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.searcher.preview import TRENDS, read_metrics, text
 from services.searcher.simulate import Preview, Script, Scripted, preview
 from shared.config import parse_experiment
 from shared.errors import Rejected
+from shared.events import Outcome, TrialClosed, TrialEnd, TrialExtended, TrialRequested
+from tests.searcher.world import World, allocated, exited, released, reported, requests, submitted
 
 HALVING = "name: async_halving, num_rungs: 2, divisor: 3, max_trials: 3, max_concurrent_trials: 1"
 TARGETS = f"{HALVING}, max_length: {{batches: 900}}"
@@ -156,6 +160,63 @@ def test_mistakes_in_a_metrics_file_are_named(written: str, path: str) -> None:
 def test_a_metrics_file_must_reach(trials: list[Scripted]) -> None:
     with pytest.raises(Rejected, match="the metrics file"):
         previewed(TARGETS, trials)
+
+
+LADDERS = (
+    "name: asha, num_rungs: 2, divisor: 2, max_length: 4",
+    "name: asha, num_rungs: 4, divisor: 4, max_length: 10",
+    "name: asha, num_rungs: 4, divisor: 4, max_length: 10, stop_once: true",
+    "name: adaptive_asha, mode: conservative, divisor: 2, max_length: 8",
+)
+
+
+@given(
+    ladder=st.sampled_from(LADDERS),
+    policy=st.sampled_from(["worst", "ignore", "retry"]),
+    num_points=st.integers(0, 3),
+    concurrent=st.integers(1, 6),
+    courses=st.lists(st.tuples(st.integers(0, 20), st.sampled_from([None, None, 1, 4])), min_size=12, max_size=12),
+)
+def test_a_preview_is_what_the_search_does(
+    ladder: str, policy: str, num_points: int, concurrent: int, courses: list[tuple[int, int | None]]
+) -> None:
+    """Trials that begin and train in the order in which they were told to, and come to a metric or exit at a length."""
+    points = ", ".join(["{lr: 0.01}", "{lr: 0.02}", "{lr: 0.03}"][:num_points])
+    search = (
+        f"{ladder}, max_trials: 12, max_concurrent_trials: {concurrent}, on_failure: {policy},"
+        f" points_to_evaluate: [{points}]"
+    )
+    scripted = [Scripted(metric=metric, exits_at=exits_at) for metric, exits_at in courses]
+    shown = parse_experiment(f"entrypoint: x\nsearcher: {{metric: loss, {search}}}\n{SPACE}").with_seed(7)
+    found = preview(shown, Script(trend="random", seed=7, smaller_is_better=True, trials=scripted))
+    world = World(submitted(f"{{metric: loss, {search}}}", space=SPACE.removeprefix("hyperparameters: "),
+                            more="max_restarts: 0"))  # fmt: skip
+    live = lived(world, scripted)
+    assert [trial.hyperparameters for trial in found.trials] == [one.hyperparameters for one in requests(world.events)]
+    assert [sorted(set(trial.targets)) for trial in found.trials if trial.end == "exited"] == [
+        targets for targets, end in live if end is TrialEnd.FAILED
+    ]
+    assert [trial.units for trial in found.trials] == [targets[-1] for targets, _ in live]
+
+
+def lived(world: World, scripted: list[Scripted]) -> list[tuple[list[int], TrialEnd]]:
+    """Train the trials of a search in the order of what they are told; return the targets and the end of each."""
+    queue, targets, ends = world.settle(), {}, {}  # type: ignore[var-annotated]
+    while queue:
+        match queue.pop(0):
+            case TrialRequested(trial_id=name, target=target) | TrialExtended(trial_id=name, target=target):
+                targets.setdefault(name, []).append(target)
+                index, epoch = int(name.rpartition("-")[2]), len(targets[name])
+                course = scripted[index - 1]
+                fails = course.exits_at is not None and target >= course.exits_at
+                reports = [] if fails or course.metric is None else [reported(index, course.metric, epoch=epoch)]
+                outcome = Outcome.FAILED if fails else Outcome.COMPLETED
+                queue += world.after(
+                    allocated(index, epoch), *reports, exited(index, outcome, epoch=epoch), released(index, epoch)
+                )
+            case TrialClosed(trial_id=name, end=end):
+                ends[name] = end
+    return [(targets[name], ends[name]) for name in targets]
 
 
 def run(*words: str | Path) -> "subprocess.CompletedProcess[str]":

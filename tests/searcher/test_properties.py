@@ -51,6 +51,10 @@ SEARCHERS = {
     # A trial that waits at a rung is open, but does not count as running.
     f"{{name: asha, num_rungs: 3, {HALVING}, max_length: 9}}": (6, 6),
     f"{{name: asha, num_rungs: 2, {HALVING}, max_length: 9, stop_once: true}}": (6, 6),
+    # Rungs of 1, 1, 1 and 3 units.
+    f"{{name: asha, num_rungs: 4, {HALVING}, max_length: 3}}": (6, 6),
+    f"{{name: asha, num_rungs: 4, {HALVING}, max_length: 3, stop_once: true}}": (6, 6),
+    f"{{name: adaptive_asha, {HALVING}, max_length: 9, patience: {{trials: 3}}}}": (6, 6),
     f"{{name: adaptive_asha, mode: conservative, {HALVING}, max_length: 9}}": (6, 6),
     f"{{name: adaptive_asha, mode: conservative, {HALVING}, max_length: 9, on_failure: retry}}": (6, 6),
     f"{{name: asha, num_rungs: 3, {HALVING}, max_time: 9, time_metric: batches, on_failure: ignore}}": (6, 3),
@@ -93,6 +97,7 @@ class Cluster:
     world: World
     epochs: dict[int, int] = field(default_factory=dict)
     running: set[int] = field(default_factory=set)
+    broken_from: int = NUM_TRIALS + 1  # the trial from which on the model fails
     is_canceled: bool = False
     is_limited: bool = False
 
@@ -102,7 +107,7 @@ class Cluster:
         events: list[Event] = []
         match action:
             case "decide":
-                decide_all(self.world)
+                decide_all(self.world, self.broken_from)
             case "pause" | "resume" | "cancel" if not self.is_canceled and EXPERIMENT in self.world.state.searches:
                 self.is_canceled = action == "cancel"
                 events = [{"pause": paused, "resume": resumed, "cancel": canceled}[action]()]
@@ -146,21 +151,27 @@ def ending(action: str, index: int, epoch: int) -> list[Event]:
     return [released(index, epoch, ReleaseReason.AGENT_LOST), exited(index, Outcome.FAILED, epoch=epoch)]
 
 
-def decide_all(world: World) -> None:
-    """Decide and answer questions until nothing is needed."""
+def decide_all(world: World, broken_from: int = NUM_TRIALS + 1) -> None:
+    """Decide and answer questions until nothing is needed; those about trials from one on cannot be answered."""
     world.settle()
     while (search := world.state.searches.get(EXPERIMENT)) and (asked := question(search, world.answers)):
         about, _ = asked
         index = about[0]
-        answer: Answer = Proposal(hyperparameters={"lr": 10.0**-index, "n": 1}, origin="suggested", chosen=SUGGESTED)
+        answer: Answer | str = Proposal(
+            hyperparameters={"lr": 10.0**-index, "n": 1}, origin="suggested", chosen=SUGGESTED
+        )
         if index in search.arrived:
-            answer = Prediction(mean=float(index % 3), std=0.1, others={})
+            others = {number: float(number % 2) for number in search.arrived[index].others}
+            answer = Prediction(mean=float(index % 3), std=0.1, others=others)
+        if index >= broken_from:
+            answer = "LinAlgError: no"
         world.answers.setdefault(EXPERIMENT, {})[about] = answer
         world.settle()
 
 
-def play(searcher: str, history: list[tuple[str, int, float]]) -> Cluster:
-    cluster = Cluster(world=World(submitted(searcher, space=SPACE, more=f"max_restarts: {MAX_RESTARTS}")))
+def play(searcher: str, history: list[tuple[str, int, float]], broken_from: int = NUM_TRIALS + 1) -> Cluster:
+    world = World(submitted(searcher, space=SPACE, more=f"max_restarts: {MAX_RESTARTS}"))
+    cluster = Cluster(world=world, broken_from=broken_from)
     for step in history:
         cluster.act(*step)
     return cluster
@@ -171,9 +182,10 @@ def finish(cluster: Cluster) -> None:
     if not cluster.is_canceled:
         cluster.act("resume", 1, 0)
     for _ in range(12 * NUM_TRIALS):
-        decide_all(cluster.world)
+        decide_all(cluster.world, cluster.broken_from)
         for index in range(1, NUM_TRIALS + 1):
             cluster.act("allocate", index, 0)
+            cluster.act("report", index, float(index))
             cluster.act("complete", index, 0)
 
 
@@ -185,7 +197,8 @@ def of_type(world: World, event_type: type[Event]) -> list[Event]:
 def test_budget_concurrency_and_restarts_are_never_exceeded(
     searcher: str, history: list[tuple[str, int, float]]
 ) -> None:
-    world = play(searcher, history).world
+    cluster = play(searcher, history)
+    world = cluster.world
     num_trials, num_concurrent = SEARCHERS[searcher]
     num_open, num_retries = 0, dict.fromkeys(range(NUM_TRIALS + 1), 0)
     for event in world.events:
@@ -197,17 +210,22 @@ def test_budget_concurrency_and_restarts_are_never_exceeded(
             case TrialRetried():
                 num_retries[int(event.trial_id.rsplit("-", 1)[1])] += 1
         assert num_open <= num_concurrent
+    search = world.state.searches.get(EXPERIMENT)
+    if search and search.tournament and not cluster.is_limited:
+        standings = search.tournament.standings.values()
+        most = max(NUM_CONCURRENT, len(search.tournament.brackets))
+        assert sum(standing.status is Status.RUNNING for standing in standings) <= most
     assert max(num_retries.values()) <= MAX_RESTARTS
     requested = [event.index for event in world.events if isinstance(event, TrialRequested)]
     assert requested == list(range(1, len(requested) + 1))
     assert len(requested) <= num_trials
 
 
-@given(searcher=searchers, history=steps)
+@given(searcher=searchers, history=steps, broken_from=st.integers(1, NUM_TRIALS + 1))
 def test_every_trial_is_closed_once_and_every_experiment_ends_once(
-    searcher: str, history: list[tuple[str, int, float]]
+    searcher: str, history: list[tuple[str, int, float]], broken_from: int
 ) -> None:
-    cluster = play(searcher, history)
+    cluster = play(searcher, history, broken_from)
     finish(cluster)
     world = cluster.world
     assert world.state == State(), "nothing is kept of what is closed"
@@ -216,7 +234,7 @@ def test_every_trial_is_closed_once_and_every_experiment_ends_once(
     assert sorted(closed) == sorted(requested)
     ends = of_type(world, ExperimentCompleted) + of_type(world, ExperimentFailed) + of_type(world, ExperimentStopped)
     assert len(ends) == 1
-    if not cluster.is_canceled and not cluster.is_limited:
+    if not cluster.is_canceled and not cluster.is_limited and broken_from > NUM_TRIALS and "patience" not in searcher:
         assert len(requested) == SEARCHERS[searcher][0]
 
 

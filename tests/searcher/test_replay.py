@@ -153,6 +153,17 @@ def test_any_search_may_be_changed_under_way_and_follows_again(
     assert requested == max_trials or limit_is_fixed(method) or requested > max_trials == 5
 
 
+@pytest.mark.parametrize("method", ["bayesian", "bayesian_asha", "bayesian_asha by prediction"])
+def test_the_end_of_a_search_whose_model_fails_follows_again(method: str) -> None:
+    log = ran(method, 3, lambda _: "LinAlgError: no")
+    assert isinstance(log[-1].event, ExperimentFailed)
+    parked = [one.event for one in log if isinstance(one.event, TrialClosed) and "LinAlgError" in one.event.reason]
+    assert bool(parked) == method.startswith("bayesian_asha")
+    found = replayed(log, nobody)
+    assert found.first_difference is None
+    assert found.num_reproduced == found.num_decisions
+
+
 def limit_is_fixed(method: str) -> bool:
     return method in ("single", "grid", "hyperband")
 

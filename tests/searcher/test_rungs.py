@@ -15,9 +15,11 @@ from shared.config import parse_experiment
 from shared.config.searcher import hyperband_brackets
 
 
-def one_bracket(rule: Rule, *, trials: int = 9, concurrent: int = 9, rungs: int = 3, divisor: float = 3) -> Tournament:
+def one_bracket(
+    rule: Rule, *, trials: int = 9, concurrent: int = 9, rungs: int = 3, divisor: float = 3, units: int = 900
+) -> Tournament:
     plan = bracket_plan(
-        num_units=900, divisor=divisor, num_rungs=rungs, num_trials=trials, max_concurrent_trials=concurrent
+        num_units=units, divisor=divisor, num_rungs=rungs, num_trials=trials, max_concurrent_trials=concurrent
     )
     return tournament(rule, divisor, (plan,))
 
@@ -199,8 +201,91 @@ def test_a_failed_trial_counts_as_the_worst_and_holds_nobody_up() -> None:
     assert played.brackets[0].num_settled == 2
 
 
+@pytest.mark.parametrize("rule", Rule)
+def test_a_rung_of_the_same_units_is_passed_by_the_same_cost(rule: Rule) -> None:
+    played = entered(rule, 16, trials=16, concurrent=16, rungs=4, divisor=4, units=10)
+    assert played.brackets[0].plan.units == (1, 1, 2, 10)
+    for index in range(1, 17):
+        played.reach(index, 1, index / 10, index)
+    check_tournament(played)
+    first, second, third, _ = played.brackets[0].rungs
+    assert len(first.entries) == 16
+    assert sorted(second.entries) == sorted(entry for entry in first.entries if entry[1] in first.promoted)
+    assert second.promoted >= {1}
+    assert third.entries == []
+    if rule is Rule.PROMOTE:
+        assert (first.promoted, second.promoted) == ({1, 2, 3, 4}, {1})
+    assert all(played.units(played.standings[index]) == 2 for index in second.promoted)
+
+
+def predicted(played: Tournament, index: int, cost: float, **others: float) -> None:
+    """A trial comes to its rung, and a model says what it and others would come to."""
+    played.hold(index, index)
+    played.judge(index, cost, index, {int(name[1:]): expected for name, expected in others.items()})
+    check_tournament(played)
+
+
+def test_a_parked_trial_that_becomes_the_best_by_another_prediction_is_promoted() -> None:
+    played = entered(Rule.PROMOTE, 4, trials=4, rungs=2, divisor=2)
+    predicted(played, 1, 5.0)
+    predicted(played, 2, 4.0)
+    predicted(played, 3, 9.0, _1=1.0, _2=4.0)
+    assert played.standings[1].status is Status.PROMOTED
+    assert played.standings[1].reason == "place 1 of 3 so far at rung 1"
+    predicted(played, 4, 8.0, _1=1.0, _2=4.0, _3=9.0)
+    assert played.brackets[0].rungs[0].promoted == {1, 2}
+
+
+def test_several_promoted_at_once_go_on_as_there_is_room() -> None:
+    played = entered(Rule.PROMOTE, 6, trials=6, concurrent=4, rungs=2, divisor=2)
+    for index in (1, 2, 3, 4):
+        predicted(played, index, index)
+    assert played.due() == [1, 2]
+    for index in played.due():
+        played.extend(index)
+    predicted(played, 5, 9.0, _1=8.0, _2=7.0, _3=1.0, _4=2.0)
+    assert [played.standings[index].status for index in (3, 4)] == [Status.PROMOTED] * 2
+    assert played.due() == [3], "1, 2 and 6 train, and no more than four may"
+    played.extend(3)
+    assert played.due() == []
+    predicted(played, 6, 9.5)
+    assert played.due()[0] == 4
+
+
+@pytest.mark.parametrize("leaving", [Leaving.WORST, Leaving.MISSING])
+def test_a_trial_ended_while_it_is_parked_takes_no_promotion(leaving: Leaving) -> None:
+    played = entered(Rule.PROMOTE, 6, trials=6, rungs=2, divisor=2)
+    played.reach(1, 450, 0.5, 1)
+    played.reach(2, 450, 0.1, 2)
+    played.leave(1, 3, leaving)
+    check_tournament(played)
+    for index in (3, 4, 5):
+        played.reach(index, 450, 0.1 * index + 0.5, index)
+        check_tournament(played)
+    assert played.brackets[0].rungs[0].promoted == {2, 3}, "of five that came, or of four"
+    assert played.brackets[0].rungs[1].num_missing == 0
+
+
+def test_who_was_dropped_takes_no_place_when_the_rung_has_entries_again() -> None:
+    played = entered(Rule.PROMOTE, 4, trials=4, concurrent=8, rungs=2, divisor=2)
+    for index in (1, 2, 3, 4):
+        played.reach(index, 450, index, index)
+    for index in (3, 4):
+        played.leave(index, 5)
+    played.resize([(8, 8)], 6)
+    for index in (5, 6, 7, 8):
+        played.enter(index, 0)
+    for index in (5, 6, 7, 8):
+        played.reach(index, 450, index, 10 + index)
+        check_tournament(played)
+    rung = played.brackets[0].rungs[0]
+    assert rung.num_entered == 8 and rung.promoted == {1, 2, 5, 6}, "as many as of eight from the beginning"
+    assert played.brackets[0].rungs[1].num_missing == 0
+
+
 @given(
     rule=st.sampled_from(list(Rule)),
+    units=st.sampled_from([1, 3, 900]),
     trials=st.integers(1, 30),
     concurrent=st.integers(1, 8),
     rungs=st.integers(1, 4),
@@ -208,11 +293,12 @@ def test_a_failed_trial_counts_as_the_worst_and_holds_nobody_up() -> None:
     seed=st.integers(0, 10**6),
 )
 def test_whatever_trials_come_to_a_tournament_is_fair_and_ends(
-    rule: Rule, trials: int, concurrent: int, rungs: int, divisor: float, seed: int
+    rule: Rule, units: int, trials: int, concurrent: int, rungs: int, divisor: float, seed: int
 ) -> None:
     """A trial passes a rung only if it is then among the best max(1, floor(n/divisor)) of the n seen there."""
     chance = random.Random(seed)
-    played = one_bracket(rule, trials=trials, concurrent=concurrent, rungs=rungs, divisor=divisor)
+    played = one_bracket(rule, trials=trials, concurrent=concurrent, rungs=rungs, divisor=divisor, units=units)
+    trained: dict[int, int] = {}
     num_entered = 0
     while True:
         for bracket in played.vacancies(1000):
@@ -221,6 +307,7 @@ def test_whatever_trials_come_to_a_tournament_is_fair_and_ends(
         assert played.brackets[0].num_active <= concurrent
         for index in list(played.pending):
             if played.standings[index].status is Status.PROMOTED:
+                assert played.units(played.standings[index]) > trained[index], "there is nothing to train"
                 played.extend(index)
             else:
                 played.leave(index, 0, Leaving.DONE)
@@ -231,6 +318,7 @@ def test_whatever_trials_come_to_a_tournament_is_fair_and_ends(
         if running:
             index = chance.choice(running)
             before = [set(rung.promoted) for rung in played.brackets[0].rungs]
+            trained[index] = played.units(played.standings[index])
             if chance.random() < 0.2:  # some fail
                 played.leave(index, 0, Leaving.WORST)
             else:
@@ -242,3 +330,58 @@ def test_whatever_trials_come_to_a_tournament_is_fair_and_ends(
                 assert rung.promoted - passed <= set(best)
     assert num_entered == trials
     assert played.standings == {}, "somebody hangs on a rung"
+
+
+@given(
+    trials=st.integers(1, 30),
+    concurrent=st.integers(1, 8),
+    rungs=st.integers(1, 4),
+    units=st.sampled_from([3, 900]),
+    divisor=st.floats(1.5, 5),
+    seed=st.integers(0, 10**6),
+)
+def test_whatever_is_predicted_and_asked_for_no_promotion_is_lost_and_nobody_hangs(
+    trials: int, concurrent: int, rungs: int, units: int, divisor: float, seed: int
+) -> None:
+    """Predictions change on the way, trials fail or are ended while they wait, limits are raised: the best are promoted
+    that are there, no more train at a time than may, and no rung waits for somebody who never comes."""
+    chance = random.Random(seed)
+    played = one_bracket(Rule.PROMOTE, trials=trials, concurrent=concurrent, rungs=rungs, divisor=divisor, units=units)
+    num_entered = num_missing = 0
+    while True:
+        for bracket in played.vacancies(1000):
+            num_entered += 1
+            played.enter(num_entered, bracket)
+        for index in played.due():
+            if played.standings[index].status is Status.PROMOTED:
+                played.extend(index)
+            else:
+                played.leave(index, 0, Leaving.DONE)
+        check_tournament(played)
+        assert sum(rung.num_missing for rung in played.brackets[0].rungs) == num_missing, "a promotion went to nobody"
+        running = [index for index, one in played.standings.items() if one.status is Status.RUNNING]
+        assert len(running) <= concurrent
+        parked = [index for index, one in played.standings.items() if one.status is Status.PARKED]
+        if not running and not played.pending and not played.vacancies(1):
+            break
+        if chance.random() < 0.05 and num_entered < 60:
+            played.resize([(max(num_entered, trials + chance.randrange(9)), concurrent)], 0)
+        if running and chance.random() < 0.8:
+            predict_or_fail(played, chance, chance.choice(running))
+        elif parked:
+            leaving = chance.choice([Leaving.WORST, Leaving.MISSING])
+            num_missing += leaving is Leaving.MISSING
+            played.leave(chance.choice(parked), 0, leaving)
+    assert played.standings == {}, "somebody hangs on a rung"
+
+
+def predict_or_fail(played: Tournament, chance: random.Random, index: int) -> None:
+    cost = chance.choice([0.1, 0.2, chance.random()])
+    if chance.random() < 0.1:
+        played.leave(index, 0, Leaving.WORST)
+    elif played.is_last(played.standings[index]):
+        played.reach(index, played.units(played.standings[index]), cost, 0)
+    else:
+        played.hold(index, 0)
+        others = {number: chance.random() for number in played.contenders(index, 5) if chance.random() < 0.8}
+        played.judge(index, cost, 0, others)
