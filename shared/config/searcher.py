@@ -45,8 +45,8 @@ class MaxLength(Section):
 
 
 class Patience(Section):
-    """End the search after so many `trials` without progress: tried in a row (closed, or come to a first rung where they
-    park) while no validation was better than the best before it by more than `min_delta`."""
+    """End the search after so many `trials` without progress: tried in a row (closed, or come to a first rung where
+    they park) while no validation was better than the best before it by more than `min_delta`."""
 
     trials: NumTrials
     min_delta: Annotated[float, Field(ge=0)] = 0.0

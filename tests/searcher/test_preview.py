@@ -208,7 +208,7 @@ def lived(world: World, scripted: list[Scripted]) -> list[tuple[list[int], Trial
                 targets.setdefault(name, []).append(target)
                 index, epoch = int(name.rpartition("-")[2]), len(targets[name])
                 course = scripted[index - 1]
-                fails = course.exits_at is not None and target >= course.exits_at
+                fails = target is not None and course.exits_at is not None and target >= course.exits_at
                 reports = [] if fails or course.metric is None else [reported(index, course.metric, epoch=epoch)]
                 outcome = Outcome.FAILED if fails else Outcome.COMPLETED
                 queue += world.after(
