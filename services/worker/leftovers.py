@@ -36,10 +36,10 @@ def end_all(directory: Path, lock: Path) -> None:
 def _identity(pid: int) -> str:
     """Return a process's number and when it began: the number alone may be another's one day."""
     try:
-        fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        fields = (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()  # the name before it is any bytes
     except OSError:
         return ""
-    return "" if fields[0] == "Z" else f"{pid} {fields[19]}"
+    return "" if fields[0] == b"Z" else f"{pid} {int(fields[19])}"
 
 
 def _has_socket_in(directory: Path, process: Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.worker import workspace
+from services.worker import leftovers, workspace
 from services.worker.patience import Patience
 from services.worker.unfinished import Note, Notes
 from services.worker.workspace import Workspace
@@ -140,6 +140,19 @@ def test_the_lock_is_exclusive_until_every_holder_has_gone(tmp_path: Path, monke
     with pytest.raises(BlockingIOError), (tmp_path / "lock").open() as other:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(second)
+
+
+def test_the_number_of_a_dead_owner_may_be_another_processs_whatever_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fd = workspace.lock(tmp_path / "work")
+    assert not leftovers.is_owner_dead(fd)
+    stat = tmp_path / "proc" / str(os.getpid()) / "stat"
+    stat.parent.mkdir(parents=True)
+    stat.write_bytes(b"%d (\xff) S 1 7 7 0 -1 0 0 0 0 0 1 2 3 4 20 0 1 0 1 1000 9 0\n" % os.getpid())
+    monkeypatch.setattr(leftovers, "_PROC", tmp_path / "proc")
+    assert leftovers.is_owner_dead(fd)
+    os.close(fd)
 
 
 def test_what_an_earlier_life_left_is_removed_but_not_the_archives(tmp_path: Path) -> None:
