@@ -24,7 +24,7 @@ _OF_MODELS = """
 INSERT INTO model_metrics AS m (model_id, run_id, name, dataset_name, dataset_digest, step, time_us, value)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
                      $8::float8[])
-ON CONFLICT (model_id, run_id, name, dataset_name, dataset_digest)
+ON CONFLICT (model_id, run_id, name, md5(dataset_name), md5(dataset_digest))
 DO UPDATE SET step = EXCLUDED.step, time_us = EXCLUDED.time_us, value = EXCLUDED.value
 WHERE (m.step, m.time_us, m.value) < (EXCLUDED.step, EXCLUDED.time_us, EXCLUDED.value)
 """
@@ -60,8 +60,9 @@ async def write(connection: Connection, batches: Iterable[MetricBatch]) -> None:
             if point.step == 0 or not math.isfinite(point.value):
                 kept.add((batch.trial_id, name, *point))
             if batch.model is not None:
-                dataset = (text(batch.model.dataset_name), text(batch.model.dataset_digest))
-                _note(of_models, (batch.model.model_id, batch.trial_id, name, *dataset), point)
+                model = batch.model
+                dataset = (text(model.dataset_name), text(model.dataset_digest))
+                _note(of_models, (text(model.model_id), batch.trial_id, name, *dataset), point)
     for sql, found in ((_NEWEST, newest), (_OF_MODELS, of_models)):
         if found:
             await connection.execute(sql, *_columns((*key, *point) for key, point in found.items()))

@@ -158,7 +158,7 @@ VALUES ($1, $2, $3, $4, $5, 'LOGGED_MODEL_PENDING', $6, $7, $8, $8, $9) ON CONFL
 @statements.register
 def _model_logged(event: ModelLogged, at: At) -> list[Statement]:
     told = (rows.text(event.name), rows.text(event.model_type), rows.json(event.params), rows.json(event.tags))
-    args = (event.model_id, event.experiment_id, event.run_id, *told, at.time, at.seq)
+    args = (event.model_id, event.experiment_id, rows.text(event.run_id), *told, at.time, at.seq)
     return [Statement(_MODEL_LOGGED, args, (event.model_id,))]
 
 

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.tracker import run_metrics
+from services.tracker import projection, run_metrics
 from services.tracker.migrate import migrate
+from shared.events import ModelLogged
 from shared.ids import ExperimentId, ModelId, RunId
 from shared.volume import RUN, MetricBatch, MetricPoint, ModelMetrics
+from tests.tracker.test_projection import AT
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 POINTS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([1.0, 2.0, math.nan, math.inf])))
@@ -72,3 +74,19 @@ async def test_nested_hyperparameters_are_flat_texts(migrated: Connection) -> No
         '{"lr": "0.1", "none": null, "optimizer.name": "adam", "optimizer.betas": "[0.9, 0.99]",'
         ' "optimizer.more.on": "true"}'
     )
+
+
+async def test_what_an_older_gateway_let_through_is_folded(migrated: Connection) -> None:
+    """Texts that no index holds, and characters that no text of PostgreSQL's holds."""
+    long = "".join(map(chr, range(0x4E00, 0x4E00 + 3_000)))
+    model = ModelMetrics(model_id=ModelId("m-1\0"), dataset_name=long, dataset_digest=long + "\0")
+    await run_metrics.write(migrated, [batch([(1, 1, 0.5)], model)])
+    await run_metrics.write(migrated, [batch([(2, 1, 0.75)], model)])
+    rows = await migrated.fetch("SELECT model_id, dataset_name, step FROM model_metrics")
+    assert [tuple(row) for row in rows] == [("m-1\ufffd", long, 2)]
+    logged = ModelLogged(
+        model_id=ModelId("m-2"), experiment_id=ExperimentId("0"), name="n", model_type="", run_id=RunId("a\0b")
+    )
+    for statement in projection.statements(logged, AT):
+        await migrated.execute(statement.sql, *statement.args)
+    assert await migrated.fetchval("SELECT run_id FROM logged_models") == "a\ufffdb"

@@ -39,9 +39,9 @@ class LogMetric(RunById, frozen=True, kw_only=True):
     value: wire.Number
     timestamp: wire.Milliseconds
     step: int = 0
-    model_id: str = ""
-    dataset_name: str = ""
-    dataset_digest: str = ""
+    model_id: wire.Id = ""
+    dataset_name: wire.DatasetText = ""
+    dataset_digest: wire.DatasetText = ""
 
 
 class LogBatch(RunById, frozen=True, kw_only=True):

@@ -54,7 +54,7 @@ class CreateModel(Said, frozen=True, kw_only=True):
     experiment_id: str
     name: Annotated[str, Meta(max_length=500)] = ""
     model_type: Annotated[str, Meta(max_length=500)] = ""
-    source_run_id: str = ""
+    source_run_id: wire.Id = ""
     params: Pairs = field(default_factory=list)
     tags: Pairs = field(default_factory=list)
 

@@ -16,6 +16,8 @@ MAX_TAG = 8_000
 MAX_PARAM = 6_000
 
 Key = Annotated[str, Meta(min_length=1, max_length=MAX_KEY, pattern=r"^[^\x00]*$")]
+Id = Annotated[str, Meta(max_length=250, pattern=r"^[^\x00]*$")]
+DatasetText = Annotated[str, Meta(max_length=500, pattern=r"^[^\x00]*$")]
 Text = Annotated[str, Meta(max_length=MAX_TAG)]
 Name = Annotated[str, Meta(min_length=1, max_length=500)]
 Milliseconds = Annotated[int, Meta(ge=0, le=253_402_300_799_000)]  # up to the year 9999
@@ -40,9 +42,9 @@ class Metric(Said, frozen=True, kw_only=True):
     value: Number
     timestamp: Milliseconds = 0
     step: int = 0
-    model_id: str = ""
-    dataset_name: str = ""
-    dataset_digest: str = ""
+    model_id: Id = ""
+    dataset_name: DatasetText = ""
+    dataset_digest: DatasetText = ""
     run_id: str = ""
 
 

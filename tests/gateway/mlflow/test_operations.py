@@ -3,6 +3,7 @@
 import asyncio
 import io
 import re
+import secrets
 from typing import Any
 
 import pytest
@@ -214,3 +215,41 @@ async def test_a_name_tells_nothing_of_a_hidden_experiment(api: Api) -> None:
                 assert response.status == 404
                 answers.append((await response.text()).replace(asked, "NAME"))
     assert answers[0] == answers[1] and submitted["id"] not in answers[0].replace("NAME", "")
+
+
+async def test_what_is_accepted_of_models_is_shown(api: Api) -> None:
+    """Names as long as they may be, of the longest characters: nothing of it is set aside."""
+    experiment_id, run_id = await begin(api)
+    key, name, digest = ("".join(chr(0x1F300 + secrets.randbelow(700)) for _ in range(n)) for n in (250, 500, 500))
+    of = {"experiment_id": experiment_id, "source_run_id": run_id}
+    model_id = (await api.post(f"{API}/logged-models", json=of))["model"]["info"]["model_id"]
+    metric = {"key": key, "value": 0.5, "timestamp": 1, "step": 2, "model_id": model_id}
+    on = {"dataset_name": name, "dataset_digest": digest}
+    await api.post(f"{API}/runs/log-metric", json={"run_id": run_id, **metric, **on})
+    await api.post(f"{API}/runs/log-batch", json={"run_id": run_id, "metrics": [metric | on | {"value": 0.75}]})
+    (shown,) = (await api.get(f"{API}/logged-models/{model_id}"))["model"]["data"]["metrics"]
+    assert (shown["key"], shown["dataset_name"], shown["dataset_digest"], shown["value"]) == (key, name, digest, 0.75)
+    assert (await api.get("/api/v1/set-aside"))["total"] == 0
+
+
+async def test_what_the_tables_cannot_hold_is_refused(api: Api) -> None:
+    experiment_id, run_id = await begin(api)
+    model_id = (await api.post(f"{API}/logged-models", json={"experiment_id": experiment_id}))["model"]["info"][
+        "model_id"
+    ]
+    for field, text in (
+        ("dataset_name", "x" * 501),
+        ("dataset_name", "a\0b"),
+        ("dataset_digest", "x" * 501),
+        ("dataset_digest", "a\0b"),
+        ("model_id", f"{model_id}\0"),
+    ):
+        metric = {"key": "a", "value": 1, "timestamp": 1, "model_id": model_id} | {field: text}
+        answer = await api.post(f"{API}/runs/log-metric", 400, json={"run_id": run_id, **metric})
+        assert field in answer["message"], field
+        answer = await api.post(f"{API}/runs/log-batch", 400, json={"run_id": run_id, "metrics": [metric]})
+        assert field in answer["message"], field
+    for text in ("a\0b", "x" * 251):
+        answer = await api.post(f"{API}/logged-models", 400, json={"experiment_id": "0", "source_run_id": text})
+        assert "source_run_id" in answer["message"]
+    assert (await api.get("/api/v1/set-aside"))["total"] == 0
