@@ -1,37 +1,50 @@
-"""Tables that are there already are taken along by a newer tracker."""
+"""Tables that are there already are taken along by a newer tracker, and come to what a rebuild gives."""
 
+import re
 import shutil
 from pathlib import Path
 
-import asyncpg
-
 from services.tracker.migrate import MIGRATIONS, migrate
+from shared.events import SearchLimitsSet
+from tests.tracker import story
+from tests.tracker.histories import messages
+from tests.tracker.test_history import Rows, as_of, fold, prepared
+from tests.tracker.test_service import Database
 
-_AN_EXPERIMENT = """
-INSERT INTO experiments (id, name, description, labels, state, config, searcher, metric, smaller_is_better, max_trials,
-                         slots_per_trial, pool_id, code_sha256, code_bytes, submitted_at, submitted_seq, seq, workspace,
-                         priority, weight, project, owner)
-VALUES ($1, 'digits', '', '{}', 'ACTIVE', $2, 'random', 'loss', true, 2, 1, 'default', '', 0, now(), $3, $3, '', 42, 1,
-        '', 'ada')
-"""
+EVENTS = [*story.whole_search(), SearchLimitsSet(experiment_id=story.EXPERIMENT, max_concurrent_trials=3)]
 
 
-async def test_a_searchs_limit_is_taken_from_its_file_for_the_past_too(postgres_url: str, tmp_path: Path) -> None:
-    for path in MIGRATIONS.glob("00*.sql"):
-        if path.name < "0018":
-            shutil.copy(path, tmp_path)
-    connection = await asyncpg.connect(postgres_url)
-    try:
-        await migrate(connection, tmp_path)
-        await connection.execute(_AN_EXPERIMENT, "limited1", '{"searcher": {"max_concurrent_trials": 3}}', 1)
-        await connection.execute(_AN_EXPERIMENT, "single01", '{"searcher": {"name": "single"}}', 2)
-        await connection.execute("UPDATE experiments SET state = 'PAUSED', seq = 3 WHERE id = 'limited1'")
-        await migrate(connection)
-        now = await connection.fetch("SELECT id, state, max_concurrent_trials AS n FROM experiments ORDER BY id")
-        assert [tuple(row) for row in now] == [("limited1", "PAUSED", 3), ("single01", "ACTIVE", None)]
-        async with connection.transaction():
-            await connection.execute("SELECT set_config('tm.as_of', '1', true)")
-            then = await connection.fetch("SELECT id, state, max_concurrent_trials AS n FROM as_of.experiments")
-        assert [tuple(row) for row in then] == [("limited1", "ACTIVE", 3)]
-    finally:
-        await connection.close()
+def before(name: str, folder: Path) -> Path:
+    """The migrations that were there before one."""
+    for path in MIGRATIONS.glob("[0-9]*.sql"):
+        if path.name < name:
+            shutil.copy(path, folder)
+    return folder
+
+
+async def everything(database: Database) -> list[Rows]:
+    """The rows that have a history, after each of the events."""
+    return [await as_of(database, seq) for seq in range(len(EVENTS) + 1)]
+
+
+async def test_what_earlier_migrations_filled_in_becomes_what_the_log_says(database: Database, tmp_path: Path) -> None:
+    await migrate(database, before("0020", tmp_path))
+    await fold(database, EVENTS, [5])
+    right = await everything(database)
+    filled = re.findall(
+        r"UPDATE [^;]*max_concurrent_trials[^;]*;", (MIGRATIONS / "0018_concurrent_trials.sql").read_text()
+    )
+    assert len(filled) == 2
+    for sql in (*filled, "UPDATE history.trials SET best_epoch = NULL"):
+        await database.execute(sql)
+    await database.execute("UPDATE projections SET position = 99 WHERE name = 'events'")
+    await database.execute(
+        "INSERT INTO set_aside VALUES ('EVENTS', 7, '', now(), 1, ''), ('METRICS', 8, '', now(), 1, '')"
+    )
+    assert await everything(database) != right
+    await migrate(database)
+    assert await database.fetchval("SELECT position FROM projections WHERE name = 'events'") == 0
+    assert [row["stream"] for row in await database.fetch("SELECT stream FROM set_aside")] == ["METRICS"]
+    await (await prepared(database)).write(database, messages(EVENTS))
+    assert await everything(database) == right
+    assert await database.fetchval("SELECT max_concurrent_trials FROM experiments") == 3
