@@ -8,7 +8,7 @@ It acts on what the read model shows, as often as that changes, and does what is
 
 The request comes first, so that no trial resumes from files that are about to go. Whatever dies in between, the read
 model still shows what is missing; deleting what is gone already changes nothing. Two gateways get in each other's way
-as little: the second's append is refused.
+as little: the second's append is refused. What the store refuses to delete is tried again, and holds up nothing else.
 """
 
 import asyncio
@@ -54,8 +54,10 @@ LEFT JOIN metrics m ON m.trial_id = k.trial_id AND m."group" = 'validation' AND 
 ORDER BY k.experiment_id
 """
 _NEEDED = "SELECT config ->> 'resume_from' FROM experiments WHERE config ->> 'resume_from' = ANY($1::text[])"
+# By id, those after the last one that was looked at first.
 _TO_DELETE = """
-SELECT id, trial_id, experiment_id, size_bytes, seq FROM checkpoints WHERE state = 'DELETING' ORDER BY id LIMIT $1
+SELECT id, trial_id, experiment_id, size_bytes, seq FROM checkpoints WHERE state = 'DELETING'
+ORDER BY id <= $2, id LIMIT $1
 """
 
 _DELETED = """
@@ -87,6 +89,7 @@ class Collector:
         self._store = store
         self._position = position
         self._examined = 0  # no experiment that ended before this event needs another look
+        self._last = ""  # the last checkpoint whose deletion was tried
 
     async def run(self) -> None:
         """Look whenever the read model has moved."""
@@ -104,7 +107,7 @@ class Collector:
             await asyncio.sleep(REST_S)
 
     async def look(self) -> None:
-        """Request and carry out what is missing now."""
+        """Request and carry out what is missing now. Raises Refused when the store refused some; the rest is done."""
         position = await self._database.fetchval(_POSITION)
         rows = await self._database.fetch(_OVER, self._examined)
         for experiment_id, group in groupby(rows, key=lambda row: row["experiment_id"]):
@@ -113,16 +116,7 @@ class Collector:
         deleted = await self._database.fetch(_DELETED)
         for experiment_id, group in groupby(deleted, key=lambda row: row["experiment_id"]):
             await self._delete_experiment(experiment_id, list(group))
-        for row in await self._database.fetch(_TO_DELETE, MAX_DELETIONS):
-            await self._delete(
-                Doomed(
-                    checkpoint_id=row["id"],
-                    trial_id=row["trial_id"],
-                    experiment_id=row["experiment_id"],
-                    size_bytes=int(row["size_bytes"]),
-                    cause=row["seq"],
-                )
-            )
+        await self._delete_requested()
 
     async def _request(self, experiment_id: str, rows: Sequence[asyncpg.Record]) -> None:
         retention = msgspec.json.decode(rows[0]["retention"] or "{}", type=Retention)
@@ -167,6 +161,25 @@ class Collector:
             causes, expected = (rows[0]["cause"],), newest.seq if newest else 0
             await append(self._client, deleted, actor=subjects.GATEWAY, causes=causes, expected=expected)
             _log.info("experiment deleted", extra={"experiment": experiment_id})
+
+    async def _delete_requested(self) -> None:
+        refused: Refused | None = None
+        for row in await self._database.fetch(_TO_DELETE, MAX_DELETIONS, self._last):
+            self._last = row["id"]
+            doomed = Doomed(
+                checkpoint_id=row["id"],
+                trial_id=row["trial_id"],
+                experiment_id=row["experiment_id"],
+                size_bytes=int(row["size_bytes"]),
+                cause=row["seq"],
+            )
+            try:
+                await self._delete(doomed)
+            except Refused as error:  # of this one: those behind it may be deleted
+                _log.warning("checkpoint not deleted", extra={"checkpoint": row["id"], "error": repr(error)})
+                refused = error
+        if refused is not None:
+            raise refused
 
     async def _delete(self, doomed: Doomed) -> None:
         num_objects = await self._store.delete_below(checkpoint_key(doomed.checkpoint_id, ""))

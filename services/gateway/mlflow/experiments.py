@@ -38,6 +38,7 @@ NAMES = subjects.event_filter(subjects.GATEWAY, TrackedExperimentCreated.aggrega
 
 View = Annotated[str, Meta(pattern="^(ACTIVE_ONLY|DELETED_ONLY|ALL)$")]
 Limit = Annotated[int, Meta(ge=1, le=MAX_PAGE)]
+Orders = Annotated[list[str], Meta(max_length=20)]
 
 
 class CreateExperiment(Said, frozen=True, kw_only=True):
@@ -79,7 +80,7 @@ class SearchExperiments(Said, frozen=True, kw_only=True):
     max_results: Limit = DEFAULT_PAGE
     page_token: str = ""
     filter: str = ""
-    order_by: list[str] = field(default_factory=list)
+    order_by: Orders = field(default_factory=list)
     view_type: View = "ACTIVE_ONLY"
 
 

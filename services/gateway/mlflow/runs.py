@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, field
 
 from services.gateway.mlflow import intents, reading, wire
-from services.gateway.mlflow.experiments import DEFAULT_PAGE, Limit, View
+from services.gateway.mlflow.experiments import DEFAULT_PAGE, Limit, Orders, View
 from services.gateway.mlflow.grammar import parse_filter, parse_order
 from services.gateway.mlflow.intents import TRACKING
 from services.gateway.mlflow.operations import Asked, Operation, operation
@@ -102,7 +102,7 @@ class SearchRuns(Said, frozen=True, kw_only=True):
     filter: str = ""
     run_view_type: View = "ACTIVE_ONLY"
     max_results: Limit = DEFAULT_PAGE
-    order_by: list[str] = field(default_factory=list)
+    order_by: Orders = field(default_factory=list)
     page_token: str = ""
 
 

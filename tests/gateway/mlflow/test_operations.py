@@ -253,3 +253,14 @@ async def test_what_the_tables_cannot_hold_is_refused(api: Api) -> None:
         answer = await api.post(f"{API}/logged-models", 400, json={"experiment_id": "0", "source_run_id": text})
         assert "source_run_id" in answer["message"]
     assert (await api.get("/api/v1/set-aside"))["total"] == 0
+
+
+async def test_a_search_is_ordered_by_so_many_things(api: Api) -> None:
+    experiment_id, _ = await begin(api)
+    for path, of in (("runs", {"experiment_ids": [experiment_id]}), ("experiments", {})):
+        for number, status in ((20, 200), (21, 400), (2_000, 400)):
+            asked = {"order_by": [f"tags.t{n} DESC" for n in range(number)], **of}
+            answer = await api.post(f"{API}/{path}/search", status, json=asked)
+            assert (len(answer[path]) > 0) if status == 200 else ("order_by" in answer["message"]), (path, number)
+    async with api.http.get(f"{api.url}{API}/experiments/search?{'&'.join(['order_by=name'] * 21)}") as response:
+        assert response.status == 400
