@@ -26,6 +26,9 @@ MAX_VARIABLE_BYTES = 64 * 1024  # the kernel takes 128 KiB, name included
 #: Variables that the interpreter, the loader or the libraries read only when they start: no fork would see them.
 _READ_AT_START = re.compile(r"(PYTHON|LD_|TORCH|PYTORCH|DS_|OMP_|GOMP_|KMP_|MKL_|OPENBLAS_).*")
 
+#: What ranks do not inherit. There are headers of all signals, and of traces, metrics and logs.
+_OURS_ALONE = re.compile(r"TM_.*|OTEL_EXPORTER_OTLP_(\w+_)?HEADERS")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -91,11 +94,12 @@ def command(entrypoint: str | Sequence[str], variables: Mapping[str, str], *, ma
 
 
 def base_environment(agent_environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what ranks inherit: the agent's own environment without the platform's settings and credentials.
+    """Return what ranks inherit: the agent's own environment without the platform's settings and credentials, and
+    without those for OpenTelemetry's collector, which have their place in its headers.
 
     Programs beside our interpreter (python, torchrun, deepspeed) are found first.
     """
-    inherited = {name: value for name, value in agent_environment.items() if not name.startswith("TM_")}
+    inherited = {name: value for name, value in agent_environment.items() if not _OURS_ALONE.fullmatch(name)}
     path = inherited.get("PATH", "/usr/local/bin:/usr/bin:/bin")
     return inherited | {"PATH": f"{Path(sys.executable).parent}:{path}"}
 

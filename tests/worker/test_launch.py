@@ -81,10 +81,15 @@ def test_an_entrypoint_without_words_is_rejected(entrypoint: str) -> None:
 
 
 def test_ranks_inherit_nothing_of_the_platforms_settings() -> None:
-    base = launch.base_environment({"HOME": "/home/x", "TM_NATS_URL": "nats://secret", "PATH": "/bin"})
+    secrets = {"TM_NATS_URL": "nats://secret"} | {
+        f"OTEL_EXPORTER_OTLP_{signal}HEADERS": "authorization=Bearer secret"
+        for signal in ("", "TRACES_", "METRICS_", "LOGS_")
+    }
+    collector = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+    base = launch.base_environment({"HOME": "/home/x", "PATH": "/bin"} | collector | secrets)
     assert base["HOME"] == "/home/x"
     assert base["PATH"].endswith(":/bin") and base["PATH"].startswith(str(sys.executable).rpartition("/")[0])
-    assert not [name for name in base if name.startswith("TM_")]
+    assert collector.items() <= base.items() and "secret" not in str(base)
 
 
 def test_a_cpu_rank_computes_with_one_thread_unless_the_user_says_otherwise() -> None:

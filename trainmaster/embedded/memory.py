@@ -1,11 +1,14 @@
-"""How much memory each program takes: proportional set size, so that shared pages count once in all."""
+"""How much memory each program takes: proportional set size, so that shared pages count once in all; of a program that
+shows only its resident set, that."""
 
 import contextlib
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 _PROC = Path("/proc")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _PSS = re.compile(r"^Pss:\s+(\d+) kB", re.MULTILINE)
 
 
@@ -34,6 +37,9 @@ def _family(pid: int, children: Mapping[int, list[int]]) -> list[int]:
 
 def _pss_of(pid: int) -> int:
     with contextlib.suppress(OSError):
-        match = _PSS.search((_PROC / str(pid) / "smaps_rollup").read_text())
+        try:
+            match = _PSS.search((_PROC / str(pid) / "smaps_rollup").read_text())
+        except PermissionError:  # an agent conceals itself
+            return int((_PROC / str(pid) / "statm").read_text().split()[1]) * _PAGE_BYTES
         return int(match[1]) * 1024 if match else 0
     return 0
