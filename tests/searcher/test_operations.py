@@ -111,14 +111,12 @@ class TestATrialCanceledByHand:
         told = {event.trial_id for event in decided if isinstance(event, TrialExtended | TrialClosed)}
         assert {T1, T3} <= told, "the rung is judged without it"
 
-    def test_at_a_rung_gives_its_promotion_to_nobody(self) -> None:
+    def test_at_a_rung_leaves_a_search_that_ends(self) -> None:
         world = begun(PROMOTE + "}")
         world.run(1, loss=0.1)
         assert names(world.after(cancel(1))) == ["TrialClosed"]
         for index in (2, 3, 4):
             world.run(index, loss=index)
-        search = world.state.searches[EXPERIMENT]
-        assert search.tournament is not None
         finish(world)
         assert world.state == State()
 
