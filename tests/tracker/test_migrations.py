@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 
 from services.tracker.migrate import MIGRATIONS, migrate
+from services.tracker.service import CHANNEL
 from shared.events import SearchLimitsSet
+from tests.support.eventually import eventually
 from tests.tracker import story
 from tests.tracker.histories import messages
 from tests.tracker.test_history import Rows, as_of, fold, prepared
@@ -42,7 +44,10 @@ async def test_what_earlier_migrations_filled_in_becomes_what_the_log_says(datab
         "INSERT INTO set_aside VALUES ('EVENTS', 7, '', now(), 1, ''), ('METRICS', 8, '', now(), 1, '')"
     )
     assert await everything(database) != right
+    heard: list[object] = []
+    await database.add_listener(CHANNEL, lambda *told: heard.append(told[-1]))
     await migrate(database)
+    await eventually(lambda: "events 0" in heard)
     assert await database.fetchval("SELECT position FROM projections WHERE name = 'events'") == 0
     assert [row["stream"] for row in await database.fetch("SELECT stream FROM set_aside")] == ["METRICS"]
     await (await prepared(database)).write(database, messages(EVENTS))
