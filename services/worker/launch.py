@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from services.worker import leftovers
 from services.worker.allocation import Allocation, Rendezvous
 from shared.config.launcher import Launcher
 from shared.errors import Rejected
@@ -93,15 +94,16 @@ def command(entrypoint: str | Sequence[str], variables: Mapping[str, str], *, ma
     return Command(argv=(sys.executable, *words[1:]), warm=False)
 
 
-def base_environment(agent_environment: Mapping[str, str]) -> dict[str, str]:
+def base_environment(agent_environment: Mapping[str, str], work_directory: Path) -> dict[str, str]:
     """Return what ranks inherit: the agent's own environment without the platform's settings and credentials, and
     without those for OpenTelemetry's collector, which have their place in its headers.
 
-    Programs beside our interpreter (python, torchrun, deepspeed) are found first.
+    Programs beside our interpreter (python, torchrun, deepspeed) are found first. What they start can be told by the
+    agent's directory, a resolved path (services.worker.leftovers).
     """
     inherited = {name: value for name, value in agent_environment.items() if not _OURS_ALONE.fullmatch(name)}
     path = inherited.get("PATH", "/usr/local/bin:/usr/bin:/bin")
-    return inherited | {"PATH": f"{Path(sys.executable).parent}:{path}"}
+    return inherited | {"PATH": f"{Path(sys.executable).parent}:{path}", leftovers.VARIABLE: str(work_directory)}
 
 
 def interface_variables(address: str) -> dict[str, str]:

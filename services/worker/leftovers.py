@@ -1,14 +1,16 @@
 """Processes that the trials of an agent's earlier life have left, where agent and warm parent were killed at once.
 
 Ranks die with their parent; what they have started need not. An agent that starts in the same directory ends it before
-it joins, so that nobody holds a GPU that is being given to somebody else. A process is such a one if it was started
-with the trial socket of an allocation in the directory, or shares the lock on it (a rank's forks inherit that).
+it joins, so that nobody holds a GPU that is being given to somebody else. A process is such a one if a variable that it
+was started with names the directory, or if it shares the lock on it (a rank's forks inherit that).
 """
 
 import contextlib
 import os
 import signal
 from pathlib import Path
+
+VARIABLE = "TM_AGENT_DIRECTORY"  # in which trials are told the resolved path of their agent's directory
 
 _PROC = Path("/proc")
 
@@ -28,7 +30,7 @@ def is_owner_dead(lock_fd: int) -> bool:
 def end_all(directory: Path, lock: Path) -> None:
     """Kill what is left of the trials in the directory, whose owner is dead."""
     for process in _PROC.glob("[0-9]*"):
-        if int(process.name) != os.getpid() and (_has_socket_in(directory, process) or _shares(lock, process)):
+        if int(process.name) != os.getpid() and (_names(directory, process) or _shares(lock, process)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(process.name), signal.SIGKILL)
 
@@ -42,10 +44,10 @@ def _identity(pid: int) -> str:
     return "" if fields[0] == b"Z" else f"{pid} {int(fields[19])}"
 
 
-def _has_socket_in(directory: Path, process: Path) -> bool:
-    sought = b"TM_SOCKET=" + os.fsencode(directory) + b"/"
+def _names(directory: Path, process: Path) -> bool:
+    sought = os.fsencode(f"{VARIABLE}={directory}")
     try:
-        return any(variable.startswith(sought) for variable in (process / "environ").read_bytes().split(b"\0"))
+        return sought in (process / "environ").read_bytes().split(b"\0")
     except OSError:  # it has ended, or is somebody else's
         return False
 

@@ -280,7 +280,7 @@ def make_facilities(
     client: Client, settings: Settings, slots: tuple[Slot, ...], lock_fd: int, modules: Sequence[str]
 ) -> Facilities:
     """Make what all gangs share; `modules` is what the warm parent imports."""
-    base_environment = launch.base_environment(os.environ)
+    base_environment = launch.base_environment(os.environ, settings.work_directory)
     environment = launch.parent_environment(base_environment, slots[0].kind)
     limit = settings.upload_bytes_per_s
     store = ObjectStore(settings.s3, None if limit is None else Pace(limit))

@@ -27,7 +27,7 @@ class Settings:
     pool_id: PoolId
     address: str
     slots: str
-    work_directory: Path
+    work_directory: Path  # resolved: what an earlier agent left there is found by it
     labels: Mapping[str, str] = field(default_factory=dict)
     zero_slot_limit: int = ZERO_SLOT_LIMIT
     upload_bytes_per_s: float | None = None  # of checkpoints
@@ -44,7 +44,7 @@ class Settings:
             pool_id=PoolId(_token("TM_POOL", os.environ.get("TM_POOL", "default"))),
             address=_own_address(os.environ.get("TM_AGENT_ADDRESS", "127.0.0.1")),
             slots=os.environ.get("TM_SLOTS", "auto"),
-            work_directory=Path(settings.required("TM_WORK_DIR")).absolute(),
+            work_directory=Path(settings.required("TM_WORK_DIR")).resolve(),
             labels=_labels(os.environ.get("TM_AGENT_LABELS", "")),
             zero_slot_limit=_zero_slot_limit(os.environ.get("TM_ZERO_SLOT_LIMIT", str(ZERO_SLOT_LIMIT))),
             upload_bytes_per_s=_upload_limit(os.environ.get("TM_UPLOAD_MB_S")),

@@ -65,7 +65,13 @@ print(json.dumps({"environment": {name: os.environ[name] for name in names}, "ar
     }  # fmt: skip
     assert seen["argv"] == ["main.py", "--flag", "two words"]
     assert sorted(seen["cwd"])[-2:] == ["main.py", "talk.py"]
-    assert sorted(seen["platform"]) == ["TM_EXPERIMENT_ID", "TM_HYPERPARAMETERS", "TM_SOCKET", "TM_TRIAL_ID"]
+    assert sorted(seen["platform"]) == [
+        "TM_AGENT_DIRECTORY",
+        "TM_EXPERIMENT_ID",
+        "TM_HYPERPARAMETERS",
+        "TM_SOCKET",
+        "TM_TRIAL_ID",
+    ]
     assert seen["modules"] == []
     assert seen["welcome"] == {
         "type": "welcome", "trial_id": "exp-1", "experiment_id": "exp", "allocation_id": allocation_id, "index": 1,

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -86,10 +87,11 @@ def test_ranks_inherit_nothing_of_the_platforms_settings() -> None:
         for signal in ("", "TRACES_", "METRICS_", "LOGS_")
     }
     collector = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
-    base = launch.base_environment({"HOME": "/home/x", "PATH": "/bin"} | collector | secrets)
+    base = launch.base_environment({"HOME": "/home/x", "PATH": "/bin"} | collector | secrets, Path("/var/a1"))
     assert base["HOME"] == "/home/x"
     assert base["PATH"].endswith(":/bin") and base["PATH"].startswith(str(sys.executable).rpartition("/")[0])
     assert collector.items() <= base.items() and "secret" not in str(base)
+    assert [name for name in base if name.startswith("TM_")] == ["TM_AGENT_DIRECTORY"]
 
 
 def test_a_cpu_rank_computes_with_one_thread_unless_the_user_says_otherwise() -> None:

@@ -1,11 +1,13 @@
 """Nobody outlives an agent that is killed, whoever is left to see to it."""
 
 import asyncio
+import contextlib
 import os
 import signal
 
 import pytest
 
+from services.worker import workspace
 from shared.events import AgentJoined
 from tests.support.eventually import eventually
 from tests.worker.cluster import Cluster
@@ -83,6 +85,45 @@ signal.pause()
     async with tm.agent():
         await tm.wait_for(AgentJoined, 2)
         assert not any(map(is_alive, pids))
+
+
+@pytest.mark.parametrize("place", ["link", "long" * 25])
+async def test_what_ranks_have_started_is_found_over_a_link_and_where_no_socket_has_room(
+    tm: Cluster, place: str
+) -> None:
+    directory, body = (
+        tm.directory / place,
+        """
+import subprocess
+program = subprocess.Popen(["sleep", "600"], start_new_session=True)
+print("pids", os.getppid(), os.getpid(), program.pid)
+signal.pause()
+""",
+    )
+    if place == "link":
+        (tm.directory / "real").mkdir()
+        directory.symlink_to(tm.directory / "real")
+    await tm.submit(script(body))
+    process = await asyncio.create_subprocess_exec(
+        *tm.light_agent(),
+        env=tm.environment() | {"TM_WORK_DIR": str(directory)},
+        stdout=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    await tm.allocate()
+    _, _, line = await tm.wait_for_line("pids")
+    *ranks, program = [int(word) for word in line.split()[1:]]
+    os.kill(ranks[0], signal.SIGKILL)
+    process.kill()
+    await process.wait()
+    await eventually(lambda: not any(map(is_alive, ranks)))
+    assert is_alive(program), "the test would not see what it is about"
+    os.close(await asyncio.to_thread(workspace.lock, directory))
+    try:
+        await eventually(lambda: not is_alive(program))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(program, signal.SIGKILL)
 
 
 async def test_processes_of_an_agent_that_lives_are_left_alone(tm: Cluster) -> None:

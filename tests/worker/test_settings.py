@@ -46,6 +46,12 @@ def test_the_rest_has_defaults() -> None:
     )  # fmt: skip
 
 
+def test_a_directory_is_the_same_one_over_whatever_link(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    monkeypatch.setenv("TM_WORK_DIR", str(tmp_path / "link" / "a1"))
+    assert Settings.from_environment().work_directory == tmp_path.resolve() / "real" / "a1"
+
+
 def test_labels_and_the_limit_of_tasks_without_slots_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TM_AGENT_LABELS", "switch=s1, room=b2")
     monkeypatch.setenv("TM_ZERO_SLOT_LIMIT", "0")
