@@ -16,6 +16,7 @@ from services.tracker.settings import Settings as TrackerSettings
 from shared.events import Role
 from tests.gateway.conftest import Api
 from tests.gateway.test_access import as_, make_user
+from tests.support.eventually import eventually
 from tests.support.servers import NatsServer
 
 API = "/api/2.0/mlflow"
@@ -159,13 +160,20 @@ async def test_runs_are_folded_again_from_the_log(api: Api, nats_server: NatsSer
     await api.post(f"{API}/experiments/set-experiment-tag", json={"experiment_id": "0", "key": "k", "value": "v"})
     before = await api.get(f"{API}/runs/get", run_id=run_id)
     assert [metric["value"] for metric in before["run"]["data"]["metrics"]] == ["NaN", 0.5]
-    head = (await api.get("/api/v1/events", limit=500))["items"][-1]["seq"]
-    await rebuild(TrackerSettings(nats_url=nats_server.url_as("tracker"), postgres_url=api.settings.postgres_url))
-    await api.get("/api/v1/status", min_seq=head)
-    after = await api.get(f"{API}/runs/get", run_id=run_id)
-    assert after == before and before["run"]["info"]["experiment_id"] == experiment_id
     default = await api.get(f"{API}/experiments/get", experiment_id="0")
     assert default["experiment"]["tags"] == [{"key": "k", "value": "v"}]
+    await rebuild(TrackerSettings(nats_url=nats_server.url_as("tracker"), postgres_url=api.settings.postgres_url))
+
+    async def found(path: str, **query: str) -> Any:
+        async with api.http.get(f"{api.url}{API}/{path}", params=query) as response:
+            return await response.json()
+
+    async def are_as_before() -> bool:
+        shown = await found("runs/get", run_id=run_id), await found("experiments/get", experiment_id="0")
+        return shown == (before, default)
+
+    await eventually(are_as_before)
+    assert before["run"]["info"]["experiment_id"] == experiment_id
 
 
 async def test_metrics_are_written_onto_a_model_only_where_its_experiment_may_be_changed(api: Api) -> None:
