@@ -33,7 +33,9 @@ agent = parent(os.getppid())
 child = subprocess.Popen(["sleep", "600"], env={"MINE": "x"})
 print("agent", b"-c" in open(f"/proc/{agent}/cmdline", "rb").read().split(b"\\0"), environment(agent))
 print("parent", "TM_S3_SECRET_KEY" in environment(os.getppid()), "PATH=" in environment(os.getppid()))
-print("child", environment(child.pid))
+while not (told := environment(child.pid)):  # a program has none for a moment, as it takes the place of ours
+    pass
+print("child", told)
 child.kill()
 say("bye", outcome="completed", step=0)
 """
